@@ -1,0 +1,44 @@
+package remora
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+
+	"github.com/google/uuid"
+)
+
+// Identifiers are UUIDs in their canonical lower-case form, made in Go before the row is inserted so that
+// row, job and object key agree. A resource's is Heroku's own; all others are random (version 4), so that
+// none can be guessed from another.
+type (
+	ResourceID string // one installed add-on, named by Heroku
+	DatabaseID string // the target of one attached credential
+	ScheduleID string // when a database is backed up
+	BackupID   string // the customer's thing: one state of one database
+	RunID      string // one attempt at a backup
+	LinkID     string // a short-lived way to download a backup
+)
+
+// ParseResourceID accepts a UUID in canonical form, in either case, and returns it in lower case.
+func ParseResourceID(s string) (ResourceID, error) { return parse[ResourceID](s) }
+
+// ParseBackupID accepts a UUID in canonical form.
+func ParseBackupID(s string) (BackupID, error) { return parse[BackupID](s) }
+
+func parse[T ~string](s string) (T, error) {
+	id, err := uuid.Parse(s)
+	if err != nil || len(s) != 36 { // uuid.Parse takes four other spellings too
+		return "", &Error{Kind: KindInvalid, Public: "That is not a valid identifier."}
+	}
+	return T(id.String()), nil
+}
+
+// NewID makes a random identifier. It panics when the system has no randomness, as crypto/rand does.
+func NewID[T ~string]() T { return T(uuid.NewString()) }
+
+// NewToken returns 256 random bits in hexadecimal, for sessions and links. Only its hash is ever stored.
+func NewToken() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never returns an error: https://pkg.go.dev/crypto/rand#Read
+	return hex.EncodeToString(b)
+}

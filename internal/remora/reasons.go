@@ -1,0 +1,140 @@
+package remora
+
+// Reason is why a run did not end well: a stable name for rows, metrics and the API. The sentence beside it
+// is what the customer reads.
+type Reason string
+
+// The reasons, a fixed set: they are metric labels too.
+const (
+	ReasonNone               Reason = ""
+	ReasonNotShared          Reason = "helper_app_not_shared"
+	ReasonDetached           Reason = "credential_detached"
+	ReasonOwnerCredential    Reason = "owner_credential"
+	ReasonBadURL             Reason = "bad_credential_url"
+	ReasonHostRefused        Reason = "host_refused"
+	ReasonUnreachable        Reason = "unreachable"
+	ReasonTLSRequired        Reason = "tls_required"
+	ReasonLoginRefused       Reason = "login_refused"
+	ReasonDatabaseMissing    Reason = "database_missing"
+	ReasonTooManyConnections Reason = "too_many_connections"
+	ReasonPermission         Reason = "permission_denied"
+	ReasonRowSecurity        Reason = "row_security"
+	ReasonLargeObject        Reason = "large_object_denied"
+	ReasonLockTimeout        Reason = "lock_timeout"
+	ReasonConnectionLost     Reason = "connection_lost"
+	ReasonRecoveryConflict   Reason = "recovery_conflict"
+	ReasonSchemaChanged      Reason = "schema_changed"
+	ReasonVersionMismatch    Reason = "version_mismatch"
+	ReasonNoClient           Reason = "no_pg_dump"
+	ReasonDumpFailed         Reason = "dump_failed"
+	ReasonArchiveInvalid     Reason = "archive_invalid"
+	ReasonUnexplainedOutput  Reason = "unexplained_output"
+	ReasonStoreFull          Reason = "store_full"
+	ReasonStoreFailed        Reason = "store_failed"
+	ReasonStalled            Reason = "stalled"
+	ReasonHerokuUnavailable  Reason = "heroku_unavailable"
+	ReasonTokenRevoked       Reason = "token_revoked"
+	ReasonWorkerLost         Reason = "worker_lost"
+	ReasonCanceled           Reason = "canceled"
+	ReasonDeprovisioned      Reason = "deprovisioned"
+	ReasonInternal           Reason = "internal"
+)
+
+// Actor is who must act before the next run can succeed.
+type Actor string
+
+// The actors.
+const (
+	ActorNobody   Actor = "nobody"   // it heals by itself; we try again
+	ActorCustomer Actor = "customer" // the sentence says what to do
+	ActorUs       Actor = "us"       // the operator of this service is told
+)
+
+type verdict struct {
+	sentence string
+	actor    Actor
+	heals    bool
+}
+
+var verdicts = map[Reason]verdict{
+	ReasonNotShared:          {"The Helper App is not shared with our service account. Run the heroku access:add command shown on this page.", ActorCustomer, false},
+	ReasonDetached:           {"The credential is no longer attached to the Helper App. Attach it again with heroku addons:attach.", ActorCustomer, false},
+	ReasonOwnerCredential:    {"The attachment carries the database owner's credential, which can change your data. Create a read-only credential and attach that one instead.", ActorCustomer, false},
+	ReasonBadURL:             {"The credential's config var is not a plain Postgres address. Attach the credential again so that Heroku writes it anew.", ActorCustomer, false},
+	ReasonHostRefused:        {"The credential's host is not a public address, so we do not connect to it. Databases in Private or Shield Spaces cannot be reached from outside.", ActorCustomer, false},
+	ReasonUnreachable:        {"The database did not answer. It may be failing over or in maintenance; we try again by ourselves.", ActorNobody, true},
+	ReasonTLSRequired:        {"The database server does not offer TLS, and we do not send a password without it. Turn TLS on at the server.", ActorCustomer, false},
+	ReasonLoginRefused:       {"The database refused the credential's password. If it was just rotated we pick the new one up by ourselves; otherwise repair it with heroku pg:credentials:rotate.", ActorCustomer, true},
+	ReasonDatabaseMissing:    {"The database that the credential names does not exist on its server. Attach the credential of the right database.", ActorCustomer, false},
+	ReasonTooManyConnections: {"The database has no free connection. We try again by ourselves; if it stays so, raise the credential's connection limit or free connections.", ActorCustomer, true},
+	ReasonPermission:         {"The credential may not read everything. Run the GRANT statements shown on this page as the database's owner.", ActorCustomer, false},
+	ReasonRowSecurity:        {"A table has row-level security, so this credential would see only part of it, and we do not store partial tables as backups. Let the credential bypass row security or add a policy that shows it every row.", ActorCustomer, false},
+	ReasonLargeObject:        {"The credential may not read a large object. Run GRANT SELECT ON LARGE OBJECT for it as the database's owner.", ActorCustomer, false},
+	ReasonLockTimeout:        {"A table was locked by another session, usually a migration. We step back and try again by ourselves.", ActorNobody, true},
+	ReasonConnectionLost:     {"The connection to the database broke while it was being read. We try again by ourselves.", ActorNobody, true},
+	ReasonRecoveryConflict:   {"The follower ended our read to keep up with its leader. We try again by ourselves; a credential on the leader avoids it.", ActorNobody, true},
+	ReasonSchemaChanged:      {"A table was changed or dropped while the backup began. We try again by ourselves.", ActorNobody, true},
+	ReasonVersionMismatch:    {"The database server is newer than every pg_dump we have. We have been told and will add it.", ActorUs, false},
+	ReasonNoClient:           {"This worker has no pg_dump that can read the database's version. We have been told.", ActorUs, false},
+	ReasonDumpFailed:         {"pg_dump ended with an error that we do not recognise; its words are below.", ActorCustomer, true},
+	ReasonArchiveInvalid:     {"What pg_dump wrote is not a whole archive, so nothing was kept. We try again by ourselves.", ActorUs, true},
+	ReasonUnexplainedOutput:  {"pg_dump ended well but said something that we cannot explain; its words are below. The archive is kept as incomplete.", ActorCustomer, false},
+	ReasonStoreFull:          {"Our store has no room left, so nothing was kept. We have been told.", ActorUs, true},
+	ReasonStoreFailed:        {"Our store refused or lost the upload, so nothing was kept. We try again by ourselves.", ActorUs, true},
+	ReasonStalled:            {"No data came for ten minutes, so we ended the read. We try again by ourselves.", ActorNobody, true},
+	ReasonHerokuUnavailable:  {"Heroku's API did not answer, so the credential could not be read. We try again by ourselves.", ActorNobody, true},
+	ReasonTokenRevoked:       {"Heroku no longer accepts our authorization for this add-on. Remove the add-on and create it again; the backups made so far stay downloadable until then.", ActorCustomer, false},
+	ReasonWorkerLost:         {"The worker stopped without a word, so nothing of this attempt was kept. We try again by ourselves.", ActorNobody, true},
+	ReasonCanceled:           {"The backup was canceled.", ActorNobody, false},
+	ReasonDeprovisioned:      {"The add-on was removed.", ActorNobody, false},
+	ReasonInternal:           {"Something went wrong on our side. We have been told and try again.", ActorUs, true},
+}
+
+// Sentence is what the customer reads. It is complete and says who acts.
+func (r Reason) Sentence() string { return r.verdict().sentence }
+
+// Actor tells who must act.
+func (r Reason) Actor() Actor { return r.verdict().actor }
+
+// Heals tells whether trying again can help without anybody acting.
+func (r Reason) Heals() bool { return r.verdict().heals }
+
+func (r Reason) verdict() verdict {
+	if r == ReasonNone {
+		return verdict{actor: ActorNobody}
+	}
+	if v, ok := verdicts[r]; ok {
+		return v
+	}
+	return verdicts[ReasonInternal]
+}
+
+// Reasons lists every reason but ReasonNone, for tests and for metrics that must exist from the start.
+func Reasons() []Reason {
+	all := make([]Reason, 0, len(verdicts))
+	for r := range verdicts {
+		all = append(all, r)
+	}
+	return all
+}
+
+// Failure is a run's bad end: the reason, and the scrubbed, bounded words of whatever failed (empty where
+// the sentence says it all). It is an error so that it can travel up through readers and writers.
+type Failure struct {
+	Reason Reason
+	Detail string // shown to the customer below the sentence: never holds a secret
+	Cause  error  // for our log
+}
+
+func (f *Failure) Error() string {
+	msg := string(f.Reason)
+	if f.Detail != "" {
+		msg += ": " + f.Detail
+	}
+	if f.Cause != nil {
+		msg += ": " + f.Cause.Error()
+	}
+	return msg
+}
+
+func (f *Failure) Unwrap() error { return f.Cause }

@@ -1,0 +1,109 @@
+package remora_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+func TestEveryReasonSpeaks(t *testing.T) {
+	t.Parallel()
+	for _, r := range remora.Reasons() {
+		if s := r.Sentence(); len(s) < 10 || !strings.HasSuffix(s, ".") {
+			t.Errorf("%s: %q is no sentence", r, s)
+		}
+		if r.Actor() == "" {
+			t.Errorf("%s: nobody is named", r)
+		}
+	}
+	if remora.Reason("made up").Sentence() != remora.ReasonInternal.Sentence() {
+		t.Error("an unknown reason must fall back to a sentence")
+	}
+}
+
+func TestBackupStates(t *testing.T) {
+	t.Parallel()
+	if !remora.BackupRunning.May(remora.BackupVerified) || remora.BackupQueued.May(remora.BackupVerified) ||
+		remora.BackupFailed.May(remora.BackupVerified) || remora.BackupDeleted.May(remora.BackupQueued) {
+		t.Error("a backup is verified only from running, and an ended one stays ended")
+	}
+	if remora.BackupIncomplete.Good() || !remora.BackupIncomplete.Restorable() || remora.BackupRunning.Restorable() {
+		t.Error("an incomplete backup is downloadable and not good; a running one is neither")
+	}
+}
+
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	p, err := remora.PlanOf("remora-backup:mako")
+	if err != nil || p.Slug != "mako" {
+		t.Fatal(p, err)
+	}
+	if _, err := remora.PlanOf("admin"); remora.KindOf(err) != remora.KindInvalid || !strings.Contains(err.Error(), "hammerhead") {
+		t.Errorf("an unknown plan must name the known ones: %v", err)
+	}
+	if err := p.Allows(2); err != nil {
+		t.Error(err)
+	}
+	if err := p.Allows(3); remora.KindOf(err) != remora.KindPlanLimit {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDailyComesEveryDayAtItsMinute(t *testing.T) {
+	t.Parallel()
+	seen := map[int]int{}
+	for i := range 2000 {
+		d := remora.DefaultDaily(remora.DatabaseID(fmt.Sprint(i)))
+		if d.Minute < 120 || d.Minute >= 480 {
+			t.Fatalf("minute %d is not in the quiet hours", d.Minute)
+		}
+		seen[d.Minute]++
+	}
+	for m, n := range seen {
+		if n > 30 { // 5.6 expected
+			t.Errorf("%d of 2000 databases at minute %d: that is a herd", n, m)
+		}
+	}
+	d := remora.Daily{Minute: 150}
+	at := time.Date(2026, 3, 8, 2, 30, 0, 0, time.UTC)
+	if next := d.Next(at); !next.Equal(at.AddDate(0, 0, 1)) {
+		t.Errorf("an occurrence is not after itself: %v", next)
+	}
+	if next := d.Next(at.Add(-time.Nanosecond)); !next.Equal(at) {
+		t.Errorf("got %v", next)
+	}
+}
+
+func TestErrorsKeepTheirKindWhenWrapped(t *testing.T) {
+	t.Parallel()
+	err := fmt.Errorf("load: %w", &remora.Error{Kind: remora.KindGone, Public: "Removed.", Cause: errors.New("inner")})
+	if remora.KindOf(err) != remora.KindGone || remora.Public(err, "x") != "Removed." || remora.Public(errors.New("y"), "x") != "x" {
+		t.Error(err)
+	}
+	if remora.KindOf(errors.New("x")) != remora.KindInternal {
+		t.Error("an unknown error is internal")
+	}
+}
+
+func TestIDs(t *testing.T) {
+	t.Parallel()
+	id, err := remora.ParseResourceID("01234567-89AB-cdef-0123-456789abcdef")
+	if err != nil || id != "01234567-89ab-cdef-0123-456789abcdef" {
+		t.Error(id, err)
+	}
+	for _, bad := range []string{"", "x", "{01234567-89ab-cdef-0123-456789abcdef}", "0123456789abcdef0123456789abcdef", "urn:uuid:01234567-89ab-cdef-0123-456789abcdef", "../x"} {
+		if _, err := remora.ParseResourceID(bad); err == nil {
+			t.Errorf("%q accepted", bad)
+		}
+	}
+	if a, b := remora.NewID[remora.BackupID](), remora.NewID[remora.BackupID](); a == b || len(a) != 36 {
+		t.Error(a, b)
+	}
+	if a, b := remora.NewToken(), remora.NewToken(); a == b || len(a) != 64 {
+		t.Error(a, b)
+	}
+}

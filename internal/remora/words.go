@@ -1,0 +1,15 @@
+package remora
+
+import (
+	"strconv"
+	"strings"
+)
+
+func sentence(parts ...string) string { return strings.Join(parts, "") }
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
