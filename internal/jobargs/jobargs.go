@@ -1,0 +1,96 @@
+// Package jobargs is what the web process and the workers tell each other: the arguments of every River job,
+// their kinds, queues and uniqueness.
+//
+// A job only starts or resumes something whose truth is a row of ours, so its arguments are identifiers and
+// never hold a credential, a token or an address.
+package jobargs
+
+import (
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// The queues. Backups are long and heavy, calls to Heroku short and pressing, the service's own rounds
+// short and rare; apart, none of them waits for another.
+const (
+	QueueBackups = "backups"
+	QueueHeroku  = "heroku"
+	QueueService = "service"
+)
+
+// attempts bounds the tries of a short job; River waits longer before each (attempt^4 seconds), so the last
+// one comes about 2 hours after the first. A backup's tries are counted in our own rows.
+const attempts = 10
+
+// live are the states in which a second job of the same arguments would do the same thing again.
+func live() river.UniqueOpts {
+	return river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
+		rivertype.JobStateRunning, rivertype.JobStateScheduled,
+	}}
+}
+
+// MakeReady exchanges the grant, writes REMORA_BACKUP_ID and tells Heroku that the resource is provisioned.
+type MakeReady struct {
+	Resource remora.ResourceID `json:"resource_id" river:"unique"`
+}
+
+// Kind implements river.JobArgs.
+func (MakeReady) Kind() string { return "make_ready" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts. The grant is good for five minutes: it goes first.
+func (MakeReady) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueHeroku, Priority: 1, MaxAttempts: attempts, UniqueOpts: live()}
+}
+
+// FindDatabases lists what is attached to the Helper App.
+type FindDatabases struct {
+	Resource remora.ResourceID `json:"resource_id" river:"unique"`
+}
+
+// Kind implements river.JobArgs.
+func (FindDatabases) Kind() string { return "find_databases" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (FindDatabases) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueHeroku, Priority: 2, MaxAttempts: 2, UniqueOpts: live()}
+}
+
+// RunBackup makes one attempt at a backup. Attempt tells the jobs of one backup apart.
+type RunBackup struct {
+	Backup  remora.BackupID `json:"backup_id"`
+	Attempt int             `json:"attempt"`
+}
+
+// Kind implements river.JobArgs.
+func (RunBackup) Kind() string { return "run_backup" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts. River's own attempts only bridge an outage of our
+// database at the very start of a run: once it is claimed, every retry is a job of its own.
+func (RunBackup) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueBackups, MaxAttempts: attempts}
+}
+
+// Tick claims due schedules, takes lost runs back and asks for attachments to be listed.
+type Tick struct{}
+
+// Kind implements river.JobArgs.
+func (Tick) Kind() string { return "tick" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts. A missed tick is made good by the next.
+func (Tick) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueService, Priority: 1, MaxAttempts: 1, UniqueOpts: live()}
+}
+
+// SweepUploads aborts multipart uploads that no live run owns.
+type SweepUploads struct{}
+
+// Kind implements river.JobArgs.
+func (SweepUploads) Kind() string { return "sweep_uploads" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (SweepUploads) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueService, Priority: 2, MaxAttempts: 1, UniqueOpts: live()}
+}

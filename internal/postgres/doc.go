@@ -1,0 +1,29 @@
+// Package postgres is our own database: every transaction, every statement and every job insert of the
+// service is a method here, and each method is one fact that happened.
+//
+// # One rule
+//
+// Only this package begins a transaction on our database, and River jobs are inserted only inside one, beside
+// the row they are about. A job without its row, or a row without its job, cannot be written.
+//
+// # Whose rows
+//
+// A transaction works either for one resource (forResource) or for the service as a whole (forService: the
+// tick, the reaper, the janitor, and the three lookups by a token that the client brings). PostgreSQL
+// enforces the difference by row-level security; a statement outside of both sees no row.
+//
+// # Backups and runs
+//
+// A backup is the customer's thing, a run is one attempt at it. The run is held through a lease on the
+// database's clock and carries the backup's epoch, which only rises. Every write of a run names its epoch
+// and its lease must not have ended, so a worker that was stopped, cut off or overtaken can finish nothing:
+// its write changes no row and returns remora.KindStale.
+//
+//	queued ──ClaimBackup──▶ running ──KeepBackup──▶ verified | incomplete
+//	   ▲                       │
+//	   │   FailRun (heals),    ├──FailRun──▶ failed
+//	   └── ReleaseRun, lost ───┤
+//	                           └──CancelBackups──▶ canceled
+//
+// River starts runs and nothing more: each retry is a job of its own, written with the row.
+package postgres

@@ -1,0 +1,68 @@
+-- name: InsertBackup :execrows
+INSERT INTO backups (id, resource_id, database_id, schedule_id, occurrence, requested_by, state, queued_at)
+VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(database_id), sqlc.narg(schedule_id), sqlc.narg(occurrence),
+        sqlc.arg(requested_by), 'queued', sqlc.arg(now))
+ON CONFLICT DO NOTHING;
+
+-- name: LiveBackup :one
+SELECT id FROM backups WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) AND state IN ('queued', 'running');
+
+-- name: FindBackup :one
+-- For a job, which knows the backup only. Runs in the service's scope.
+SELECT resource_id, state FROM backups WHERE id = sqlc.arg(id);
+
+-- name: LockBackup :one
+SELECT * FROM backups WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) FOR UPDATE;
+
+-- name: GetBackup :one
+SELECT sqlc.embed(b), d.addon, d.owner_app
+  FROM backups b JOIN databases d ON d.id = b.database_id
+ WHERE b.id = sqlc.arg(id) AND b.resource_id = sqlc.arg(resource_id);
+
+-- name: ListBackups :many
+-- The newest of each database, with the live run's progress.
+SELECT sqlc.embed(b), d.addon, d.owner_app,
+       r.state AS run_state, r.bytes AS run_bytes, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
+  FROM databases d
+  JOIN backups b ON b.id IN (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT sqlc.arg(each))
+  LEFT JOIN runs r ON r.backup_id = b.id AND r.state IN ('claimed', 'dumping', 'confirming')
+ WHERE d.resource_id = sqlc.arg(resource_id)
+ ORDER BY b.queued_at DESC, b.id;
+
+-- name: StartBackup :exec
+UPDATE backups
+   SET state = 'running', epoch = sqlc.arg(epoch), attempts = attempts + 1, retry_at = NULL,
+       started_at = coalesce(started_at, sqlc.arg(now))
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: RequeueBackup :execrows
+UPDATE backups
+   SET state = 'queued', reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = sqlc.arg(fix), retry_at = sqlc.arg(retry_at),
+       attempts = attempts - sqlc.arg(uncounted)
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch) AND state = 'running';
+
+-- name: EndBackup :execrows
+UPDATE backups
+   SET state = sqlc.arg(state), reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = sqlc.arg(fix), ended_at = sqlc.arg(now)
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch) AND state = 'running';
+
+-- name: KeepBackup :execrows
+UPDATE backups
+   SET state = sqlc.arg(state), reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = '', ended_at = sqlc.arg(now),
+       server_version = sqlc.arg(server_version), client_version = sqlc.arg(client_version), client_major = sqlc.arg(client_major),
+       archive_version = sqlc.arg(archive_version), tables = sqlc.arg(tables),
+       plain_size = sqlc.arg(plain_size), stored_size = sqlc.arg(stored_size)
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch) AND state = 'running';
+
+-- name: CancelBackups :many
+UPDATE backups SET state = 'canceled', reason = sqlc.arg(reason), ended_at = sqlc.arg(now)
+ WHERE resource_id = sqlc.arg(resource_id) AND state IN ('queued', 'running')
+   AND (sqlc.narg(id)::uuid IS NULL OR id = sqlc.narg(id)::uuid)
+RETURNING id;
+
+-- name: InsertObject :exec
+INSERT INTO objects (backup_id, resource_id, name, size, plain_size, sha256)
+VALUES (sqlc.arg(backup_id), sqlc.arg(resource_id), sqlc.arg(name), sqlc.arg(size), sqlc.arg(plain_size), sqlc.arg(sha256));
+
+-- name: ListObjects :many
+SELECT * FROM objects WHERE backup_id = sqlc.arg(backup_id) AND resource_id = sqlc.arg(resource_id) ORDER BY name;

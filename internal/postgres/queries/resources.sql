@@ -1,0 +1,78 @@
+-- name: InsertResource :execrows
+INSERT INTO resources (id, name, plan, region, state, sealed_grant, grant_expires_at, sealed_key, recipient, created_at)
+VALUES (sqlc.arg(id), sqlc.arg(name), sqlc.arg(plan), sqlc.arg(region), 'provisioning', sqlc.arg(sealed_grant),
+        sqlc.narg(grant_expires_at), sqlc.arg(sealed_key), sqlc.arg(recipient), sqlc.arg(now))
+ON CONFLICT (id) DO NOTHING;
+
+-- name: InsertTombstone :exec
+INSERT INTO resources (id, name, plan, region, state, created_at, deprovisioned_at)
+VALUES (sqlc.arg(id), '', '', '', 'deprovisioned', sqlc.arg(now), sqlc.arg(now))
+ON CONFLICT (id) DO NOTHING;
+
+-- name: GetResource :one
+SELECT * FROM resources WHERE id = sqlc.arg(id);
+
+-- name: LockResource :one
+SELECT * FROM resources WHERE id = sqlc.arg(id) FOR UPDATE;
+
+-- name: SetPlan :exec
+UPDATE resources SET plan = sqlc.arg(plan) WHERE id = sqlc.arg(id);
+
+-- name: SetTokens :execrows
+UPDATE resources
+   SET sealed_access = sqlc.arg(sealed_access), access_expires_at = sqlc.arg(access_expires_at),
+       sealed_refresh = sqlc.arg(sealed_refresh), sealed_grant = NULL, grant_expires_at = NULL,
+       refresh_claimed_until = NULL
+ WHERE id = sqlc.arg(id) AND state <> 'deprovisioned';
+
+-- name: ClaimRefresh :one
+UPDATE resources
+   SET refresh_claimed_until = now() + sqlc.arg(lease)::interval
+ WHERE id = sqlc.arg(id) AND state <> 'deprovisioned' AND sealed_refresh IS NOT NULL
+   AND access_expires_at IS NOT DISTINCT FROM sqlc.narg(seen_expiry)
+   AND (refresh_claimed_until IS NULL OR refresh_claimed_until < now())
+RETURNING sealed_refresh;
+
+-- name: ReleaseRefresh :exec
+UPDATE resources SET refresh_claimed_until = NULL WHERE id = sqlc.arg(id);
+
+-- name: SetReady :execrows
+UPDATE resources
+   SET state = 'active', attention = '', ready_at = sqlc.arg(now), helper_app_id = sqlc.arg(helper_app_id), helper_app = sqlc.arg(helper_app)
+ WHERE id = sqlc.arg(id) AND state <> 'deprovisioned';
+
+-- name: SetAttention :exec
+UPDATE resources SET state = 'needs_attention', attention = sqlc.arg(attention)
+ WHERE id = sqlc.arg(id) AND state <> 'deprovisioned';
+
+-- name: SetChecked :exec
+UPDATE resources SET checked_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
+
+-- name: SetHelperApp :exec
+UPDATE resources SET helper_app = sqlc.arg(helper_app) WHERE id = sqlc.arg(id);
+
+-- name: ClearAttention :exec
+UPDATE resources SET state = 'active', attention = ''
+ WHERE id = sqlc.arg(id) AND state = 'needs_attention' AND attention <> 'token_revoked' AND ready_at IS NOT NULL;
+
+-- name: Deprovision :execrows
+UPDATE resources
+   SET state = 'deprovisioned', deprovisioned_at = sqlc.arg(now), attention = '', sealed_grant = NULL,
+       grant_expires_at = NULL, sealed_access = NULL, access_expires_at = NULL, sealed_refresh = NULL
+ WHERE id = sqlc.arg(id) AND state <> 'deprovisioned';
+
+-- name: ClaimChecks :many
+-- Resources whose attachments were not listed for a while. Each is handed out once a period.
+UPDATE resources SET checked_at = sqlc.arg(now)
+ WHERE id IN (SELECT r.id FROM resources r
+               WHERE r.state IN ('active', 'needs_attention') AND r.ready_at IS NOT NULL AND r.attention <> 'token_revoked'
+                 AND (r.checked_at IS NULL OR r.checked_at <= sqlc.arg(before))
+               ORDER BY r.checked_at NULLS FIRST LIMIT sqlc.arg(most) FOR UPDATE SKIP LOCKED)
+RETURNING id;
+
+-- name: InsertAudit :exec
+INSERT INTO audit_log (resource_id, at, actor, action, subject)
+VALUES (sqlc.arg(resource_id), sqlc.arg(at), sqlc.arg(actor), sqlc.arg(action), sqlc.arg(subject));
+
+-- name: ListAudit :many
+SELECT at, actor, action, subject FROM audit_log WHERE resource_id = sqlc.arg(resource_id) ORDER BY id;

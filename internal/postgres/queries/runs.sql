@@ -1,0 +1,39 @@
+-- name: LiveRun :one
+SELECT *, (lease_until < now())::boolean AS expired
+  FROM runs WHERE backup_id = sqlc.arg(backup_id) AND resource_id = sqlc.arg(resource_id)
+   AND state IN ('claimed', 'dumping', 'confirming');
+
+-- name: CountLiveRuns :one
+SELECT count(*) FROM runs WHERE resource_id = sqlc.arg(resource_id) AND state IN ('claimed', 'dumping', 'confirming');
+
+-- name: InsertRun :exec
+INSERT INTO runs (id, resource_id, backup_id, epoch, worker, state, lease_until, started_at)
+VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(backup_id), sqlc.arg(epoch), sqlc.arg(worker), 'claimed',
+        now() + sqlc.arg(lease)::interval, sqlc.arg(now));
+
+-- name: BeatRun :execrows
+UPDATE runs
+   SET lease_until = now() + sqlc.arg(lease)::interval, state = sqlc.arg(state), bytes = sqlc.arg(bytes),
+       tables_done = sqlc.arg(tables_done), tables_total = sqlc.arg(tables_total), current = sqlc.arg(current)
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch)
+   AND state IN ('claimed', 'dumping', 'confirming') AND lease_until >= now();
+
+-- name: EndRun :execrows
+UPDATE runs
+   SET state = sqlc.arg(state), reason = sqlc.arg(reason), ended_at = sqlc.arg(now)
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch)
+   AND state IN ('claimed', 'dumping', 'confirming');
+
+-- name: EndRunsOfCanceled :exec
+UPDATE runs SET state = 'failed', reason = sqlc.arg(reason), ended_at = sqlc.arg(now)
+ WHERE resource_id = sqlc.arg(resource_id) AND state IN ('claimed', 'dumping', 'confirming')
+   AND backup_id = ANY (sqlc.arg(backups)::uuid[]);
+
+-- name: LockLostRuns :many
+SELECT * FROM runs
+ WHERE state IN ('claimed', 'dumping', 'confirming') AND lease_until < now()
+ ORDER BY lease_until LIMIT sqlc.arg(most) FOR UPDATE SKIP LOCKED;
+
+-- name: IsRunLive :one
+SELECT EXISTS (SELECT 1 FROM runs WHERE backup_id = sqlc.arg(backup_id) AND epoch = sqlc.arg(epoch)
+                  AND state IN ('claimed', 'dumping', 'confirming')) AS live;

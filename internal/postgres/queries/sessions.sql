@@ -1,0 +1,27 @@
+-- name: InsertSession :exec
+INSERT INTO sessions (token_hash, resource_id, user_id, email, created_at, seen_at)
+VALUES (sqlc.arg(token_hash), sqlc.arg(resource_id), sqlc.arg(user_id), sqlc.arg(email), sqlc.arg(now), sqlc.arg(now));
+
+-- name: UseSession :one
+-- In the service's scope: the token is all that the browser brings.
+UPDATE sessions s SET seen_at = sqlc.arg(now)
+  FROM resources r
+ WHERE s.token_hash = sqlc.arg(token_hash) AND r.id = s.resource_id AND r.state <> 'deprovisioned'
+   AND s.seen_at > sqlc.arg(idle_since) AND s.created_at > sqlc.arg(made_since)
+RETURNING s.resource_id, s.user_id, s.email, s.created_at, s.seen_at;
+
+-- name: DeleteSession :exec
+DELETE FROM sessions WHERE token_hash = sqlc.arg(token_hash);
+
+-- name: DeleteSessions :exec
+DELETE FROM sessions WHERE resource_id = sqlc.arg(resource_id);
+
+-- name: PurgeSessions :exec
+DELETE FROM sessions WHERE created_at <= sqlc.arg(made_since) OR seen_at <= sqlc.arg(idle_since);
+
+-- name: InsertSSOUse :execrows
+INSERT INTO sso_uses (token_hash, resource_id, used_at) VALUES (sqlc.arg(token_hash), sqlc.arg(resource_id), sqlc.arg(now))
+ON CONFLICT DO NOTHING;
+
+-- name: PurgeSSOUses :exec
+DELETE FROM sso_uses WHERE used_at <= sqlc.arg(before);

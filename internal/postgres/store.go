@@ -1,0 +1,179 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/postgres/pgsql"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// RiverSchema is where River's own tables are.
+const RiverSchema = "river"
+
+// Config is what a Store needs.
+type Config struct {
+	Pool *pgxpool.Pool    // open; the caller closes it
+	Keys *keyring.Keyring // seals tokens and resource keys
+
+	// Lease is how long a run is held without a sign of life. Default 90 s.
+	Lease time.Duration
+	// RetryAfter are the pauses before the second, third … attempt at a backup; there is one attempt more
+	// than pauses. Default 30 s, 2 min, 10 min.
+	RetryAfter []time.Duration
+	// CheckEvery is how often a resource's attachments are listed. Default 5 min.
+	CheckEvery time.Duration
+	// Now maps the database's clock to the one that the store goes by, for tests that step through days.
+	// Leases always go by the database's own. Default: unchanged.
+	Now func(database time.Time) time.Time
+}
+
+// Store is our database. Its methods are safe for concurrent use.
+type Store struct {
+	Config
+	queue *river.Client[pgx.Tx] // inserts only
+}
+
+// New returns a store. It does no I/O.
+func New(cfg Config) (*Store, error) {
+	if cfg.Pool == nil || cfg.Keys == nil {
+		return nil, errors.New("postgres: Pool and Keys are required")
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = 90 * time.Second
+	}
+	if cfg.RetryAfter == nil {
+		cfg.RetryAfter = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute}
+	}
+	if cfg.CheckEvery == 0 {
+		cfg.CheckEvery = 5 * time.Minute
+	}
+	if cfg.Now == nil {
+		cfg.Now = func(t time.Time) time.Time { return t }
+	}
+	queue, err := river.NewClient(riverpgxv5.New(cfg.Pool), &river.Config{Schema: RiverSchema})
+	if err != nil {
+		return nil, fmt.Errorf("insert-only river client: %w", err)
+	}
+	return &Store{Config: cfg, queue: queue}, nil
+}
+
+// NewPool opens a pool on our database. The URL is the operator's own setting. Times are scanned as UTC,
+// where pgx would take the machine's zone. The caller closes the pool.
+func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil { // pgx's error may hold the password
+		return nil, errors.New("DATABASE_URL cannot be read as a Postgres address")
+	}
+	cfg.MaxConns = maxConns
+	cfg.ConnConfig.RuntimeParams["application_name"] = "remora"
+	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	cfg.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
+		c.TypeMap().RegisterType(&pgtype.Type{
+			Name: "timestamptz", OID: pgtype.TimestamptzOID, Codec: &pgtype.TimestamptzCodec{ScanLocation: time.UTC},
+		})
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open pool: %w", err)
+	}
+	return pool, nil
+}
+
+// Ready tells whether our database answers and has our tables.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.forService(ctx, func(t *tx) error {
+		_, err := t.q.GetResource(ctx, "00000000-0000-0000-0000-000000000000")
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+}
+
+// tx is one transaction: its statements, its one time, and whose rows it sees.
+type tx struct {
+	pgx.Tx
+	q   *pgsql.Queries
+	now time.Time
+	s   *Store
+}
+
+func (s *Store) forResource(ctx context.Context, id remora.ResourceID, do func(*tx) error) error {
+	return s.begin(ctx, do, func(q *pgsql.Queries) (time.Time, error) {
+		row, err := q.ScopeToResource(ctx, string(id))
+		return row.At, err
+	})
+}
+
+func (s *Store) forService(ctx context.Context, do func(*tx) error) error {
+	return s.begin(ctx, do, func(q *pgsql.Queries) (time.Time, error) {
+		row, err := q.ScopeToService(ctx)
+		return row.At, err
+	})
+}
+
+func (s *Store) begin(ctx context.Context, do func(*tx) error, scope func(*pgsql.Queries) (time.Time, error)) error {
+	return pgx.BeginFunc(ctx, s.Pool, func(p pgx.Tx) error {
+		q := pgsql.New(p)
+		at, err := scope(q)
+		if err != nil {
+			return fmt.Errorf("scope: %w", err)
+		}
+		return do(&tx{Tx: p, q: q, now: s.Now(at), s: s})
+	})
+}
+
+// enqueue inserts a job in the transaction.
+func (t *tx) enqueue(ctx context.Context, args river.JobArgs, at ...time.Time) error {
+	var opts *river.InsertOpts
+	if len(at) == 1 {
+		opts = &river.InsertOpts{ScheduledAt: at[0]}
+	}
+	if _, err := t.s.queue.InsertTx(ctx, t.Tx, args, opts); err != nil {
+		return fmt.Errorf("enqueue %s: %w", args.Kind(), err)
+	}
+	return nil
+}
+
+// audit writes down who did what, in the transaction that did it.
+func (t *tx) audit(ctx context.Context, id remora.ResourceID, actor, action, subject string) error {
+	return t.q.InsertAudit(ctx, pgsql.InsertAuditParams{
+		ResourceID: string(id), At: t.now, Actor: actor, Action: action, Subject: subject,
+	})
+}
+
+// or404 turns "no rows" into the one answer for what is missing and for what is somebody else's.
+func or404(err error, what string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return remora.NotFound(what)
+	}
+	return err
+}
+
+// violates tells whether err is a violation of the named constraint or unique index.
+func violates(err error, constraint string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.ConstraintName == constraint
+}
+
+var errStale = &remora.Error{Kind: remora.KindStale, Public: "A later run has taken over."}
+
+// changed returns errStale where a run's write found nothing to write to.
+func changed(rows int64, err error) error {
+	if err == nil && rows == 0 {
+		return errStale
+	}
+	return err
+}

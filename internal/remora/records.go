@@ -1,0 +1,131 @@
+package remora
+
+import (
+	"time"
+
+	"github.com/remora-backup/remora/internal/redact"
+)
+
+// Provision is what Heroku asks for when a customer creates the add-on.
+type Provision struct {
+	ID             ResourceID
+	Name           string // the add-on's name, such as remora-backup-clean-40312
+	Plan           string // slug
+	Region         string // kept as given
+	Grant          redact.Secret
+	GrantExpiresAt time.Time // zero where Heroku sent none
+}
+
+// Resource is one installed add-on.
+type Resource struct {
+	ID        ResourceID
+	Name      string
+	Plan      string
+	Region    string
+	State     ResourceState
+	Attention Reason // why somebody must act; empty where nobody must
+	HelperApp string // the app it is installed on; empty until the token is exchanged
+	CreatedAt time.Time
+	ReadyAt   time.Time // zero until ready
+	CheckedAt time.Time // when its attachments were last listed; zero until then
+}
+
+// Database is the target of one attached credential.
+type Database struct {
+	ID            DatabaseID
+	Addon         string // the Postgres add-on's name, such as postgresql-curved-12345
+	OwnerApp      string // the app that the Postgres add-on belongs to
+	Attachment    string // the attachment's name on the Helper App; its config var is this and _URL
+	Credential    string // the credential's name; empty for the owner's own, which is refused
+	State         DatabaseState
+	Problem       string // where refused: why, and what to do
+	ServerVersion string // empty until the first run
+	SizeBytes     int64
+	FoundAt       time.Time
+	SeenAt        time.Time
+	NextRunAt     time.Time // zero where nothing is scheduled
+}
+
+// Backup is the customer's thing: one state of one database.
+type Backup struct {
+	ID             BackupID
+	Database       DatabaseID
+	Addon          string // the database's add-on name
+	OwnerApp       string
+	State          BackupState
+	Reason         Reason // why it failed, or why it is being tried again
+	Detail         string // pg_dump's own words, scrubbed
+	Fix            string // SQL to paste, run as the database's owner; may be empty
+	RequestedBy    string // empty where the schedule asked for it
+	Epoch          int    // of its newest run
+	Attempts       int    // runs so far
+	ServerVersion  string
+	ClientVersion  string // pg_dump's
+	ClientMajor    int    // it restores into a server of this major or later
+	ArchiveVersion string
+	Tables         int
+	PlainSize      int64 // bytes of the archive, which is what a link serves
+	StoredSize     int64 // bytes in the store
+	QueuedAt       time.Time
+	StartedAt      time.Time // zero until the first run
+	EndedAt        time.Time // zero while queued or running
+	RetryAt        time.Time // zero unless it is queued for another attempt
+	Progress       *Progress // nil unless a worker holds it
+}
+
+// Progress is where a live run stands.
+type Progress struct {
+	State       RunState
+	Bytes       int64 // read from pg_dump so far
+	TablesDone  int
+	TablesTotal int
+	Current     string // the table being read; may be empty
+	StartedAt   time.Time
+}
+
+// Link is a short-lived way to download a backup. The token itself is shown once and never stored.
+type Link struct {
+	ID        LinkID
+	Backup    BackupID
+	MadeBy    string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	RevokedAt time.Time // zero unless revoked
+}
+
+// Session is one person's visit to one resource's pages.
+type Session struct {
+	Resource  ResourceID
+	UserID    string // empty where Heroku did not sign it
+	Email     string // empty where Heroku did not sign it
+	CreatedAt time.Time
+	SeenAt    time.Time
+}
+
+// Overview is everything the first page shows.
+type Overview struct {
+	Now       time.Time // the database's clock, which all ages are told by
+	Resource  Resource
+	Databases []Database
+	Backups   []Backup // the newest of each database, newest first
+}
+
+// Object is one stored part of a backup. SHA256 is of the stored (sealed) bytes.
+type Object struct {
+	Name      string // body-001, head, manifest
+	Size      int64
+	PlainSize int64 // 0 for the manifest, which is not part of the archive
+	SHA256    []byte
+}
+
+// Kept is what is written down of a backup whose archive is stored and confirmed.
+type Kept struct {
+	ServerVersion  string
+	ClientVersion  string
+	ClientMajor    int
+	ArchiveVersion string
+	Tables         int
+	PlainSize      int64
+	Objects        []Object
+	Unexplained    string // pg_dump's words that we cannot explain; makes the backup incomplete
+}
