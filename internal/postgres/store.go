@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
@@ -162,11 +161,6 @@ func or404(err error, what string) error {
 	return err
 }
 
-// violates tells whether err is a violation of the named constraint or unique index.
-func violates(err error, constraint string) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.ConstraintName == constraint
-}
 
 var errStale = &remora.Error{Kind: remora.KindStale, Public: "A later run has taken over."}
 

@@ -1,0 +1,130 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/postgres/pgsql"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Found is one Postgres attachment on a Helper App, as a listing showed it.
+type Found struct {
+	AddonID, Addon, OwnerApp string
+	Attachment, Credential   string
+	Problem                  string // why it is refused; empty where it may be used
+}
+
+// SaveFound writes down what is attached to the Helper App now. A database seen for the first time gets its
+// daily schedule and a first backup at once; one that is no longer attached is marked so and keeps its
+// backups. Databases beyond the plan are refused with the plan's sentence. Errors: KindGone.
+func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp string, found []Found) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		row, err := t.lockLive(ctx, id)
+		if err != nil {
+			return err
+		}
+		plan, err := remora.PlanOf(row.Plan)
+		if err != nil {
+			return err
+		}
+		attached := make([]string, 0, len(found))
+		usable := 0
+		for _, f := range found {
+			attached = append(attached, f.AddonID)
+			if f.Problem == "" {
+				usable++
+				f.Problem = remora.Public(plan.Allows(usable), "")
+			}
+			if err := t.saveDatabase(ctx, id, f); err != nil {
+				return err
+			}
+		}
+		if _, err := t.q.DetachOthers(ctx, pgsql.DetachOthersParams{ResourceID: string(id), Attached: attached}); err != nil {
+			return fmt.Errorf("mark detached: %w", err)
+		}
+		if err := t.q.SetChecked(ctx, pgsql.SetCheckedParams{ID: string(id), Now: &t.now}); err != nil {
+			return fmt.Errorf("set checked: %w", err)
+		}
+		if helperApp != "" && helperApp != row.HelperApp {
+			if err := t.q.SetHelperApp(ctx, pgsql.SetHelperAppParams{ID: string(id), HelperApp: helperApp}); err != nil {
+				return fmt.Errorf("rename helper app: %w", err)
+			}
+		}
+		return t.q.ClearAttention(ctx, string(id))
+	})
+}
+
+func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) error {
+	state := remora.DatabaseActive
+	if f.Problem != "" {
+		state = remora.DatabaseRefused
+	}
+	db, err := t.q.UpsertDatabase(ctx, pgsql.UpsertDatabaseParams{
+		ID: string(remora.NewID[remora.DatabaseID]()), ResourceID: string(id), AddonID: f.AddonID, Addon: f.Addon,
+		OwnerApp: f.OwnerApp, Attachment: f.Attachment, Credential: f.Credential,
+		State: string(state), Problem: f.Problem, Now: t.now,
+	})
+	if err != nil {
+		return fmt.Errorf("save database: %w", err)
+	}
+	if state != remora.DatabaseActive {
+		return nil
+	}
+	daily := remora.DefaultDaily(remora.DatabaseID(db))
+	first, err := t.q.InsertSchedule(ctx, pgsql.InsertScheduleParams{
+		ID: string(remora.NewID[remora.ScheduleID]()), ResourceID: string(id), DatabaseID: db,
+		Minute: int32(daily.Minute), NextRunAt: daily.Next(t.now), //nolint:gosec // 0 to 1439
+	})
+	if err != nil {
+		return fmt.Errorf("save schedule: %w", err)
+	}
+	if first == 0 {
+		return nil
+	}
+	if err := t.audit(ctx, id, "remora", "found database", f.Addon); err != nil {
+		return err
+	}
+	_, err = t.request(ctx, id, remora.DatabaseID(db), backupOrigin{})
+	return err
+}
+
+// DatabaseOf returns one database. Errors: KindNotFound.
+func (s *Store) DatabaseOf(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Database, error) {
+	var out remora.Database
+	err := s.forResource(ctx, id, func(t *tx) error {
+		row, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: string(db), ResourceID: string(id)})
+		if err != nil {
+			return or404(err, "database")
+		}
+		out = databaseOf(row)
+		return nil
+	})
+	return out, err
+}
+
+// SaveServer writes down what the database's server said of itself.
+func (s *Store) SaveServer(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, version string, size int64) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		return t.q.SetServer(ctx, pgsql.SetServerParams{ID: string(db), ResourceID: string(id), ServerVersion: version, SizeBytes: size})
+	})
+}
+
+// RequestCheck asks for the attachments to be listed now.
+func (s *Store) RequestCheck(ctx context.Context, id remora.ResourceID) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		if _, err := t.live(ctx, id); err != nil {
+			return err
+		}
+		return t.enqueue(ctx, jobargs.FindDatabases{Resource: id})
+	})
+}
+
+func databaseOf(d pgsql.Database) remora.Database {
+	return remora.Database{
+		ID: remora.DatabaseID(d.ID), Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment,
+		Credential: d.Credential, State: remora.DatabaseState(d.State), Problem: d.Problem,
+		ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes, FoundAt: d.FoundAt, SeenAt: d.SeenAt,
+	}
+}

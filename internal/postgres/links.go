@@ -1,0 +1,98 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/postgres/pgsql"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// MakeLink makes a link to a restorable backup, good for as long as said, and returns it with its token,
+// which is shown once and not kept. Errors: KindNotFound, KindConflict where there is nothing to download.
+func (s *Store) MakeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string, good time.Duration) (remora.Link, string, error) {
+	var out remora.Link
+	token := remora.NewToken()
+	err := s.forResource(ctx, id, func(t *tx) error {
+		row, err := t.q.GetBackup(ctx, pgsql.GetBackupParams{ID: string(b), ResourceID: string(id)})
+		if err != nil {
+			return or404(err, "backup")
+		}
+		if !remora.BackupState(row.Backup.State).Restorable() {
+			return &remora.Error{Kind: remora.KindConflict, Public: "This backup has no archive to download."}
+		}
+		out = remora.Link{ID: remora.NewID[remora.LinkID](), Backup: b, MadeBy: person, CreatedAt: t.now, ExpiresAt: t.now.Add(good)}
+		err = t.q.InsertLink(ctx, pgsql.InsertLinkParams{
+			ID: string(out.ID), ResourceID: string(id), BackupID: string(b), TokenHash: hash(token), MadeBy: person,
+			Now: t.now, ExpiresAt: out.ExpiresAt,
+		})
+		if err != nil {
+			return fmt.Errorf("insert link: %w", err)
+		}
+		return t.audit(ctx, id, person, "make link", string(b))
+	})
+	return out, token, err
+}
+
+// UseLink returns what a link's token opens and writes down that it was used, by whom as far as an address
+// tells. Errors: KindNotFound for a token that never was, KindGone for one that has expired, was revoked or
+// whose backup or add-on is gone.
+func (s *Store) UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error) {
+	var id remora.ResourceID
+	var out remora.Backup
+	err := s.forService(ctx, func(t *tx) error {
+		l, err := t.q.FindLink(ctx, hash(token))
+		if errors.Is(err, pgx.ErrNoRows) {
+			return remora.NotFound("link")
+		}
+		if err != nil {
+			return fmt.Errorf("find link: %w", err)
+		}
+		if l.RevokedAt != nil || !l.ExpiresAt.After(t.now) || l.ResourceState == string(remora.ResourceDeprovisioned) {
+			return errLinkEnded
+		}
+		id = remora.ResourceID(l.ResourceID)
+		row, err := t.q.GetBackup(ctx, pgsql.GetBackupParams{ID: l.BackupID, ResourceID: l.ResourceID})
+		if err != nil {
+			return fmt.Errorf("read backup: %w", err)
+		}
+		out = backupOf(row.Backup, row.Addon, row.OwnerApp)
+		if !out.State.Restorable() {
+			return errLinkEnded
+		}
+		return t.audit(ctx, id, from, "use link", l.BackupID)
+	})
+	return id, out, err
+}
+
+var errLinkEnded = &remora.Error{Kind: remora.KindGone, Public: "This link has ended. Make a new one on the backup's page."}
+
+// RevokeLink ends a link at once.
+func (s *Store) RevokeLink(ctx context.Context, id remora.ResourceID, link remora.LinkID, person string) error {
+	l := string(link)
+	return s.forResource(ctx, id, func(t *tx) error {
+		if err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), ID: &l, Now: &t.now}); err != nil {
+			return fmt.Errorf("revoke link: %w", err)
+		}
+		return t.audit(ctx, id, person, "revoke link", l)
+	})
+}
+
+// Links lists a backup's links, newest first.
+func (s *Store) Links(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Link, error) {
+	var out []remora.Link
+	err := s.forResource(ctx, id, func(t *tx) error {
+		rows, err := t.q.ListLinks(ctx, pgsql.ListLinksParams{ResourceID: string(id), BackupID: string(b)})
+		for _, l := range rows {
+			out = append(out, remora.Link{
+				ID: remora.LinkID(l.ID), Backup: b, MadeBy: l.MadeBy, CreatedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt, RevokedAt: orZero(l.RevokedAt),
+			})
+		}
+		return err
+	})
+	return out, err
+}

@@ -1,0 +1,242 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/postgres/pgsql"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// What a sealed value is for, bound into it with the resource's id.
+const (
+	sealedGrant   = "resources.sealed_grant"
+	sealedAccess  = "resources.sealed_access"
+	sealedRefresh = "resources.sealed_refresh"
+	sealedKey     = "resources.sealed_key"
+)
+
+// HerokuActor is who the audit log names for what Heroku asked for.
+const HerokuActor = "heroku"
+
+var errGone = &remora.Error{Kind: remora.KindGone, Public: "This add-on was removed. Create a new one with heroku addons:create."}
+
+// ProvisionResource writes a new resource down and asks for it to be made ready. The same request again
+// changes nothing and returns the resource as it is. Errors: KindGone for a removed id.
+//
+// key is the resource's archive key and recipient its public half; they are used only by the first request.
+func (s *Store) ProvisionResource(ctx context.Context, p remora.Provision, key redact.Secret, recipient string) (remora.Resource, error) {
+	var out remora.Resource
+	err := s.forResource(ctx, p.ID, func(t *tx) error {
+		added, err := t.q.InsertResource(ctx, pgsql.InsertResourceParams{
+			ID: string(p.ID), Name: p.Name, Plan: p.Plan, Region: p.Region, Now: t.now,
+			SealedGrant:    s.seal(p.Grant, sealedGrant, p.ID),
+			GrantExpiresAt: orNil(p.GrantExpiresAt),
+			SealedKey:      s.seal(key, sealedKey, p.ID), Recipient: recipient,
+		})
+		if err != nil {
+			return fmt.Errorf("insert resource: %w", err)
+		}
+		row, err := t.q.GetResource(ctx, string(p.ID))
+		if err != nil {
+			return fmt.Errorf("read resource: %w", err)
+		}
+		if row.State == string(remora.ResourceDeprovisioned) {
+			return errGone
+		}
+		out = resourceOf(row)
+		if added == 0 {
+			return nil
+		}
+		if err := t.audit(ctx, p.ID, HerokuActor, "provision", p.Plan); err != nil {
+			return err
+		}
+		return t.enqueue(ctx, jobargs.MakeReady{Resource: p.ID})
+	})
+	return out, err
+}
+
+// ChangePlan moves a resource to another plan. Errors: KindNotFound, KindGone, KindInvalid for an unknown
+// plan, KindPlanLimit where more is attached than the new plan protects.
+func (s *Store) ChangePlan(ctx context.Context, id remora.ResourceID, slug string) (remora.Resource, error) {
+	plan, err := remora.PlanOf(slug)
+	if err != nil {
+		return remora.Resource{}, err
+	}
+	var out remora.Resource
+	err = s.forResource(ctx, id, func(t *tx) error {
+		row, err := t.lockLive(ctx, id)
+		if err != nil {
+			return err
+		}
+		n, err := t.q.CountDatabases(ctx, string(id))
+		if err != nil {
+			return fmt.Errorf("count databases: %w", err)
+		}
+		if err := plan.Allows(int(n)); err != nil {
+			return err
+		}
+		out = resourceOf(row)
+		if row.Plan == plan.Slug {
+			return nil
+		}
+		out.Plan = plan.Slug
+		if err := t.q.SetPlan(ctx, pgsql.SetPlanParams{ID: string(id), Plan: plan.Slug}); err != nil {
+			return fmt.Errorf("set plan: %w", err)
+		}
+		return t.audit(ctx, id, HerokuActor, "change plan", row.Plan+" to "+plan.Slug)
+	})
+	return out, err
+}
+
+// DeprovisionResource removes a resource: its tokens are forgotten, sessions and links end, live backups are
+// canceled, and a tombstone stays, for an id never seen too, so that a provision that arrives late cannot
+// revive it. Errors: KindGone where it was removed before or never here.
+func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) error {
+	gone := false
+	err := s.forResource(ctx, id, func(t *tx) error {
+		if err := t.q.InsertTombstone(ctx, pgsql.InsertTombstoneParams{ID: string(id), Now: t.now}); err != nil {
+			return fmt.Errorf("insert tombstone: %w", err)
+		}
+		removed, err := t.q.Deprovision(ctx, pgsql.DeprovisionParams{ID: string(id), Now: &t.now})
+		if err != nil {
+			return fmt.Errorf("deprovision: %w", err)
+		}
+		if removed == 0 { // the tombstone just written must be kept, so this is no error of the transaction
+			gone = true
+			return nil
+		}
+		if err := t.q.DeleteSessions(ctx, string(id)); err != nil {
+			return fmt.Errorf("end sessions: %w", err)
+		}
+		if err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), Now: &t.now}); err != nil {
+			return fmt.Errorf("revoke links: %w", err)
+		}
+		if err := t.cancel(ctx, id, nil, remora.ReasonDeprovisioned); err != nil {
+			return err
+		}
+		return t.audit(ctx, id, HerokuActor, "deprovision", "")
+	})
+	if err == nil && gone {
+		return errGone
+	}
+	return err
+}
+
+// Resource returns one resource. Errors: KindNotFound, KindGone.
+func (s *Store) Resource(ctx context.Context, id remora.ResourceID) (remora.Resource, error) {
+	var out remora.Resource
+	err := s.forResource(ctx, id, func(t *tx) error {
+		row, err := t.live(ctx, id)
+		out = resourceOf(row)
+		return err
+	})
+	return out, err
+}
+
+// ResourceKey returns what the resource's archives are sealed with.
+func (s *Store) ResourceKey(ctx context.Context, id remora.ResourceID) (redact.Secret, error) {
+	var out redact.Secret
+	err := s.forResource(ctx, id, func(t *tx) error {
+		row, err := t.live(ctx, id)
+		if err != nil {
+			return err
+		}
+		out, err = s.open(row.SealedKey, sealedKey, id)
+		return err
+	})
+	return out, err
+}
+
+// SetReady writes down that token, key and config var are in place. Errors: KindGone.
+func (s *Store) SetReady(ctx context.Context, id remora.ResourceID, helperAppID, helperApp string) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		n, err := t.q.SetReady(ctx, pgsql.SetReadyParams{ID: string(id), Now: &t.now, HelperAppID: helperAppID, HelperApp: helperApp})
+		if err != nil {
+			return fmt.Errorf("set ready: %w", err)
+		}
+		if n == 0 {
+			return errGone
+		}
+		if err := t.audit(ctx, id, HerokuActor, "ready", ""); err != nil {
+			return err
+		}
+		return t.enqueue(ctx, jobargs.FindDatabases{Resource: id})
+	})
+}
+
+// SetAttention says that somebody must act. It is kept until what it is about is seen to work.
+func (s *Store) SetAttention(ctx context.Context, id remora.ResourceID, why remora.Reason) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		return t.q.SetAttention(ctx, pgsql.SetAttentionParams{ID: string(id), Attention: string(why)})
+	})
+}
+
+func (t *tx) live(ctx context.Context, id remora.ResourceID) (pgsql.Resource, error) {
+	row, err := t.q.GetResource(ctx, string(id))
+	return notGone(row, err)
+}
+
+func (t *tx) lockLive(ctx context.Context, id remora.ResourceID) (pgsql.Resource, error) {
+	row, err := t.q.LockResource(ctx, string(id))
+	return notGone(row, err)
+}
+
+func notGone(row pgsql.Resource, err error) (pgsql.Resource, error) {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return row, remora.NotFound("add-on")
+	}
+	if err != nil {
+		return row, fmt.Errorf("read resource: %w", err)
+	}
+	if row.State == string(remora.ResourceDeprovisioned) {
+		return row, errGone
+	}
+	return row, nil
+}
+
+func (s *Store) seal(v redact.Secret, column string, id remora.ResourceID) []byte {
+	if v.IsZero() {
+		return nil
+	}
+	return s.Keys.Seal([]byte(v.Reveal()), column, string(id))
+}
+
+func (s *Store) open(sealed []byte, column string, id remora.ResourceID) (redact.Secret, error) {
+	if sealed == nil {
+		return redact.Secret{}, nil
+	}
+	plain, err := s.Keys.Open(sealed, column, string(id))
+	if err != nil {
+		return redact.Secret{}, fmt.Errorf("open %s: %w", column, err)
+	}
+	return redact.New(string(plain)), nil
+}
+
+func resourceOf(r pgsql.Resource) remora.Resource {
+	return remora.Resource{
+		ID: remora.ResourceID(r.ID), Name: r.Name, Plan: r.Plan, Region: r.Region,
+		State: remora.ResourceState(r.State), Attention: remora.Reason(r.Attention), HelperApp: r.HelperApp,
+		CreatedAt: r.CreatedAt, ReadyAt: orZero(r.ReadyAt), CheckedAt: orZero(r.CheckedAt),
+	}
+}
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+func orNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,268 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/postgres/pgsql"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Claim is a worker's hold on one backup. Every write of the run goes through it.
+type Claim struct {
+	Run      remora.RunID
+	Backup   remora.BackupID
+	Resource remora.Resource
+	Database remora.Database
+	Epoch    int
+	Attempt  int // counted from 1
+
+	helperAppID string
+}
+
+// HelperAppID is Heroku's id of the app to read the credential from.
+func (c Claim) HelperAppID() string { return c.helperAppID }
+
+// Why a backup cannot be claimed now. Neither is a fault.
+var (
+	// ErrNothingToDo: it has ended, or another run holds it.
+	ErrNothingToDo = errors.New("postgres: the backup needs no run")
+	// ErrBusy: as many of the resource's backups run as its plan allows. Try again later.
+	ErrBusy = errors.New("postgres: the resource runs as many backups as its plan allows")
+)
+
+// ClaimBackup starts a run of a queued backup. Errors: ErrNothingToDo, ErrBusy, KindNotFound.
+func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker string) (Claim, error) {
+	id, err := s.resourceOf(ctx, b)
+	if err != nil {
+		return Claim{}, err
+	}
+	var out Claim
+	err = s.forResource(ctx, id, func(t *tx) error {
+		r, err := t.lockLive(ctx, id)
+		if remora.KindOf(err) == remora.KindGone {
+			return ErrNothingToDo
+		}
+		if err != nil {
+			return err
+		}
+		row, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: string(b), ResourceID: string(id)})
+		if err != nil {
+			return or404(err, "backup")
+		}
+		if row.State != string(remora.BackupQueued) {
+			return ErrNothingToDo
+		}
+		if row.RetryAt != nil && row.RetryAt.After(t.now) {
+			return ErrNothingToDo // an old job of River's; the one for the retry comes
+		}
+		plan, err := remora.PlanOf(r.Plan)
+		if err != nil {
+			return err
+		}
+		running, err := t.q.CountLiveRuns(ctx, string(id))
+		if err != nil {
+			return fmt.Errorf("count runs: %w", err)
+		}
+		if int(running) >= plan.Parallel {
+			return ErrBusy
+		}
+		d, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: row.DatabaseID, ResourceID: string(id)})
+		if err != nil {
+			return fmt.Errorf("read database: %w", err)
+		}
+		out = Claim{
+			Run: remora.NewID[remora.RunID](), Backup: b, Resource: resourceOf(r), Database: databaseOf(d),
+			Epoch: int(row.Epoch) + 1, Attempt: int(row.Attempts) + 1, helperAppID: r.HelperAppID,
+		}
+		return t.start(ctx, out, worker)
+	})
+	return out, err
+}
+
+func (t *tx) start(ctx context.Context, c Claim, worker string) error {
+	epoch := int32(c.Epoch) //nolint:gosec // one a run
+	err := t.q.InsertRun(ctx, pgsql.InsertRunParams{
+		ID: string(c.Run), ResourceID: string(c.Resource.ID), BackupID: string(c.Backup), Epoch: epoch,
+		Worker: worker, Lease: t.s.Lease, Now: t.now,
+	})
+	if err != nil {
+		return fmt.Errorf("insert run: %w", err)
+	}
+	err = t.q.StartBackup(ctx, pgsql.StartBackupParams{ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: epoch, Now: &t.now})
+	if err != nil {
+		return fmt.Errorf("start backup: %w", err)
+	}
+	return nil
+}
+
+// resourceOf finds whose backup it is, for a job, which knows the backup only.
+func (s *Store) resourceOf(ctx context.Context, b remora.BackupID) (remora.ResourceID, error) {
+	var id string
+	err := s.forService(ctx, func(t *tx) error {
+		row, err := t.q.FindBackup(ctx, string(b))
+		id = row.ResourceID
+		return or404(err, "backup")
+	})
+	return remora.ResourceID(id), err
+}
+
+// Beat renews the lease and writes down how far the run is. Errors: KindStale where the lease has ended, a
+// later run has taken over, or the backup was canceled: stop at once and keep nothing.
+func (s *Store) Beat(ctx context.Context, c Claim, p remora.Progress) error {
+	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
+		return changed(t.q.BeatRun(ctx, pgsql.BeatRunParams{
+			ID: string(c.Run), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Lease: s.Lease, //nolint:gosec // one a run
+			State: string(p.State), Bytes: p.Bytes,
+			TablesDone: int32(p.TablesDone), TablesTotal: int32(p.TablesTotal), Current: p.Current, //nolint:gosec // bounded by the archive's head
+		}))
+	})
+}
+
+// KeepBackup ends a run well: the archive is stored and confirmed. Errors: KindStale.
+func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
+	state, reason := remora.BackupVerified, remora.ReasonNone
+	if k.Unexplained != "" {
+		state, reason = remora.BackupIncomplete, remora.ReasonUnexplainedOutput
+	}
+	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
+		if err := t.endRun(ctx, c, remora.RunDone, reason); err != nil {
+			return err
+		}
+		var stored int64
+		for _, o := range k.Objects {
+			stored += o.Size
+			err := t.q.InsertObject(ctx, pgsql.InsertObjectParams{
+				BackupID: string(c.Backup), ResourceID: string(c.Resource.ID), Name: o.Name, Size: o.Size,
+				PlainSize: o.PlainSize, Sha256: o.SHA256,
+			})
+			if err != nil {
+				return fmt.Errorf("insert object: %w", err)
+			}
+		}
+		return changed(t.q.KeepBackup(ctx, pgsql.KeepBackupParams{
+			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
+			State: string(state), Reason: string(reason), Detail: k.Unexplained, ServerVersion: k.ServerVersion,
+			ClientVersion: k.ClientVersion, ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
+			ArchiveVersion: k.ArchiveVersion, Tables: int32(k.Tables), //nolint:gosec // bounded by the archive's head
+			PlainSize: k.PlainSize, StoredSize: stored,
+		}))
+	})
+}
+
+// FailRun ends a run badly. Where its reason heals and attempts are left, the backup is queued again and a
+// job for it is written; otherwise the backup has failed. It tells which. Errors: KindStale.
+func (s *Store) FailRun(ctx context.Context, c Claim, f *remora.Failure, fix string) (retried bool, err error) {
+	retried = f.Reason.Heals() && c.Attempt <= len(s.RetryAfter)
+	err = s.forResource(ctx, c.Resource.ID, func(t *tx) error {
+		if err := t.endRun(ctx, c, remora.RunFailed, f.Reason); err != nil {
+			return err
+		}
+		if retried {
+			return t.again(ctx, c.again(s.RetryAfter[c.Attempt-1], 0), f, fix)
+		}
+		return changed(t.q.EndBackup(ctx, pgsql.EndBackupParams{
+			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
+			State: string(remora.BackupFailed), Reason: string(f.Reason), Detail: f.Detail, Fix: fix,
+		}))
+	})
+	return retried, err
+}
+
+// ReleaseRun gives a run back that the worker's own stop cut short. The attempt is not counted.
+func (s *Store) ReleaseRun(ctx context.Context, c Claim) error {
+	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
+		if err := t.endRun(ctx, c, remora.RunFailed, remora.ReasonWorkerLost); err != nil {
+			return err
+		}
+		return t.again(ctx, c.again(0, 1), &remora.Failure{Reason: remora.ReasonWorkerLost}, "")
+	})
+}
+
+// TakeBackLost ends runs whose lease has ended without a word and queues their backups again, or fails
+// those that have had their attempts. It returns how many it found.
+func (s *Store) TakeBackLost(ctx context.Context) (int, error) {
+	n := 0
+	err := s.forService(ctx, func(t *tx) error {
+		lost, err := t.q.LockLostRuns(ctx, 100)
+		if err != nil {
+			return fmt.Errorf("find lost runs: %w", err)
+		}
+		n = len(lost)
+		for _, r := range lost {
+			if err := t.takeBack(ctx, r); err != nil {
+				return fmt.Errorf("take back run %s: %w", r.ID, err)
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (t *tx) takeBack(ctx context.Context, r pgsql.Run) error {
+	b, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: r.BackupID, ResourceID: r.ResourceID})
+	if err != nil {
+		return fmt.Errorf("lock backup: %w", err)
+	}
+	c := Claim{
+		Run: remora.RunID(r.ID), Backup: remora.BackupID(r.BackupID), Epoch: int(r.Epoch), Attempt: int(b.Attempts),
+		Resource: remora.Resource{ID: remora.ResourceID(r.ResourceID)},
+	}
+	if err := t.endRun(ctx, c, remora.RunLost, remora.ReasonWorkerLost); err != nil {
+		return err
+	}
+	if c.Attempt <= len(t.s.RetryAfter) {
+		return t.again(ctx, c.again(0, 0), &remora.Failure{Reason: remora.ReasonWorkerLost}, "")
+	}
+	return changed(t.q.EndBackup(ctx, pgsql.EndBackupParams{
+		ID: r.BackupID, ResourceID: r.ResourceID, Epoch: r.Epoch, Now: &t.now,
+		State: string(remora.BackupFailed), Reason: string(remora.ReasonWorkerLost),
+	}))
+}
+
+// retry is a backup's way back into the queue.
+type retry struct {
+	Claim
+	wait      time.Duration
+	uncounted int // 1 where the attempt is not held against the backup
+}
+
+func (c Claim) again(wait time.Duration, uncounted int) retry { return retry{c, wait, uncounted} }
+
+func (t *tx) again(ctx context.Context, r retry, f *remora.Failure, fix string) error {
+	at := t.now.Add(r.wait)
+	err := changed(t.q.RequeueBackup(ctx, pgsql.RequeueBackupParams{
+		ID: string(r.Backup), ResourceID: string(r.Resource.ID), Epoch: int32(r.Epoch), //nolint:gosec // one a run
+		Reason: string(f.Reason), Detail: f.Detail, Fix: fix, RetryAt: &at, Uncounted: int32(r.uncounted), //nolint:gosec // 0 or 1
+	}))
+	if err != nil {
+		return err
+	}
+	return t.enqueue(ctx, jobargs.RunBackup{Backup: r.Backup, Attempt: r.Attempt + 1 - r.uncounted}, at)
+}
+
+func (t *tx) endRun(ctx context.Context, c Claim, state remora.RunState, why remora.Reason) error {
+	return changed(t.q.EndRun(ctx, pgsql.EndRunParams{
+		ID: string(c.Run), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
+		State: string(state), Reason: string(why),
+	}))
+}
+
+// IsLive tells whether a worker holds the run that an upload of that backup and epoch belongs to.
+func (s *Store) IsLive(ctx context.Context, b remora.BackupID, epoch int) (bool, error) {
+	live := false
+	err := s.forService(ctx, func(t *tx) error {
+		var err error
+		live, err = t.q.IsRunLive(ctx, pgsql.IsRunLiveParams{BackupID: string(b), Epoch: int32(epoch)}) //nolint:gosec // one a run
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return live, err
+}

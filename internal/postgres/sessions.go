@@ -1,0 +1,105 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/postgres/pgsql"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// How long a session lasts: without a request, and altogether.
+const (
+	sessionIdle = 30 * time.Minute
+	sessionMost = 8 * time.Hour
+)
+
+// ssoKept is how long a used sign-on token is remembered: twice its window of five minutes either way.
+const ssoKept = 20 * time.Minute
+
+// OpenSession starts a session after a sign-on. token is the browser's; only its hash is kept. used is the
+// signed-on token, which is good once. Errors: KindForbidden where it was used before or the resource was
+// removed or never here.
+func (s *Store) OpenSession(ctx context.Context, session remora.Session, token, used string) error {
+	forbidden := func(why string) error {
+		return &remora.Error{Kind: remora.KindForbidden, Public: "This sign-on is not valid any more. Open the add-on again from Heroku.", Cause: errors.New(why)}
+	}
+	return s.forResource(ctx, session.Resource, func(t *tx) error {
+		if _, err := t.live(ctx, session.Resource); err != nil {
+			if remora.KindOf(err) == remora.KindInternal {
+				return err
+			}
+			return forbidden("no such live resource")
+		}
+		n, err := t.q.InsertSSOUse(ctx, pgsql.InsertSSOUseParams{TokenHash: hash(used), ResourceID: string(session.Resource), Now: t.now})
+		if err != nil {
+			return fmt.Errorf("use sign-on: %w", err)
+		}
+		if n == 0 {
+			return forbidden("used before")
+		}
+		err = t.q.InsertSession(ctx, pgsql.InsertSessionParams{
+			TokenHash: hash(token), ResourceID: string(session.Resource), UserID: session.UserID, Email: session.Email, Now: t.now,
+		})
+		if err != nil {
+			return fmt.Errorf("insert session: %w", err)
+		}
+		return t.audit(ctx, session.Resource, actor(session), "sign on", "")
+	})
+}
+
+// Session returns the session that a token opens and notes that it was used. Errors: KindUnauthorized.
+func (s *Store) Session(ctx context.Context, token string) (remora.Session, error) {
+	var out remora.Session
+	err := s.forService(ctx, func(t *tx) error {
+		row, err := t.q.UseSession(ctx, pgsql.UseSessionParams{
+			TokenHash: hash(token), Now: t.now, IdleSince: t.now.Add(-sessionIdle), MadeSince: t.now.Add(-sessionMost),
+		})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return &remora.Error{Kind: remora.KindUnauthorized, Public: "Your visit has ended. Open the add-on again from Heroku."}
+		}
+		if err != nil {
+			return fmt.Errorf("use session: %w", err)
+		}
+		out = remora.Session{
+			Resource: remora.ResourceID(row.ResourceID), UserID: row.UserID, Email: row.Email, CreatedAt: row.CreatedAt, SeenAt: row.SeenAt,
+		}
+		return nil
+	})
+	return out, err
+}
+
+// CloseSession ends the session that a token opens, if there is one.
+func (s *Store) CloseSession(ctx context.Context, token string) error {
+	return s.forService(ctx, func(t *tx) error { return t.q.DeleteSession(ctx, hash(token)) })
+}
+
+// PurgeSessions forgets sessions that have ended and sign-on tokens too old to be used again.
+func (s *Store) PurgeSessions(ctx context.Context) error {
+	return s.forService(ctx, func(t *tx) error {
+		err := t.q.PurgeSessions(ctx, pgsql.PurgeSessionsParams{MadeSince: t.now.Add(-sessionMost), IdleSince: t.now.Add(-sessionIdle)})
+		if err != nil {
+			return fmt.Errorf("purge sessions: %w", err)
+		}
+		return t.q.PurgeSSOUses(ctx, t.now.Add(-ssoKept))
+	})
+}
+
+// hash is what is stored of a token of 256 random bits: nothing slower is needed to keep it from being guessed.
+func hash(token string) []byte {
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}
+
+// actor is who the audit log names: the person where Heroku signed one, else that it was somebody of the app.
+func actor(s remora.Session) string {
+	if s.Email != "" {
+		return s.Email
+	}
+	return "a member of the app"
+}
