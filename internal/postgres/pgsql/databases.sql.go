@@ -101,7 +101,7 @@ const listDatabases = `-- name: ListDatabases :many
 SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, s.minute, s.next_run_at
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
  WHERE d.resource_id = $1
- ORDER BY d.found_at, d.id
+ ORDER BY d.found_at, d.addon
 `
 
 type ListDatabasesRow struct {

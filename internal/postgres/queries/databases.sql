@@ -15,7 +15,7 @@ UPDATE databases SET state = 'detached', problem = ''
 SELECT d.*, s.minute, s.next_run_at
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
  WHERE d.resource_id = sqlc.arg(resource_id)
- ORDER BY d.found_at, d.id;
+ ORDER BY d.found_at, d.addon;
 
 -- name: GetDatabase :one
 SELECT * FROM databases WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);

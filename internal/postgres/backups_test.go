@@ -1,0 +1,352 @@
+package postgres_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+func contains(s, sub string) bool { return strings.Contains(s, sub) }
+
+// first returns the one backup that finding a database has asked for.
+func (b *bundle) first(t *testing.T, id remora.ResourceID) remora.Backup {
+	t.Helper()
+	view, err := b.Overview(t.Context(), id)
+	if err != nil || len(view.Backups) == 0 {
+		t.Fatal(view, err)
+	}
+	return view.Backups[0]
+}
+
+func TestFindingADatabaseBacksItUpAndSchedulesIt(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	view, err := b.Overview(ctx, id)
+	if err != nil || len(view.Databases) != 1 || len(view.Backups) != 1 || view.Backups[0].State != remora.BackupQueued || b.jobs(t, "run_backup") != 1 {
+		t.Fatalf("%+v %v", view, err)
+	}
+	if next := view.Databases[0].NextRunAt; !next.After(view.Now) || next.Sub(view.Now) > 24*time.Hour {
+		t.Errorf("next run %v", next)
+	}
+	// Seeing it again changes nothing; not seeing it marks it and keeps its backups; seeing it once more revives it.
+	found := []postgres.Found{{AddonID: "id-db-1", Addon: "db-1", Attachment: "X", Credential: "remora_ro"}}
+	for _, step := range []struct {
+		found []postgres.Found
+		state remora.DatabaseState
+	}{{found, remora.DatabaseActive}, {nil, remora.DatabaseDetached}, {found, remora.DatabaseActive}} {
+		if err := b.SaveFound(ctx, id, "helper", step.found); err != nil {
+			t.Fatal(err)
+		}
+		view, err := b.Overview(ctx, id)
+		if err != nil || len(view.Databases) != 1 || view.Databases[0].State != step.state || len(view.Backups) != 1 {
+			t.Errorf("%+v %v", view, err)
+		}
+	}
+}
+
+func TestDatabasesBeyondThePlanAreRefusedWithAReason(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.resource(t, "db-1", "db-2", "db-3")
+	view, err := b.Overview(t.Context(), id)
+	if err != nil || len(view.Databases) != 3 {
+		t.Fatal(view, err)
+	}
+	if d := view.Databases[2]; d.State != remora.DatabaseRefused || !contains(d.Problem, "larger plan") {
+		t.Errorf("%+v", d)
+	}
+	if _, err := b.RequestBackup(t.Context(), id, view.Databases[2].ID, "p"); remora.KindOf(err) != remora.KindConflict {
+		t.Error(err)
+	}
+}
+
+func TestRunEndsWell(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	first := b.first(t, id)
+	c, err := b.ClaimBackup(ctx, first.ID, "w1")
+	if err != nil || c.Epoch != 1 || c.Attempt != 1 || c.Resource.ID != id || c.Database.Addon != "db-1" || c.HelperAppID() != "app-id" {
+		t.Fatalf("%+v %v", c, err)
+	}
+	if _, err := b.ClaimBackup(ctx, first.ID, "w2"); !errors.Is(err, postgres.ErrNothingToDo) {
+		t.Errorf("claimed twice: %v", err)
+	}
+	if again, err := b.RequestBackup(ctx, id, c.Database.ID, "p"); err != nil || again != first.ID {
+		t.Errorf("a request beside a live backup: %s %v", again, err)
+	}
+	if err := b.Beat(ctx, c, remora.Progress{State: remora.RunDumping, Bytes: 7, TablesDone: 1, TablesTotal: 2, Current: "t"}); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.first(t, id).Progress; p == nil || p.Bytes != 7 || p.TablesTotal != 2 {
+		t.Errorf("%+v", p)
+	}
+	kept := remora.Kept{ServerVersion: "15.18", ClientMajor: 15, PlainSize: 10, Objects: []remora.Object{{Name: "head", Size: 12, SHA256: []byte{1}}}}
+	if err := b.KeepBackup(ctx, c, kept); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.first(t, id); got.State != remora.BackupVerified || got.StoredSize != 12 || got.Progress != nil {
+		t.Errorf("%+v", got)
+	}
+	if err := b.KeepBackup(ctx, c, kept); remora.KindOf(err) != remora.KindStale {
+		t.Errorf("kept twice: %v", err)
+	}
+}
+
+// What a worker does after it was overtaken changes nothing.
+func TestStaleRunFinishesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(c *postgres.Config) { c.Lease = time.Microsecond })
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	backup := b.first(t, id).ID
+	old, err := b.ClaimBackup(ctx, backup, "w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.TakeBackLost(ctx); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if got := b.first(t, id); got.State != remora.BackupQueued || b.jobs(t, "run_backup") != 2 {
+		t.Fatalf("%+v", got)
+	}
+	fresh, err := b.ClaimBackup(ctx, backup, "w2")
+	if err != nil || fresh.Epoch != 2 || fresh.Attempt != 2 {
+		t.Fatalf("%+v %v", fresh, err)
+	}
+	_, failed := b.FailRun(ctx, old, &remora.Failure{Reason: remora.ReasonInternal}, "")
+	for name, err := range map[string]error{
+		"beat": b.Beat(ctx, old, remora.Progress{State: remora.RunDumping}), "keep": b.KeepBackup(ctx, old, remora.Kept{}),
+		"fail": failed, "release": b.ReleaseRun(ctx, old),
+	} {
+		if remora.KindOf(err) != remora.KindStale {
+			t.Errorf("%s by a stale run: %v", name, err)
+		}
+	}
+	if got := b.first(t, id); got.State != remora.BackupRunning || got.Epoch != 2 {
+		t.Errorf("%+v", got)
+	}
+	if live, err := b.IsLive(ctx, backup, 1); live || err != nil {
+		t.Error("the old run is live", err)
+	}
+	if live, err := b.IsLive(ctx, backup, 2); !live || err != nil {
+		t.Error("the new run is not", err)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(c *postgres.Config) { c.RetryAfter = []time.Duration{time.Hour} })
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	backup := b.first(t, id).ID
+	claim := func() postgres.Claim {
+		t.Helper()
+		c, err := b.ClaimBackup(ctx, backup, "w")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if retried, err := b.FailRun(ctx, claim(), &remora.Failure{Reason: remora.ReasonUnreachable, Detail: "no answer"}, ""); !retried || err != nil {
+		t.Fatal(retried, err)
+	}
+	if got := b.first(t, id); got.State != remora.BackupQueued || got.RetryAt.IsZero() || got.Detail != "no answer" {
+		t.Errorf("%+v", got)
+	}
+	if _, err := b.ClaimBackup(ctx, backup, "w"); !errors.Is(err, postgres.ErrNothingToDo) {
+		t.Errorf("claimed before its time: %v", err)
+	}
+	b.ahead = 2 * time.Hour
+	if retried, err := b.FailRun(ctx, claim(), &remora.Failure{Reason: remora.ReasonUnreachable}, ""); retried || err != nil {
+		t.Errorf("after the last attempt: %v %v", retried, err)
+	}
+	if got := b.first(t, id); got.State != remora.BackupFailed || got.Attempts != 2 {
+		t.Errorf("%+v", got)
+	}
+	again, err := b.RequestBackup(ctx, id, b.first(t, id).Database, "p")
+	if err != nil || again == backup {
+		t.Fatal(again, err)
+	}
+	backup = again
+	if err := b.ReleaseRun(ctx, claim()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.first(t, id); got.State != remora.BackupQueued || got.Attempts != 0 {
+		t.Errorf("a released run was counted: %+v", got)
+	}
+	if retried, err := b.FailRun(ctx, claim(), &remora.Failure{Reason: remora.ReasonPermission}, "GRANT …"); retried || err != nil {
+		t.Errorf("what the customer must mend is not tried again: %v %v", retried, err)
+	}
+	if got := b.first(t, id); got.State != remora.BackupFailed || got.Fix != "GRANT …" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestCancelAndDeprovisionEndTheRun(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1", "db-2")
+	view, err := b.Overview(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := b.ClaimBackup(ctx, view.Backups[0].ID, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.ClaimBackup(ctx, view.Backups[1].ID, "w"); !errors.Is(err, postgres.ErrBusy) {
+		t.Errorf("mako runs one at a time: %v", err)
+	}
+	if err := b.CancelBackup(ctx, id, one.Backup, "p"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Beat(ctx, one, remora.Progress{State: remora.RunDumping}); remora.KindOf(err) != remora.KindStale {
+		t.Errorf("the worker of a canceled backup goes on: %v", err)
+	}
+	if err := b.CancelBackup(ctx, id, one.Backup, "p"); remora.KindOf(err) != remora.KindConflict {
+		t.Error(err)
+	}
+	two, err := b.ClaimBackup(ctx, view.Backups[1].ID, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.DeprovisionResource(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.KeepBackup(ctx, two, remora.Kept{}); remora.KindOf(err) != remora.KindStale {
+		t.Errorf("a run outlived its resource: %v", err)
+	}
+}
+
+func TestScheduleComesOncePerDay(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	finish := func() {
+		t.Helper()
+		c, err := b.ClaimBackup(ctx, b.first(t, id).ID, "w")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.KeepBackup(ctx, c, remora.Kept{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finish()
+	if n, err := b.EnqueueDue(ctx); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	for day := 1; day <= 3; day++ {
+		b.ahead = time.Duration(day) * 24 * time.Hour
+		if n, err := b.EnqueueDue(ctx); n != 1 || err != nil {
+			t.Fatal(day, n, err)
+		}
+		if n, err := b.EnqueueDue(ctx); n != 0 || err != nil {
+			t.Fatal(day, n, err)
+		}
+		finish()
+	}
+	if view, err := b.Overview(ctx, id); err != nil || len(view.Backups) != 4 {
+		t.Error(len(view.Backups), err)
+	}
+}
+
+func TestChecksComeRound(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	b.resource(t, "db-1")
+	if n, err := b.EnqueueChecks(ctx); n != 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	b.ahead = 6 * time.Minute
+	if n, err := b.EnqueueChecks(ctx); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+}
+
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	backup := b.first(t, id).ID
+	if _, _, err := b.MakeLink(ctx, id, backup, "p", time.Hour); remora.KindOf(err) != remora.KindConflict {
+		t.Errorf("a link to a queued backup: %v", err)
+	}
+	c, err := b.ClaimBackup(ctx, backup, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.KeepBackup(ctx, c, remora.Kept{}); err != nil {
+		t.Fatal(err)
+	}
+	link, token, err := b.MakeLink(ctx, id, backup, "p", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whose, got, err := b.UseLink(ctx, token, "ip"); err != nil || whose != id || got.ID != backup {
+		t.Error(whose, got, err)
+	}
+	if _, _, err := b.UseLink(ctx, "x", "ip"); remora.KindOf(err) != remora.KindNotFound {
+		t.Error(err)
+	}
+	if err := b.RevokeLink(ctx, id, link.ID, "p"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.UseLink(ctx, token, "ip"); remora.KindOf(err) != remora.KindGone {
+		t.Error(err)
+	}
+	_, second, err := b.MakeLink(ctx, id, backup, "p", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.ahead = 61 * time.Minute
+	if _, _, err := b.UseLink(ctx, second, "ip"); remora.KindOf(err) != remora.KindGone {
+		t.Error(err)
+	}
+	if links, err := b.Links(ctx, id, backup); err != nil || len(links) != 2 {
+		t.Error(links, err)
+	}
+}
+
+func TestSignOnIsGoodOnceAndSessionsEnd(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	s := remora.Session{Resource: b.resource(t), UserID: "u", Email: "o@example.com"}
+	if err := b.OpenSession(ctx, s, "t1", "sso"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.OpenSession(ctx, s, "t2", "sso"); remora.KindOf(err) != remora.KindForbidden {
+		t.Errorf("used twice: %v", err)
+	}
+	if got, err := b.Session(ctx, "t1"); err != nil || got.Resource != s.Resource || got.Email != s.Email {
+		t.Error(got, err)
+	}
+	b.ahead = 29 * time.Minute
+	if _, err := b.Session(ctx, "t1"); err != nil {
+		t.Error(err)
+	}
+	b.ahead = 58 * time.Minute
+	if _, err := b.Session(ctx, "t1"); err != nil {
+		t.Error("a session in use ended:", err)
+	}
+	b.ahead = 100 * time.Minute
+	if _, err := b.Session(ctx, "t1"); remora.KindOf(err) != remora.KindUnauthorized {
+		t.Error("an idle session goes on:", err)
+	}
+	if err := b.PurgeSessions(ctx); err != nil {
+		t.Error(err)
+	}
+}
