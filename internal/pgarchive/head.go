@@ -1,0 +1,293 @@
+package pgarchive
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Version of an archive's format, such as 1.14.
+type Version struct{ Major, Minor, Rev int }
+
+func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
+
+// Compression is how the blocks are compressed.
+type Compression string
+
+// The compressions an archive can name.
+const (
+	None Compression = "none"
+	Gzip Compression = "gzip"
+	LZ4  Compression = "lz4"
+	Zstd Compression = "zstd"
+)
+
+// Entry is one line of the table of contents.
+type Entry struct {
+	DumpID    int
+	Kind      string // TABLE, TABLE DATA, SEQUENCE SET, …
+	Namespace string // the schema; empty where the object has none
+	Tag       string // the object's name
+	HasData   bool   // a block of its own follows the head
+
+	offsetAt int // where the entry's data offset lies in the head
+}
+
+// Head is an archive's header and table of contents.
+type Head struct {
+	Version       Version
+	Compression   Compression
+	Database      string // the name pg_dump connected to
+	ServerVersion string
+	DumpVersion   string // pg_dump's
+	Entries       []Entry
+
+	raw     []byte
+	offSize int
+	intSize int
+	byID    map[int]int // index of the entry with data
+}
+
+// Limits of a head. Real ones are far below: 2,000 tables make 7 MiB.
+const (
+	maxHead    = 64 << 20
+	maxEntries = 2_000_000
+)
+
+// State of an entry's data offset in the file.
+const (
+	offsetNotSet = 1
+	offsetSet    = 2
+	offsetNoData = 3
+)
+
+// ErrUnsupported is wrapped by errors about archives that are well-formed as far as can be told, but of a
+// version or kind that this package does not know.
+var ErrUnsupported = errors.New("pgarchive: unsupported archive")
+
+// CorruptError says where an archive stops making sense.
+type CorruptError struct {
+	Offset int64
+	What   string
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("pgarchive: byte %d: %s", e.Offset, e.What)
+}
+
+// headReader reads fields and keeps every byte.
+type headReader struct {
+	r       *bufio.Reader
+	raw     []byte
+	intSize int
+	err     error
+}
+
+func (h *headReader) corrupt(format string, args ...any) {
+	if h.err == nil {
+		h.err = &CorruptError{Offset: int64(len(h.raw)), What: fmt.Sprintf(format, args...)}
+	}
+}
+
+// take reads n bytes, growing only as bytes arrive, so that a length that lies costs no memory.
+func (h *headReader) take(n int) []byte {
+	at := len(h.raw)
+	if h.err == nil && n > maxHead-at {
+		h.corrupt("the head is longer than %d bytes", maxHead)
+	}
+	for left := n; left > 0 && h.err == nil; {
+		step := min(left, 64<<10)
+		h.raw = append(h.raw, make([]byte, step)...)
+		if _, err := io.ReadFull(h.r, h.raw[len(h.raw)-step:]); err != nil {
+			h.raw = h.raw[:len(h.raw)-step]
+			if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+				h.corrupt("the archive ends inside its head")
+			} else {
+				h.err = fmt.Errorf("read archive: %w", err)
+			}
+		}
+		left -= step
+	}
+	if h.err != nil {
+		return make([]byte, min(n, 16))
+	}
+	return h.raw[at : at+n]
+}
+
+func (h *headReader) byte() byte { return h.take(1)[0] }
+
+func (h *headReader) int() int {
+	b := h.take(1 + h.intSize)
+	if h.err != nil {
+		return 0
+	}
+	v, ok := decodeInt(b)
+	if !ok {
+		h.corrupt("a number is out of range")
+	}
+	return v
+}
+
+// decodeInt reads a sign byte and a little-endian magnitude that must fit 31 bits.
+func decodeInt(b []byte) (int, bool) {
+	var v uint64
+	for i := len(b) - 1; i >= 1; i-- {
+		v = v<<8 | uint64(b[i])
+	}
+	if b[0] > 1 || v > 1<<31-1 {
+		return 0, false
+	}
+	if b[0] == 1 {
+		return -int(v), true
+	}
+	return int(v), true
+}
+
+// text reads a string; ok is false for a null one.
+func (h *headReader) text() (s string, ok bool) {
+	n := h.int()
+	if h.err != nil || n < 0 {
+		if n < -1 {
+			h.corrupt("a string has length %d", n)
+		}
+		return "", false
+	}
+	b := h.take(n)
+	if h.err != nil {
+		return "", false
+	}
+	if bytes.IndexByte(b, 0) >= 0 {
+		h.corrupt("a string holds a zero byte")
+	}
+	return string(b), true
+}
+
+func (h *headReader) skip() { h.text() }
+
+// readHead reads the header and the table of contents.
+func readHead(r *bufio.Reader) (*Head, error) {
+	in := &headReader{r: r, intSize: 4}
+	if string(in.take(5)) != "PGDMP" {
+		in.corrupt("this is not a custom-format archive")
+	}
+	h := &Head{byID: map[int]int{}}
+	h.Version = Version{int(in.byte()), int(in.byte()), int(in.byte())}
+	h.intSize, h.offSize = int(in.byte()), int(in.byte())
+	format := in.byte()
+	if in.err != nil {
+		return nil, in.err
+	}
+	if v := h.Version; v.Major != 1 || v.Minor < 14 || v.Minor > 16 {
+		return nil, fmt.Errorf("%w: version %s", ErrUnsupported, v)
+	}
+	if format != 1 {
+		return nil, fmt.Errorf("%w: format %d", ErrUnsupported, format)
+	}
+	if (h.intSize != 4 && h.intSize != 8) || (h.offSize != 4 && h.offSize != 8) {
+		return nil, fmt.Errorf("%w: integers of %d and offsets of %d bytes", ErrUnsupported, h.intSize, h.offSize)
+	}
+	in.intSize = h.intSize
+	h.Compression = in.compression(h.Version)
+	for range 7 { // when the dump was made, as C's struct tm
+		in.int()
+	}
+	h.Database, _ = in.text()
+	h.ServerVersion, _ = in.text()
+	h.DumpVersion, _ = in.text()
+	n := in.int()
+	if n < 0 || n > maxEntries {
+		in.corrupt("the table of contents claims %d entries", n)
+	}
+	for i := 0; i < n && in.err == nil; i++ {
+		h.add(in)
+	}
+	h.raw = in.raw
+	return h, in.err
+}
+
+func (h *headReader) compression(v Version) Compression {
+	if v.Minor < 15 { // a zlib level; -1 is zlib's default
+		if h.int() == 0 {
+			return None
+		}
+		return Gzip
+	}
+	switch c := h.byte(); c {
+	case 0:
+		return None
+	case 1:
+		return Gzip
+	case 2:
+		return LZ4
+	case 3:
+		return Zstd
+	default:
+		h.corrupt("compression %d is not known", c)
+		return ""
+	}
+}
+
+// add reads one entry of the table of contents.
+func (h *Head) add(in *headReader) {
+	e := Entry{DumpID: in.int()}
+	dumper := in.int()
+	in.skip() // table's OID
+	in.skip() // object's OID
+	e.Tag, _ = in.text()
+	e.Kind, _ = in.text()
+	in.int()  // section
+	in.skip() // definition
+	in.skip() // drop statement
+	in.skip() // copy statement
+	e.Namespace, _ = in.text()
+	in.skip() // tablespace
+	in.skip() // table access method
+	if h.Version.Minor >= 16 {
+		in.int() // relkind
+	}
+	in.skip() // owner
+	in.skip() // with OIDs
+	for {     // dependencies end with a null string
+		if _, more := in.text(); !more || in.err != nil {
+			break
+		}
+	}
+	e.offsetAt = len(in.raw)
+	state := in.take(1 + h.offSize)[0]
+	if in.err != nil {
+		return
+	}
+	switch {
+	case e.DumpID <= 0:
+		in.corrupt("an entry has the id %d", e.DumpID)
+	case dumper != 0 && (state == offsetNotSet || state == offsetSet):
+		e.HasData = true
+	case dumper == 0 && state == offsetNoData:
+	default:
+		in.corrupt("entry %d says both that it has data and that it has none", e.DumpID)
+	}
+	if e.HasData {
+		if _, twice := h.byID[e.DumpID]; twice {
+			in.corrupt("entry %d is listed twice", e.DumpID)
+		}
+		h.byID[e.DumpID] = len(h.Entries)
+	}
+	h.Entries = append(h.Entries, e)
+}
+
+// setOffset writes where an entry's block starts, as pg_dump does on a file it can seek.
+func (h *Head) setOffset(e Entry, at int64) {
+	b := h.raw[e.offsetAt : e.offsetAt+1+h.offSize]
+	if h.offSize == 4 {
+		if at > 1<<32-1 {
+			return // stays "not set"
+		}
+		binary.LittleEndian.PutUint32(b[1:], uint32(at)) //nolint:gosec // checked above
+	} else {
+		binary.LittleEndian.PutUint64(b[1:], uint64(at)) //nolint:gosec // an offset is not negative
+	}
+	b[0] = offsetSet
+}

@@ -1,0 +1,243 @@
+package pgarchive
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Handlers receive an archive as Walk passes along it. An error from any of them ends the walk and is
+// returned as it is.
+type Handlers struct {
+	// Head gets the head as pg_dump wrote it, before any of the body. It must not keep or change raw.
+	Head func(h *Head, raw []byte) error
+	// Body gets the bytes after the head, in order. p is valid during the call only.
+	Body func(p []byte) error
+	// Progress, where set, is told each time a block begins and once at the end. It must be quick.
+	Progress func(Progress)
+}
+
+// Progress is how far a walk is.
+type Progress struct {
+	Bytes   int64  // of the archive, head included
+	Done    int    // blocks read whole
+	Total   int    // blocks there will be
+	Current string // whose block is being read: schema.table; empty at the end
+}
+
+// Archive is what a walk found.
+type Archive struct {
+	*Head
+	Raw      []byte // the head with its data offsets filled in; the archive is Raw and the body
+	BodySize int64
+	Tables   int // entries of kind TABLE DATA
+}
+
+// Size is the whole archive's, in bytes.
+func (a *Archive) Size() int64 { return int64(len(a.Raw)) + a.BodySize }
+
+// bufferSize is what is read at a time: large enough that a handler is called seldom, small beside a part.
+const bufferSize = 256 << 10
+
+// Walk reads one archive from r to its proper end and passes it on. It returns an error, and no archive, when
+// r fails (the error is r's), when anything is unknown or inconsistent (*CorruptError with the offset, or
+// ErrUnsupported), and when the stream ends before every entry's block was there. Memory: the head (64 MiB at
+// most) and 256 KiB. It does not close r.
+func Walk(r io.Reader, to Handlers) (*Archive, error) {
+	br := bufio.NewReaderSize(r, bufferSize)
+	h, err := readHead(br)
+	if err != nil {
+		return nil, err
+	}
+	if err := to.Head(h, h.raw); err != nil {
+		return nil, err
+	}
+	w := &walker{head: h, raw: bytes.Clone(h.raw), at: int64(len(h.raw)), total: len(h.byID), progress: to.Progress, seen: map[int]bool{}}
+	w.want(1, (*walker).block)
+	h.raw = w.raw // handlers were given the other copy
+	if err := w.run(br, to.Body); err != nil {
+		return nil, err
+	}
+	a := &Archive{Head: h, Raw: w.raw, BodySize: w.at - int64(len(w.raw))}
+	for _, e := range h.Entries {
+		if e.Kind == "TABLE DATA" {
+			a.Tables++
+		}
+	}
+	w.tell("")
+	return a, nil
+}
+
+// walker follows the framing of the body through buffers that break it anywhere. It is always in one of two
+// conditions: collecting a field of `need` bytes, or passing over `skip` bytes of a chunk.
+type walker struct {
+	head     *Head
+	raw      []byte
+	at       int64 // offset in the archive
+	field    []byte
+	need     int
+	next     func(*walker) error // called when the field is complete
+	skip     int
+	current  Entry
+	objects  bool // inside of a large-objects block
+	started  bool // inside of a block
+	done     int
+	total    int
+	seen     map[int]bool
+	progress func(Progress)
+}
+
+func (w *walker) want(n int, next func(*walker) error) {
+	w.field, w.need, w.next = w.field[:0], n, next
+}
+
+func (w *walker) run(br *bufio.Reader, body func([]byte) error) error {
+	for {
+		if _, err := br.Peek(1); err != nil {
+			if errors.Is(err, io.EOF) {
+				return w.end()
+			}
+			return fmt.Errorf("read archive: %w", err)
+		}
+		p, _ := br.Peek(br.Buffered())
+		if err := w.feed(p); err != nil {
+			return err
+		}
+		if err := body(p); err != nil {
+			return err
+		}
+		_, _ = br.Discard(len(p)) // they are buffered
+	}
+}
+
+func (w *walker) feed(p []byte) error {
+	for len(p) > 0 {
+		if w.skip > 0 {
+			n := min(w.skip, len(p))
+			w.skip -= n
+			w.at += int64(n)
+			p = p[n:]
+			continue
+		}
+		n := min(w.need-len(w.field), len(p))
+		w.field = append(w.field, p[:n]...)
+		w.at += int64(n)
+		p = p[n:]
+		if len(w.field) == w.need {
+			if err := w.next(w); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// end judges the end of the stream: it must be where a block could begin, with none missing.
+func (w *walker) end() error {
+	if w.started || len(w.field) > 0 || w.skip > 0 {
+		return w.corrupt("the archive ends inside of a block")
+	}
+	if w.done != w.total {
+		return w.corrupt("the archive ends after %d of %d blocks", w.done, w.total)
+	}
+	return nil
+}
+
+func (w *walker) corrupt(format string, args ...any) error {
+	return &CorruptError{Offset: w.at, What: fmt.Sprintf(format, args...)}
+}
+
+// Types of blocks.
+const (
+	dataBlock    = 1
+	objectsBlock = 3
+)
+
+func (w *walker) block() error {
+	switch w.field[0] {
+	case dataBlock:
+		w.objects = false
+	case objectsBlock:
+		w.objects = true
+	default:
+		return w.corrupt("a block has the type %d", w.field[0])
+	}
+	w.started = true
+	w.want(1+w.head.intSize, (*walker).id)
+	return nil
+}
+
+func (w *walker) id() error {
+	id, ok := decodeInt(w.field)
+	i, known := w.head.byID[id]
+	if !ok || !known {
+		return w.corrupt("a block belongs to no entry (%d)", id)
+	}
+	if w.seen[id] {
+		return w.corrupt("entry %d has a second block", id)
+	}
+	w.seen[id] = true
+	w.current = w.head.Entries[i]
+	if large := w.current.Kind == "BLOBS"; large != w.objects {
+		return w.corrupt("the block of entry %d is of the wrong type", id)
+	}
+	w.head.setOffset(w.current, w.at-int64(2+w.head.intSize))
+	name := w.current.Tag
+	if w.current.Namespace != "" {
+		name = w.current.Namespace + "." + name
+	}
+	w.tell(name)
+	if w.objects {
+		w.want(1+w.head.intSize, (*walker).object)
+	} else {
+		w.want(1+w.head.intSize, (*walker).chunk)
+	}
+	return nil
+}
+
+// object reads a large object's OID; 0 ends the block. OIDs are unsigned 32-bit numbers written as signed.
+func (w *walker) object() error {
+	if w.field[0] > 1 {
+		return w.corrupt("a large object's number is malformed")
+	}
+	for _, b := range w.field[1:] {
+		if b != 0 {
+			w.want(1+w.head.intSize, (*walker).chunk)
+			return nil
+		}
+	}
+	w.close()
+	return nil
+}
+
+// chunk reads a chunk's length; 0 ends the data.
+func (w *walker) chunk() error {
+	n, ok := decodeInt(w.field)
+	if !ok || n < 0 {
+		return w.corrupt("a chunk's length is malformed")
+	}
+	switch {
+	case n > 0:
+		w.skip = n
+		w.want(1+w.head.intSize, (*walker).chunk)
+	case w.objects:
+		w.want(1+w.head.intSize, (*walker).object)
+	default:
+		w.close()
+	}
+	return nil
+}
+
+func (w *walker) close() {
+	w.started = false
+	w.done++
+	w.want(1, (*walker).block)
+}
+
+func (w *walker) tell(current string) {
+	if w.progress != nil {
+		w.progress(Progress{Bytes: w.at, Done: w.done, Total: w.total, Current: current})
+	}
+}
