@@ -1,0 +1,73 @@
+package pgdump
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Client is one installed major of the client programs.
+type Client struct {
+	Major   int
+	Version string // such as 15.20
+	Dir     string // where pg_dump and pg_restore are
+}
+
+var versionLine = regexp.MustCompile(`\(PostgreSQL\) ((\d+)(?:\.\d+|beta\d+|rc\d+|devel))`)
+
+// Find returns the installed clients, by major, ascending. It looks into the given folders first, then where
+// Debian and Heroku keep them (/usr/lib/postgresql/*/bin), then into those of path, a list such as $PATH. Of
+// one major the first found counts. A folder without both programs is passed over.
+func Find(ctx context.Context, dirs []string, path string) []Client {
+	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	var found []Client
+	for _, dir := range slices.Concat(dirs, debian, filepath.SplitList(path)) {
+		c, ok := inspect(ctx, dir)
+		if ok && !slices.ContainsFunc(found, func(o Client) bool { return o.Major == c.Major }) {
+			found = append(found, c)
+		}
+	}
+	slices.SortFunc(found, func(a, b Client) int { return a.Major - b.Major })
+	return found
+}
+
+func inspect(ctx context.Context, dir string) (Client, bool) {
+	for _, program := range []string{"pg_dump", "pg_restore"} {
+		if info, err := os.Stat(filepath.Join(dir, program)); err != nil || info.IsDir() || !filepath.IsAbs(dir) {
+			return Client{}, false
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "pg_dump"), "--version")
+	cmd.Env = environment()
+	out, err := cmd.Output()
+	m := versionLine.FindStringSubmatch(string(out))
+	if err != nil || m == nil {
+		return Client{}, false
+	}
+	major, _ := strconv.Atoi(m[2])
+	return Client{Major: major, Version: m[1], Dir: dir}, true
+}
+
+// Choose returns the client for a server: of its own major, because what a newer pg_dump writes an older
+// server may refuse to restore; or the nearest newer one, and then exact is false. Errors: *remora.Failure
+// with ReasonVersionMismatch when the server is newer than every client, ReasonNoClient when there is none.
+func Choose(clients []Client, serverMajor int) (c Client, exact bool, err error) {
+	if len(clients) == 0 {
+		return Client{}, false, &remora.Failure{Reason: remora.ReasonNoClient}
+	}
+	for _, c := range clients {
+		if c.Major >= serverMajor {
+			return c, c.Major == serverMajor, nil
+		}
+	}
+	return Client{}, false, &remora.Failure{Reason: remora.ReasonVersionMismatch}
+}

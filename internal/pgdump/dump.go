@@ -1,0 +1,180 @@
+package pgdump
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/remora-backup/remora/internal/credential"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// AppName is what our sessions are called in the customer's pg_stat_activity.
+const AppName = "remora-backup"
+
+// Config of one dump.
+type Config struct {
+	Client      Client
+	Credential  credential.Credential
+	Addr        netip.Addr // where to connect: resolved and checked by the caller, so that nobody can move it
+	RequireTLS  bool
+	ServerMajor int
+
+	LockWait       time.Duration // how long to wait for a table's lock; default 30 s
+	ConnectTimeout time.Duration // default 10 s
+	StallTimeout   time.Duration // how long pg_dump may say nothing at all; default 10 min
+}
+
+func (c *Config) setDefaults() {
+	for _, d := range []struct {
+		v        *time.Duration
+		fallback time.Duration
+	}{{&c.LockWait, 30 * time.Second}, {&c.ConnectTimeout, 10 * time.Second}, {&c.StallTimeout, 10 * time.Minute}} {
+		if *d.v == 0 {
+			*d.v = d.fallback
+		}
+	}
+}
+
+// args are pg_dump's. Those that shape the archive are the ones that Heroku gives as the equivalent of
+// pg:backups (https://help.heroku.com/7U1BTYHB), without --verbose, so that what is left on standard error
+// means something. -d holds connection settings that have no environment variable, and nothing else.
+func (c *Config) args() []string {
+	return []string{
+		"--format=custom", "--no-acl", "--no-owner", "--quote-all-identifiers",
+		"--exclude-schema=heroku_ext", "--exclude-schema=_heroku",
+		"--no-password", "--lock-wait-timeout=" + strconv.FormatInt(c.LockWait.Milliseconds(), 10),
+		"--dbname=keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3",
+	}
+}
+
+func (c *Config) env() []string {
+	options := "-c default_transaction_read_only=on"
+	if c.ServerMajor >= 14 {
+		options += " -c client_connection_check_interval=1000"
+	}
+	mode := "prefer"
+	if c.RequireTLS {
+		mode = "require"
+	}
+	return []string{
+		"PGHOST=" + c.Credential.Host, "PGHOSTADDR=" + c.Addr.String(), "PGPORT=" + strconv.Itoa(int(c.Credential.Port)),
+		"PGUSER=" + c.Credential.User, "PGDATABASE=" + c.Credential.Database,
+		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=" + mode, "PGAPPNAME=" + AppName, "PGOPTIONS=" + options,
+		"PGCONNECT_TIMEOUT=" + strconv.Itoa(max(int(c.ConnectTimeout.Seconds()), 2)), "PGGSSENCMODE=disable",
+		// Without these libpq would look into files of the user that we run as.
+		"PGSERVICEFILE=/nonexistent", "PGSSLCERT=/nonexistent", "PGSSLKEY=/nonexistent", "PGSSLROOTCERT=/nonexistent", "PGSSLCRL=/nonexistent",
+	}
+}
+
+// Dump is a running pg_dump, read as a stream. It is for one goroutine, but Close, which may come from any.
+type Dump struct {
+	cfg   Config
+	child *child
+	out   *os.File
+	n     int64
+	err   error // what every Read returns from now on
+}
+
+// Start begins a dump. It returns once pg_dump runs; whatever goes wrong later comes from Read. The caller
+// must Close the dump. When ctx ends, pg_dump is ended too.
+func Start(ctx context.Context, cfg Config) (*Dump, error) {
+	cfg.setDefaults()
+	pass, err := passfile(cfg.Credential.Password)
+	if err != nil {
+		return nil, err
+	}
+	defer pass.Close() //nolint:errcheck // the child has its own
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	defer w.Close() //nolint:errcheck // the child has its own
+	enlarge(r)
+	child, err := launch(ctx, program{
+		client: cfg.Client, name: "pg_dump", args: cfg.args(), env: cfg.env(), files: []*os.File{pass}, stdout: w,
+		secrets: []redact.Secret{cfg.Credential.Password},
+	})
+	if err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return &Dump{cfg: cfg, child: child, out: r}, nil
+}
+
+// Read reads the archive. It returns io.EOF only after pg_dump has exited with status 0; any other end is a
+// *remora.Failure, again at every later Read. It waits for pg_dump at most StallTimeout; how long the caller
+// takes between two Reads does not count.
+func (d *Dump) Read(p []byte) (int, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
+	if err := d.out.SetReadDeadline(time.Now().Add(d.cfg.StallTimeout)); err != nil {
+		return 0, d.fail(fmt.Errorf("set deadline: %w", err))
+	}
+	n, err := d.out.Read(p)
+	d.n += int64(n)
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF):
+		d.err = d.exit()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		d.err = &remora.Failure{Reason: remora.ReasonStalled, Detail: d.Stderr()}
+		d.child.end()
+	default:
+		return n, d.fail(err)
+	}
+	return n, d.err
+}
+
+// exit judges how pg_dump ended, after it closed its output.
+func (d *Dump) exit() error {
+	timer := time.NewTimer(d.cfg.StallTimeout)
+	defer timer.Stop()
+	select {
+	case <-d.child.done:
+	case <-timer.C:
+		d.child.end()
+		return &remora.Failure{Reason: remora.ReasonStalled, Detail: d.Stderr()}
+	}
+	err := d.child.wait()
+	said := d.Stderr()
+	switch {
+	case err != nil:
+		return &remora.Failure{Reason: Classify(said), Detail: said, Cause: err}
+	case d.n == 0:
+		return &remora.Failure{Reason: remora.ReasonDumpFailed, Detail: said, Cause: errors.New("pg_dump wrote nothing")}
+	}
+	return io.EOF
+}
+
+func (d *Dump) fail(err error) error {
+	d.err = &remora.Failure{Reason: remora.ReasonDumpFailed, Detail: d.Stderr(), Cause: err}
+	d.child.end()
+	return d.err
+}
+
+// Stderr is what pg_dump said so far: at most 64 KiB, without the password.
+func (d *Dump) Stderr() string { return d.child.stderr.String() }
+
+// PID is pg_dump's process id.
+func (d *Dump) PID() int { return d.child.cmd.Process.Pid }
+
+// Close ends pg_dump, where it still runs, and waits for it: first by SIGINT, on which it cancels its query,
+// after 2 s by SIGKILL. It may be called more than once.
+func (d *Dump) Close() error {
+	if d.child.running() {
+		d.child.end()
+	}
+	d.child.unhook()
+	if err := d.out.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return fmt.Errorf("close pipe: %w", err)
+	}
+	return nil
+}
