@@ -1,0 +1,148 @@
+// Package customerdb is what we ask a customer's server ourselves, before pg_dump does the work: which
+// version it is, how large the database is. Its sessions are read-only.
+package customerdb
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/remora-backup/remora/internal/credential"
+	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Target is where and as whom to connect.
+type Target struct {
+	Credential credential.Credential
+	Addr       netip.Addr // resolved and checked by the caller
+	RequireTLS bool
+	AppName    string
+}
+
+// Server is what a server says of itself.
+type Server struct {
+	Major   int
+	Version string // such as 15.18
+	Size    int64  // of the database, in bytes
+	Standby bool
+}
+
+const timeout = 10 * time.Second
+
+// Inspect connects, asks and disconnects, within 10 s for each of the two. Errors are *remora.Failure and
+// never hold the password.
+func Inspect(ctx context.Context, t Target) (Server, error) {
+	cfg, err := config(t)
+	if err != nil {
+		return Server{}, err
+	}
+	connecting, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(connecting, cfg)
+	if err != nil {
+		return Server{}, failure(err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
+	asking, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var s Server
+	var number int
+	err = conn.QueryRow(asking, `SELECT current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1),
+		pg_catalog.pg_database_size(pg_catalog.current_database()), pg_catalog.pg_is_in_recovery()`).Scan(&number, &s.Version, &s.Size, &s.Standby)
+	if err != nil {
+		return Server{}, failure(err)
+	}
+	s.Major = number / 10000
+	return s, nil
+}
+
+// config is made field by field. pgx only takes configurations that its parser has made, and the parser
+// reads the environment, password files and service files for what the string leaves out: so the string is a
+// constant that leaves nothing out, and everything a customer says is set afterwards.
+func config(t Target) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig("host=unset port=1 user=unset password=unset dbname=unset sslmode=disable passfile=/nonexistent servicefile=/nonexistent connect_timeout=10 target_session_attrs=any")
+	if err != nil {
+		return nil, fmt.Errorf("make configuration: %w", err)
+	}
+	c := t.Credential
+	cfg.Host, cfg.Port, cfg.User, cfg.Password, cfg.Database = c.Host, c.Port, c.User, c.Password.Reveal(), c.Database
+	cfg.Fallbacks = nil
+	cfg.TLSConfig = nil
+	if t.RequireTLS {
+		// Heroku Postgres presents certificates that no authority has signed, and its own tools connect with
+		// sslmode=require, which encrypts and does not verify.
+		cfg.TLSConfig = &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // see above
+	}
+	cfg.LookupFunc = func(context.Context, string) ([]string, error) { return []string{t.Addr.String()}, nil }
+	cfg.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dialer.Dial(ctx, network, net.JoinHostPort(t.Addr.String(), strconv.Itoa(int(c.Port))))
+	}
+	cfg.RuntimeParams = map[string]string{
+		"application_name": t.AppName, "default_transaction_read_only": "on", "statement_timeout": strconv.FormatInt(timeout.Milliseconds(), 10),
+		"search_path": "pg_catalog",
+	}
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	return cfg, nil
+}
+
+// reasons by SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+var reasons = map[string]remora.Reason{
+	"28P01": remora.ReasonLoginRefused, "28000": remora.ReasonLoginRefused, "42501": remora.ReasonLoginRefused,
+	"3D000": remora.ReasonDatabaseMissing, "53300": remora.ReasonTooManyConnections,
+	"57P01": remora.ReasonUnreachable, "57P02": remora.ReasonUnreachable, "57P03": remora.ReasonUnreachable,
+}
+
+func failure(err error) error {
+	f := &remora.Failure{Reason: remora.ReasonUnreachable}
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg):
+		f.Detail = pg.Severity + ":  " + pg.Message
+		f.Reason = reasons[pg.Code]
+		if f.Reason == remora.ReasonNone {
+			f.Reason = remora.ReasonInternal
+		}
+	case refusedTLS(err):
+		f.Reason = remora.ReasonTLSRequired
+	}
+	f.Cause = errors.New(text(err))
+	return f
+}
+
+// refusedTLS matches pgx's words for a server that answers "no" to an SSLRequest; it has no type for it.
+func refusedTLS(err error) bool {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if e.Error() == "server refused TLS connection" {
+			return true
+		}
+	}
+	return false
+}
+
+// text keeps the innermost error of a failed connection only: the outer ones repeat the whole configuration.
+func text(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Error()
+	}
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return fmt.Sprintf("%T", err)
+		}
+		var op *net.OpError
+		if errors.As(err, &op) {
+			return op.Error()
+		}
+		err = next
+	}
+}
