@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -119,30 +120,17 @@ func failure(err error) error {
 }
 
 // refusedTLS matches pgx's words for a server that answers "no" to an SSLRequest; it has no type for it.
-func refusedTLS(err error) bool {
-	for e := err; e != nil; e = errors.Unwrap(e) {
-		if e.Error() == "server refused TLS connection" {
-			return true
-		}
-	}
-	return false
-}
+func refusedTLS(err error) bool { return strings.Contains(err.Error(), "server refused TLS connection") }
 
-// text keeps the innermost error of a failed connection only: the outer ones repeat the whole configuration.
+// text keeps what is particular of a failed connection: pgx's own errors repeat the configuration.
 func text(err error) string {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		return pg.Error()
 	}
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return fmt.Sprintf("%T", err)
-		}
-		var op *net.OpError
-		if errors.As(err, &op) {
-			return op.Error()
-		}
-		err = next
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Error()
 	}
+	return fmt.Sprintf("%T", err)
 }
