@@ -1,0 +1,108 @@
+package archivestore
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Ref names one run's archive.
+type Ref struct {
+	Resource remora.ResourceID
+	Backup   remora.BackupID
+	Epoch    int
+}
+
+// Prefix is where the objects of every archive are.
+const Prefix = "r/"
+
+func (r Ref) key(name string) string {
+	return Prefix + string(r.Resource) + "/b/" + string(r.Backup) + "/" + strconv.Itoa(r.Epoch) + "/" + name
+}
+
+// Names of objects.
+const (
+	headName     = "head"
+	manifestName = "manifest"
+)
+
+func bodyName(n int) string { return fmt.Sprintf("body-%03d", n) }
+
+// MACer authenticates manifests; a *keyring.Keyring is one.
+type MACer interface {
+	MAC(purpose string, data []byte) ([]byte, error)
+	CheckMAC(purpose string, data, mac []byte) bool
+}
+
+// macPurpose keeps a manifest's MAC from being good for anything else.
+const macPurpose = "manifest"
+
+// Manifest says what a backup consists of.
+type Manifest struct {
+	Format         int               `json:"format"` // 1
+	Resource       remora.ResourceID `json:"resource"`
+	Backup         remora.BackupID   `json:"backup"`
+	Epoch          int               `json:"epoch"`
+	MadeAt         time.Time         `json:"made_at"`
+	ServerVersion  string            `json:"server_version"`
+	ClientVersion  string            `json:"client_version"` // of pg_dump
+	ArchiveVersion string            `json:"archive_version"`
+	Compression    string            `json:"compression"`
+	Tables         int               `json:"tables"`
+	PlainSize      int64             `json:"plain_size"` // bytes of the archive
+	Objects        []StoredObject    `json:"objects"`    // the head, then the bodies in order
+}
+
+// StoredObject is one sealed part of the archive.
+type StoredObject struct {
+	Name      string `json:"name"`
+	Size      int64  `json:"size"` // of the sealed bytes
+	PlainSize int64  `json:"plain_size"`
+	SHA256    string `json:"sha256"` // of the sealed bytes, in hexadecimal
+}
+
+const manifestFormat = 1
+
+// maxManifest bounds a manifest; one lists an object for every 78 GiB.
+const maxManifest = 1 << 20
+
+type envelope struct {
+	MAC      string          `json:"mac"` // over the manifest's bytes as they stand
+	Manifest json.RawMessage `json:"manifest"`
+}
+
+func (m Manifest) encode(keys MACer) ([]byte, error) {
+	inner, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	mac, err := keys.MAC(macPurpose, inner)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(envelope{hex.EncodeToString(mac), inner})
+}
+
+// ErrNotOurs says that a manifest is not what this service wrote for this backup.
+var ErrNotOurs = errors.New("archivestore: the manifest is not the one that was written for this backup")
+
+func decode(b []byte, ref Ref, keys MACer) (Manifest, error) {
+	var e envelope
+	var m Manifest
+	if json.Unmarshal(b, &e) != nil {
+		return m, ErrNotOurs
+	}
+	mac, err := hex.DecodeString(e.MAC)
+	if err != nil || !keys.CheckMAC(macPurpose, e.Manifest, mac) || json.Unmarshal(e.Manifest, &m) != nil {
+		return m, ErrNotOurs
+	}
+	if m.Resource != ref.Resource || m.Backup != ref.Backup || m.Epoch != ref.Epoch || m.Format != manifestFormat || len(m.Objects) == 0 {
+		return m, ErrNotOurs
+	}
+	return m, nil
+}

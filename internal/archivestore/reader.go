@@ -1,0 +1,170 @@
+package archivestore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/seal"
+)
+
+// Reader is a stored archive, plain, readable anywhere. It reads ahead, so reading on is cheap. It is safe for
+// concurrent use and needs no closing.
+type Reader struct {
+	Manifest Manifest
+	segments []segment
+}
+
+type segment struct {
+	at, size int64
+	plain    io.ReaderAt
+}
+
+// Open opens the archive of one run. Errors: ErrNotOurs, objectstore.ErrNotFound when it was never committed,
+// objectstore.ErrMismatch when an object is not as long as the manifest says.
+func Open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) (*Reader, error) {
+	raw, err := b.Get(ctx, ref.key(manifestName), maxManifest)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decode(raw, ref, keys)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{Manifest: m}
+	at := int64(0)
+	for _, o := range m.Objects {
+		stored, err := b.Head(ctx, ref.key(o.Name))
+		if err != nil {
+			return nil, err
+		}
+		if stored.Size != o.Size {
+			return nil, fmt.Errorf("%w: %s has %d bytes instead of %d", objectstore.ErrMismatch, o.Name, stored.Size, o.Size)
+		}
+		plain, n, err := seal.OpenAt(&window{ctx: ctx, bucket: b, key: ref.key(o.Name), size: o.Size}, o.Size, key)
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", o.Name, err)
+		}
+		if n != o.PlainSize {
+			return nil, fmt.Errorf("%w: %s opens to %d bytes instead of %d", objectstore.ErrMismatch, o.Name, n, o.PlainSize)
+		}
+		r.segments = append(r.segments, segment{at, n, plain})
+		at += n
+	}
+	if at != m.PlainSize {
+		return nil, ErrNotOurs
+	}
+	return r, nil
+}
+
+// Size is the plain archive's, in bytes.
+func (r *Reader) Size() int64 { return r.Manifest.PlainSize }
+
+// ReadAt reads plain bytes.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	n := 0
+	for _, s := range r.segments {
+		if off >= s.at+s.size || n == len(p) {
+			continue
+		}
+		from := off - s.at
+		want := min(int64(len(p)-n), s.size-from)
+		k, err := s.plain.ReadAt(p[n:n+int(want)], from)
+		n += k
+		off += int64(k)
+		if int64(k) < want {
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return n, err
+		}
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Verify reads every stored object again and holds it against the manifest's digests.
+func Verify(ctx context.Context, b *objectstore.Bucket, m Manifest) error {
+	ref := Ref{m.Resource, m.Backup, m.Epoch}
+	for _, o := range m.Objects {
+		in, err := b.OpenRange(ctx, ref.key(o.Name), 0, o.Size)
+		if err != nil {
+			return err
+		}
+		h := sha256.New()
+		n, err := io.Copy(h, in)
+		_ = in.Close() // it was read
+		if err != nil {
+			return fmt.Errorf("read %s: %w", o.Name, err)
+		}
+		if n != o.Size || hex.EncodeToString(h.Sum(nil)) != o.SHA256 {
+			return fmt.Errorf("%w: %s", objectstore.ErrMismatch, o.Name)
+		}
+	}
+	return nil
+}
+
+// windowSize is what is read of an object at a time.
+const windowSize = 4 << 20
+
+// window reads an object through a buffer, so that age's chunks of 64 KiB do not each cost a request.
+type window struct {
+	ctx    context.Context // of the reader it belongs to
+	bucket *objectstore.Bucket
+	key    string
+	size   int64
+
+	mu    sync.Mutex
+	at    int64
+	bytes []byte
+}
+
+func (w *window) ReadAt(p []byte, off int64) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for n < len(p) {
+		if off >= w.size {
+			return n, io.EOF
+		}
+		if off < w.at || off >= w.at+int64(len(w.bytes)) {
+			if err := w.load(off, len(p)-n); err != nil {
+				return n, err
+			}
+		}
+		k := copy(p[n:], w.bytes[off-w.at:])
+		n += k
+		off += int64(k)
+	}
+	return n, nil
+}
+
+// load fills the window from off on: wide where reading goes on from the last one, narrow for a look elsewhere.
+func (w *window) load(off int64, need int) error {
+	size := int64(windowSize)
+	if off != w.at+int64(len(w.bytes)) && off != 0 {
+		size = max(int64(need), 128<<10)
+	}
+	size = min(size, w.size-off)
+	in, err := w.bucket.OpenRange(w.ctx, w.key, off, size)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // it is read whole or given up
+	if int64(cap(w.bytes)) < size {
+		w.bytes = make([]byte, size)
+	}
+	w.bytes = w.bytes[:size]
+	if _, err := io.ReadFull(in, w.bytes); err != nil {
+		w.bytes = w.bytes[:0]
+		return fmt.Errorf("read %s: %w", w.key, err)
+	}
+	w.at = off
+	return nil
+}

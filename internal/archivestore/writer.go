@@ -1,0 +1,165 @@
+package archivestore
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/seal"
+)
+
+// Writer is an archive on its way into the bucket: Write takes the body's plain bytes, Commit the head. It is
+// for one goroutine, and ends with Commit or Abort.
+type Writer struct {
+	ctx       context.Context // of this one operation
+	bucket    *objectstore.Bucket
+	ref       Ref
+	recipient string
+	bodies    []*body
+	stored    []string // keys that have become objects, for Abort
+	size      int64
+	over      bool
+}
+
+type body struct {
+	upload *objectstore.Upload
+	sealed io.WriteCloser
+	plain  int64
+}
+
+// Create begins an archive, sealed to recipient. It does no I/O.
+func Create(ctx context.Context, b *objectstore.Bucket, ref Ref, recipient string) *Writer {
+	return &Writer{ctx: ctx, bucket: b, ref: ref, recipient: recipient}
+}
+
+// What sealing adds: 16 bytes to each 64 KiB, the file's header, and at the end a chunk that is not full.
+func sealedSize(plain int64) int64 { return plain + (plain/(64<<10)+2)*16 + 1024 }
+
+// step bounds how much is sealed before the room left is looked at again.
+const step = 256 << 10
+
+// Write takes the next bytes of the body. Errors are the store's.
+func (w *Writer) Write(p []byte) (int, error) {
+	written := 0
+	for len(p) > 0 {
+		n := min(len(p), step)
+		b, err := w.body(int64(n))
+		if err != nil {
+			return written, err
+		}
+		k, err := b.sealed.Write(p[:n])
+		written += k
+		b.plain += int64(k)
+		w.size += int64(k)
+		if err != nil {
+			return written, err
+		}
+		p = p[n:]
+	}
+	return written, nil
+}
+
+// body returns the object that the next n bytes go into, a new one where they have no room.
+func (w *Writer) body(n int64) (*body, error) {
+	if k := len(w.bodies); k > 0 {
+		if b := w.bodies[k-1]; b.upload.Room() > sealedSize(n)+(64<<10) { // age holds back up to one chunk
+			return b, nil
+		}
+		if err := w.bodies[k-1].sealed.Close(); err != nil {
+			return nil, fmt.Errorf("end body: %w", err)
+		}
+	}
+	b := &body{upload: w.bucket.Create(w.ctx, w.ref.key(bodyName(len(w.bodies)+1)))}
+	w.bodies = append(w.bodies, b)
+	var err error
+	b.sealed, err = seal.NewWriter(b.upload, w.recipient)
+	return b, err
+}
+
+// Commit stores the archive: the bodies become objects, then the manifest, then, as the commit, the head. The
+// caller must know by then that the body is whole. facts are the manifest's fields that the caller knows. On
+// an error nothing of it is listed; call Abort.
+func (w *Writer) Commit(head []byte, facts Manifest, keys MACer, now time.Time) (Manifest, error) {
+	sealedHead, err := sealBytes(head, w.recipient)
+	if err != nil {
+		return Manifest{}, err
+	}
+	m := facts
+	m.Format, m.Resource, m.Backup, m.Epoch, m.MadeAt = manifestFormat, w.ref.Resource, w.ref.Backup, w.ref.Epoch, now.UTC()
+	m.PlainSize = int64(len(head)) + w.size
+	m.Objects = []StoredObject{describe(headName, objectstore.Describe(sealedHead), int64(len(head)))}
+	if n := len(w.bodies); n > 0 {
+		if err := w.bodies[n-1].sealed.Close(); err != nil {
+			return Manifest{}, fmt.Errorf("end body: %w", err)
+		}
+	}
+	for i, b := range w.bodies {
+		o, err := b.upload.Commit()
+		if err != nil {
+			return Manifest{}, err
+		}
+		w.stored = append(w.stored, o.Key)
+		m.Objects = append(m.Objects, describe(bodyName(i+1), o, b.plain))
+	}
+	manifest, err := m.encode(keys)
+	if err != nil {
+		return Manifest{}, err
+	}
+	for _, o := range []struct {
+		name  string
+		bytes []byte
+	}{{manifestName, manifest}, {headName, sealedHead}} {
+		if _, err := w.bucket.PutIfAbsent(w.ctx, w.ref.key(o.name), o.bytes); err != nil {
+			return Manifest{}, err
+		}
+		w.stored = append(w.stored, w.ref.key(o.name))
+	}
+	w.over = true
+	return m, nil
+}
+
+func describe(name string, o objectstore.Object, plain int64) StoredObject {
+	return StoredObject{Name: name, Size: o.Size, PlainSize: plain, SHA256: hex.EncodeToString(o.SHA256)}
+}
+
+func sealBytes(plain []byte, recipient string) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := seal.NewWriter(&out, recipient)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(plain); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// Abort drops what was written, on a context of its own. Objects that had been completed when Commit failed
+// are deleted where our key may; where it may not, they have no head, are no backup, and are the deleter's.
+// It may be called at any time; after a Commit that worked it does nothing.
+func (w *Writer) Abort() error {
+	if w.over {
+		return nil
+	}
+	w.over = true
+	var errs []error
+	for _, b := range w.bodies {
+		errs = append(errs, b.upload.Abort())
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), 15*time.Second)
+	defer cancel()
+	for _, key := range w.stored {
+		if err := w.bucket.Delete(ctx, key); err != nil && !errors.Is(err, objectstore.ErrDenied) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,73 @@
+// Package locals3 starts the real S3 server that the demo and the tests use: bin/s3dev, as a process of its
+// own on loopback, which ends with the process that started it.
+package locals3
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+)
+
+// Server is a running S3 server.
+type Server struct {
+	addr, access, secret string
+	stdin                io.Closer
+	cmd                  *exec.Cmd
+}
+
+// Start starts program (bin/s3dev) over a folder and returns when it serves. The caller ends it with Stop.
+func Start(program, dir, access, secret string) (*Server, error) {
+	if _, err := os.Stat(program); err != nil {
+		return nil, errors.New("there is no bin/s3dev: run make bin/s3dev first (make test and make demo do)")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("find a port: %w", err)
+	}
+	s := &Server{addr: l.Addr().String(), access: access, secret: secret}
+	if err := l.Close(); err != nil {
+		return nil, fmt.Errorf("find a port: %w", err)
+	}
+	s.cmd = exec.Command(program, "-addr", s.addr, "-dir", dir) //nolint:gosec // our own
+	s.cmd.Env = []string{"S3_ACCESS_KEY=" + access, "S3_SECRET_KEY=" + secret, "HOME=" + dir}
+	s.cmd.Stderr = os.Stderr
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for whoever started us
+	if s.stdin, err = s.cmd.StdinPipe(); err != nil {       // its end, with this process, ends the server
+		return nil, fmt.Errorf("start s3dev: %w", err)
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start s3dev: %w", err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start s3dev: %w", err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "s3dev serves") {
+			return s, nil
+		}
+	}
+	return nil, errors.Join(errors.New("s3dev ended at its start"), s.Stop())
+}
+
+// Endpoint is the server's address as a URL.
+func (s *Server) Endpoint() string { return "http://" + s.addr }
+
+// PID is the server's process id.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Stop ends the server and waits for it.
+func (s *Server) Stop() error {
+	_ = s.stdin.Close() // ends it
+	if err := s.cmd.Wait(); err != nil {
+		return fmt.Errorf("s3dev: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+// Command s3dev is a real S3 server on loopback, for the demo and the tests: versitygw over a folder.
+//
+// It is a module and a process of its own, because versitygw brings the clients of many clouds along and
+// changes the working directory. It prints one line when it serves, and ends when its standard input does.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/versity/versitygw/auth"
+	"github.com/versity/versitygw/backend/meta"
+	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/s3api"
+	"github.com/versity/versitygw/s3api/middlewares"
+)
+
+// maxParts is what Amazon S3 allows in a multipart upload.
+const maxParts = 10000
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:7070", "where to listen")
+	dir := flag.String("dir", "", "where buckets are kept")
+	flag.Parse()
+	if err := run(*addr, *dir); err != nil {
+		fmt.Fprintln(os.Stderr, "s3dev:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves until standard input ends. The root account comes by S3_ACCESS_KEY and S3_SECRET_KEY.
+func run(addr, dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	buckets, versions := filepath.Join(dir, "buckets"), filepath.Join(dir, "versions")
+	for _, d := range []string{buckets, versions} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	store, err := posix.New(buckets, meta.XattrMeta{}, posix.PosixOpts{VersioningDir: versions, CopyObjectThreshold: 5 << 30})
+	if err != nil {
+		return err
+	}
+	root := middlewares.RootUserConfig{Access: os.Getenv("S3_ACCESS_KEY"), Secret: os.Getenv("S3_SECRET_KEY")}
+	iam := auth.NewIAMServiceSingle(auth.Account{Access: root.Access, Secret: root.Secret, Role: auth.RoleAdmin})
+	server, err := s3api.New(store, root, "us-east-1", iam, nil, nil, nil, nil,
+		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithMpMaxParts(maxParts), s3api.WithConcurrencyLimiter(1000, 500),
+		s3api.WithOnListen(func() { fmt.Println("s3dev serves on", addr) }))
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ServeMultiPort([]string{addr}) }()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		ended <- nil
+	}()
+	return <-ended
+}
