@@ -225,7 +225,14 @@ func TestForeignObjectsDoNotOpen(t *testing.T) {
 	if _, err := archivestore.Open(t.Context(), b.bucket, newRef(), b.key, b.keys); !errors.Is(err, objectstore.ErrNotFound) {
 		t.Error(err)
 	}
-	if !strings.HasPrefix(b.keysOf(t)[0], "r/") {
-		t.Error(b.keysOf(t))
+	for _, k := range b.keysOf(t) {
+		if ref, ok := archivestore.ParseKey(k); !ok || (ref != mine && ref != other) {
+			t.Error(k, ref, ok)
+		}
+	}
+	for _, k := range []string{"", "r/x/b/y/1/head", key(mine, "head") + "/x", "../" + key(mine, "head"), strings.Replace(key(mine, "head"), "/1/", "/01/", 1)} {
+		if _, ok := archivestore.ParseKey(k); ok {
+			t.Errorf("%s is taken for one of ours", k)
+		}
 	}
 }

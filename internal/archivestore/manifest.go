@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
@@ -23,6 +24,19 @@ const Prefix = "r/"
 
 func (r Ref) key(name string) string {
 	return Prefix + string(r.Resource) + "/b/" + string(r.Backup) + "/" + strconv.Itoa(r.Epoch) + "/" + name
+}
+
+// ParseKey tells which run's archive an object or upload of that key belongs to.
+func ParseKey(key string) (Ref, bool) {
+	parts := strings.Split(key, "/")
+	if len(parts) != 6 || parts[0]+"/" != Prefix || parts[2] != "b" {
+		return Ref{}, false
+	}
+	r, err := remora.ParseResourceID(parts[1])
+	b, berr := remora.ParseBackupID(parts[3])
+	epoch, eerr := strconv.Atoi(parts[4])
+	ref := Ref{r, b, epoch}
+	return ref, errors.Join(err, berr, eerr) == nil && ref.key(parts[5]) == key
 }
 
 // Names of objects.

@@ -1,13 +1,16 @@
 // Package jobargs is what the web process and the workers tell each other: the arguments of every River job,
-// their kinds, queues and uniqueness.
+// their kinds, queues and attempts.
 //
 // A job only starts or resumes something whose truth is a row of ours, so its arguments are identifiers and
 // never hold a credential, a token or an address.
+//
+// No job is unique by River's means: a job of a process that was killed counts as running until River rescues
+// it, and would keep all later ones of its kind away for that long, without an error. What must happen once
+// is claimed as a row.
 package jobargs
 
 import (
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -24,17 +27,9 @@ const (
 // one comes about 2 hours after the first. A backup's tries are counted in our own rows.
 const attempts = 10
 
-// live are the states in which a second job of the same arguments would do the same thing again.
-func live() river.UniqueOpts {
-	return river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
-		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRetryable,
-		rivertype.JobStateRunning, rivertype.JobStateScheduled,
-	}}
-}
-
 // MakeReady exchanges the grant, writes REMORA_BACKUP_ID and tells Heroku that the resource is provisioned.
 type MakeReady struct {
-	Resource remora.ResourceID `json:"resource_id" river:"unique"`
+	Resource remora.ResourceID `json:"resource_id"`
 }
 
 // Kind implements river.JobArgs.
@@ -42,12 +37,12 @@ func (MakeReady) Kind() string { return "make_ready" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts. The grant is good for five minutes: it goes first.
 func (MakeReady) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueHeroku, Priority: 1, MaxAttempts: attempts, UniqueOpts: live()}
+	return river.InsertOpts{Queue: QueueHeroku, Priority: 1, MaxAttempts: attempts}
 }
 
 // FindDatabases lists what is attached to the Helper App.
 type FindDatabases struct {
-	Resource remora.ResourceID `json:"resource_id" river:"unique"`
+	Resource remora.ResourceID `json:"resource_id"`
 }
 
 // Kind implements river.JobArgs.
@@ -55,7 +50,7 @@ func (FindDatabases) Kind() string { return "find_databases" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
 func (FindDatabases) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueHeroku, Priority: 2, MaxAttempts: 2, UniqueOpts: live()}
+	return river.InsertOpts{Queue: QueueHeroku, Priority: 2, MaxAttempts: 2}
 }
 
 // RunBackup makes one attempt at a backup. Attempt tells the jobs of one backup apart.
@@ -81,7 +76,7 @@ func (Tick) Kind() string { return "tick" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts. A missed tick is made good by the next.
 func (Tick) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueService, Priority: 1, MaxAttempts: 1, UniqueOpts: live()}
+	return river.InsertOpts{Queue: QueueService, Priority: 1, MaxAttempts: 1}
 }
 
 // SweepUploads aborts multipart uploads that no live run owns.
@@ -92,5 +87,5 @@ func (SweepUploads) Kind() string { return "sweep_uploads" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts.
 func (SweepUploads) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueService, Priority: 2, MaxAttempts: 1, UniqueOpts: live()}
+	return river.InsertOpts{Queue: QueueService, Priority: 2, MaxAttempts: 1}
 }

@@ -307,3 +307,15 @@ func Describe(body []byte) Object {
 	sum := sha256.Sum256(body)
 	return Object{Size: int64(len(body)), SHA256: sum[:]}
 }
+
+// IsStore tells whether an error came from the store: one of this package's kinds, or an answer or silence of
+// the service itself.
+func IsStore(err error) bool {
+	for _, kind := range []error{ErrExists, ErrNotFound, ErrFull, ErrDenied, ErrMismatch} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	var op *smithy.OperationError
+	return errors.As(err, &op)
+}

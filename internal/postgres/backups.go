@@ -112,7 +112,7 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 		}
 		for _, d := range dbs {
 			db := databaseOf(pgsql.Database{
-				ID: d.ID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment, Credential: d.Credential,
+				ID: d.ID, AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment, Credential: d.Credential,
 				State: d.State, Problem: d.Problem, ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes,
 				FoundAt: d.FoundAt, SeenAt: d.SeenAt,
 			})

@@ -123,7 +123,7 @@ func (s *Store) RequestCheck(ctx context.Context, id remora.ResourceID) error {
 
 func databaseOf(d pgsql.Database) remora.Database {
 	return remora.Database{
-		ID: remora.DatabaseID(d.ID), Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment,
+		ID: remora.DatabaseID(d.ID), AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment,
 		Credential: d.Credential, State: remora.DatabaseState(d.State), Problem: d.Problem,
 		ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes, FoundAt: d.FoundAt, SeenAt: d.SeenAt,
 	}

@@ -33,7 +33,8 @@ type Resource struct {
 // Database is the target of one attached credential.
 type Database struct {
 	ID            DatabaseID
-	Addon         string // the Postgres add-on's name, such as postgresql-curved-12345
+	AddonID       string // Heroku's id of the Postgres add-on
+	Addon         string // its name, such as postgresql-curved-12345
 	OwnerApp      string // the app that the Postgres add-on belongs to
 	Attachment    string // the attachment's name on the Helper App; its config var is this and _URL
 	Credential    string // the credential's name; empty for the owner's own, which is refused

@@ -1,0 +1,123 @@
+package jobworkers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/riverqueue/river"
+
+	"github.com/remora-backup/remora/internal/herokuapi"
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// findDatabases lists what is attached to the Helper App, with our service account's token.
+type findDatabases struct {
+	river.WorkerDefaults[jobargs.FindDatabases]
+	*Workers
+}
+
+// Work implements river.Worker.
+func (w *findDatabases) Work(ctx context.Context, job *river.Job[jobargs.FindDatabases]) error {
+	id := job.Args.Resource
+	n, err := w.find(ctx, id)
+	var failed *remora.Failure
+	switch {
+	case remora.KindOf(err) == remora.KindGone:
+		return nil
+	case errors.As(err, &failed):
+		w.Log.InfoContext(ctx, "databases cannot be listed", "resource_id", id, "reason", failed.Reason, "error", err)
+		return w.Store.SetAttention(ctx, id, failed.Reason)
+	case err != nil:
+		w.Log.WarnContext(ctx, "databases were not listed", "resource_id", id, "attempt", job.Attempt, "error", err)
+		return err
+	}
+	w.Log.InfoContext(ctx, "databases listed", "resource_id", id, "databases", n)
+	return nil
+}
+
+func (w *findDatabases) find(ctx context.Context, id remora.ResourceID) (int, error) {
+	token, err := w.token(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	addon, err := w.Heroku.Addon(ctx, token, string(id)) // the app may have been renamed
+	if err != nil {
+		return 0, fmt.Errorf("read add-on: %w", err)
+	}
+	list, vars, err := w.attached(ctx, addon.App.ID)
+	if err != nil {
+		return 0, err
+	}
+	found := choose(list, vars, addon)
+	return len(found), w.Store.SaveFound(ctx, id, addon.App.Name, found)
+}
+
+// attached reads what is attached to a Helper App and its config vars, now. Errors are *remora.Failure where
+// somebody must act.
+func (w *Workers) attached(ctx context.Context, app string) ([]herokuapi.Attachment, map[string]redact.Secret, error) {
+	list, err := w.Heroku.Attachments(ctx, w.ServiceToken, app)
+	if err != nil {
+		return nil, nil, shared(err)
+	}
+	vars, err := w.Heroku.ConfigVars(ctx, w.ServiceToken, app)
+	if err != nil {
+		return nil, nil, shared(err)
+	}
+	return list, vars, nil
+}
+
+// shared reads an answer to our service account: Heroku does not tell "no such app" from "not shared with you".
+func shared(err error) error {
+	if errors.Is(err, herokuapi.ErrForbidden) || errors.Is(err, herokuapi.ErrNotFound) {
+		return &remora.Failure{Reason: remora.ReasonNotShared, Cause: err}
+	}
+	return err
+}
+
+// choose takes one attachment of each Postgres add-on: the named credential where there is one, else the
+// owner's, refused.
+func choose(list []herokuapi.Attachment, vars map[string]redact.Secret, self herokuapi.Addon) []postgres.Found {
+	slices.SortFunc(list, func(a, b herokuapi.Attachment) int { return strings.Compare(a.Name, b.Name) })
+	at := map[string]int{}
+	var found []postgres.Found
+	for _, a := range list {
+		if a.Addon.ID == self.ID || !isPostgres(vars[a.Name+"_URL"]) {
+			continue
+		}
+		f := postgres.Found{
+			AddonID: a.Addon.ID, Addon: a.Addon.Name, OwnerApp: a.Addon.App.Name, Attachment: a.Name,
+			Credential: a.Credential(), Problem: problem(a, self.App.Name),
+		}
+		i, again := at[f.AddonID]
+		switch {
+		case !again:
+			at[f.AddonID] = len(found)
+			found = append(found, f)
+		case found[i].Credential == "" && f.Credential != "":
+			found[i] = f
+		}
+	}
+	return found
+}
+
+func isPostgres(url redact.Secret) bool {
+	v := url.Reveal()
+	return strings.HasPrefix(v, "postgres://") || strings.HasPrefix(v, "postgresql://")
+}
+
+// problem says why an attachment must not be used, with the commands that mend it.
+func problem(a herokuapi.Attachment, helper string) string {
+	if a.Credential() != "" {
+		return ""
+	}
+	return fmt.Sprintf("This attachment carries the database owner's credential, which can change your data, so we do not use it. "+
+		"Make a read-only credential and attach that one instead: heroku pg:credentials:create %s --name remora_ro -a %s, then "+
+		"heroku addons:detach %s -a %s and heroku addons:attach %s --credential remora_ro -a %s.",
+		a.Addon.Name, a.Addon.App.Name, a.Name, helper, a.Addon.Name, helper)
+}

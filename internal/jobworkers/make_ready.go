@@ -1,0 +1,87 @@
+package jobworkers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/riverqueue/river"
+
+	"github.com/remora-backup/remora/internal/herokuapi"
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// ConfigVar is what we set on the Helper App: which resource it is. The manifest declares it.
+const ConfigVar = "REMORA_BACKUP_ID"
+
+// makeReady ends a provision: grant exchanged, config var set, Heroku told. Each step may be repeated.
+type makeReady struct {
+	river.WorkerDefaults[jobargs.MakeReady]
+	*Workers
+}
+
+// Work implements river.Worker.
+func (w *makeReady) Work(ctx context.Context, job *river.Job[jobargs.MakeReady]) error {
+	id := job.Args.Resource
+	err := w.ready(ctx, id)
+	var failed *remora.Failure
+	switch {
+	case err == nil:
+		w.Log.InfoContext(ctx, "resource is ready", "resource_id", id, "attempt", job.Attempt)
+		return nil
+	case remora.KindOf(err) == remora.KindGone:
+		return nil // removed meanwhile
+	case errors.As(err, &failed):
+		w.Log.ErrorContext(ctx, "resource cannot be made ready", "resource_id", id, "attempt", job.Attempt, "error", err)
+		return river.JobCancel(err)
+	}
+	w.Log.WarnContext(ctx, "resource is not ready yet", "resource_id", id, "attempt", job.Attempt, "error", err)
+	return err
+}
+
+func (w *makeReady) ready(ctx context.Context, id remora.ResourceID) error {
+	if err := w.exchange(ctx, id); err != nil {
+		return err
+	}
+	token, err := w.token(ctx, id)
+	if err != nil {
+		return err
+	}
+	addon, err := w.Heroku.Addon(ctx, token, string(id))
+	if err != nil {
+		return fmt.Errorf("read add-on: %w", err)
+	}
+	if err := w.Heroku.SetConfig(ctx, token, string(id), ConfigVar, string(id)); err != nil {
+		return fmt.Errorf("set %s: %w", ConfigVar, err)
+	}
+	if err := w.Heroku.Provisioned(ctx, token, string(id)); err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	return w.Store.SetReady(ctx, id, addon.App.ID, addon.App.Name)
+}
+
+// exchange turns the grant into tokens, once. The code is good for one exchange: when our database cannot take
+// the answer, the grant is lost with it, and the customer is told to create the add-on anew.
+func (w *makeReady) exchange(ctx context.Context, id remora.ResourceID) error {
+	t, err := w.Store.Tokens(ctx, id)
+	if err != nil || !t.Access.IsZero() {
+		return err
+	}
+	if t.Grant.IsZero() {
+		return w.lost(ctx, id, errors.New("there is no grant"))
+	}
+	got, err := w.Heroku.ExchangeGrant(ctx, t.Grant)
+	if errors.Is(err, herokuapi.ErrUnauthorized) {
+		return w.lost(ctx, id, err)
+	}
+	if err != nil {
+		return fmt.Errorf("exchange grant: %w", err)
+	}
+	return w.Store.SaveTokens(ctx, id, got.Access, got.Refresh, t.Now.Add(got.ExpiresIn))
+}
+
+func (w *makeReady) lost(ctx context.Context, id remora.ResourceID, cause error) error {
+	f := &remora.Failure{Reason: remora.ReasonTokenRevoked, Cause: cause}
+	return errors.Join(f, w.Store.SetAttention(ctx, id, f.Reason))
+}

@@ -1,0 +1,212 @@
+package jobworkers
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/pgarchive"
+	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// longest is how long one run may take. A dyno lives at most 24 hours and some; River does not touch the job
+// before, and what a killed worker leaves is taken back through its lease.
+// (https://devcenter.heroku.com/articles/dyno-restarts)
+const longest = 23 * time.Hour
+
+// busyPause is how long a backup waits when its resource runs as many as its plan allows.
+const busyPause = 5 * time.Second
+
+// runBackup makes one attempt at a backup.
+type runBackup struct {
+	river.WorkerDefaults[jobargs.RunBackup]
+	*Workers
+}
+
+// Timeout implements river.Worker.
+func (*runBackup) Timeout(*river.Job[jobargs.RunBackup]) time.Duration { return longest }
+
+// Work implements river.Worker.
+func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup]) error {
+	c, err := w.Store.ClaimBackup(ctx, job.Args.Backup, w.Name)
+	switch {
+	case errors.Is(err, postgres.ErrNothingToDo):
+		return nil
+	case errors.Is(err, postgres.ErrBusy):
+		return river.JobSnooze(busyPause)
+	case err != nil:
+		return err
+	}
+	started := w.Now()
+	kept, err := w.attempt(ctx, c)
+	return w.end(ctx, c, kept, err, w.Now().Sub(started))
+}
+
+// attempt runs the pipeline beside the run's heartbeat; whichever fails stops the other.
+func (w *runBackup) attempt(ctx context.Context, c postgres.Claim) (remora.Kept, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	h := &heart{claim: c, store: w.Store, every: w.BeatEvery, lost: stop}
+	h.start(ctx)
+	defer h.stop()
+	kept, err := w.pipeline(ctx, c, h)
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		return kept, cause // the first cause: what broke afterwards only followed from it
+	}
+	return kept, err
+}
+
+// pipeline is one backup: pg_dump, walked to its proper end, read whole by pg_restore, sealed and uploaded as
+// it comes; committed only when all of them are content.
+func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (kept remora.Kept, err error) {
+	src, err := w.locate(ctx, c)
+	if err != nil {
+		return kept, err
+	}
+	if err := w.Store.SaveServer(ctx, c.Resource.ID, c.Database.ID, src.server.Version, src.server.Size); err != nil {
+		return kept, err
+	}
+	recipient, err := w.Store.Recipient(ctx, c.Resource.ID)
+	if err != nil {
+		return kept, err
+	}
+	dump, err := pgdump.Start(ctx, pgdump.Config{
+		Client: src.client, Credential: src.Credential, Addr: src.Addr, RequireTLS: src.RequireTLS, ServerMajor: src.server.Major,
+	})
+	if err != nil {
+		return kept, err
+	}
+	defer closing(dump, &err)
+	check, err := pgdump.StartCheck(ctx, src.client)
+	if err != nil {
+		return kept, err
+	}
+	defer closing(check, &err)
+	out := archivestore.Create(ctx, w.Bucket, archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup, Epoch: c.Epoch}, recipient)
+	defer func() {
+		if aerr := out.Abort(); aerr != nil { // the sweep ends what this could not
+			w.Log.WarnContext(ctx, "upload was not aborted", "backup_id", c.Backup, "error", aerr)
+		}
+	}()
+	archive, err := pgarchive.Walk(dump, pgarchive.Handlers{
+		Head: func(_ *pgarchive.Head, raw []byte) error {
+			_, err := check.Write(raw)
+			return err
+		},
+		Body: func(p []byte) error {
+			if _, err := check.Write(p); err != nil {
+				return err
+			}
+			_, err := out.Write(p)
+			return err
+		},
+		Progress: h.progress,
+	})
+	if err != nil {
+		return kept, err
+	}
+	if err := check.Finish(); err != nil {
+		return kept, err
+	}
+	if err := h.confirming(ctx); err != nil { // fenced once more, right before the commit
+		return kept, err
+	}
+	m, err := out.Commit(archive.Raw, archivestore.Manifest{
+		ServerVersion: src.server.Version, ClientVersion: src.client.Version, ArchiveVersion: archive.Version.String(),
+		Compression: string(archive.Compression), Tables: archive.Tables,
+	}, w.Keys, w.Now())
+	if err != nil {
+		return kept, err
+	}
+	kept = keptOf(m, src.client.Major)
+	kept.Unexplained = strings.Join(pgdump.Unexplained(dump.Stderr()), "\n")
+	return kept, nil
+}
+
+func keptOf(m archivestore.Manifest, major int) remora.Kept {
+	k := remora.Kept{
+		ServerVersion: m.ServerVersion, ClientVersion: m.ClientVersion, ClientMajor: major,
+		ArchiveVersion: m.ArchiveVersion, Tables: m.Tables, PlainSize: m.PlainSize,
+	}
+	for _, o := range m.Objects {
+		sum, _ := hex.DecodeString(o.SHA256) // we wrote it
+		k.Objects = append(k.Objects, remora.Object{Name: o.Name, Size: o.Size, PlainSize: o.PlainSize, SHA256: sum})
+	}
+	return k
+}
+
+// closing ends a child and keeps its error where there is no earlier one.
+func closing(c interface{ Close() error }, err *error) {
+	if cerr := c.Close(); *err == nil {
+		*err = cerr
+	}
+}
+
+// end writes down how the run ended, and logs it in one line.
+func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept, err error, took time.Duration) error {
+	log := w.Log.With("resource_id", c.Resource.ID, "database_id", c.Database.ID, "backup_id", c.Backup, "attempt", c.Attempt, "duration", took.Round(time.Millisecond))
+	done, cancel := cleanup(ctx)
+	defer cancel()
+	w.metrics.length.Observe(took.Seconds())
+	switch {
+	case err == nil:
+		err := w.Store.KeepBackup(done, c, kept)
+		if err != nil {
+			log.ErrorContext(ctx, "backup was stored and could not be written down", "error", err)
+			return ignoreStale(err)
+		}
+		w.metrics.runs.WithLabelValues("verified", "").Inc()
+		w.metrics.bytes.Add(float64(kept.PlainSize))
+		log.InfoContext(ctx, "backup verified", "bytes", kept.PlainSize)
+		return nil
+	case remora.KindOf(err) == remora.KindStale:
+		log.WarnContext(ctx, "run was overtaken or canceled")
+		return nil
+	case ctx.Err() != nil: // this process stops
+		log.InfoContext(ctx, "run was given back")
+		return ignoreStale(w.Store.ReleaseRun(done, c))
+	}
+	f := failureOf(err)
+	again, serr := w.Store.FailRun(done, c, f, pgdump.Fix(f.Detail, c.Database.Credential))
+	w.metrics.runs.WithLabelValues("failed", string(f.Reason)).Inc()
+	level := log.InfoContext
+	if f.Reason.Actor() == remora.ActorUs {
+		level = log.ErrorContext // a person should look
+	}
+	level(ctx, "run failed", "reason", f.Reason, "again", again, "error", f)
+	return ignoreStale(serr)
+}
+
+func ignoreStale(err error) error {
+	if remora.KindOf(err) == remora.KindStale {
+		return nil
+	}
+	return err
+}
+
+// failureOf names what went wrong.
+func failureOf(err error) *remora.Failure {
+	var f *remora.Failure
+	var corrupt *pgarchive.CorruptError
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &corrupt), errors.Is(err, pgarchive.ErrUnsupported):
+		return &remora.Failure{Reason: remora.ReasonArchiveInvalid, Cause: err}
+	case errors.Is(err, objectstore.ErrFull):
+		return &remora.Failure{Reason: remora.ReasonStoreFull, Cause: err}
+	case objectstore.IsStore(err):
+		return &remora.Failure{Reason: remora.ReasonStoreFailed, Cause: err}
+	}
+	return &remora.Failure{Reason: remora.ReasonInternal, Cause: fmt.Errorf("run: %w", err)}
+}

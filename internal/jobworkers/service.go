@@ -1,0 +1,85 @@
+package jobworkers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/riverqueue/river"
+
+	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/jobargs"
+)
+
+// tick is the minute's round: due schedules, lost runs, attachments to look at, sessions to forget. Each is a
+// claim of rows, so any number of ticks may run at once and a missed one is made good by the next.
+type tick struct {
+	river.WorkerDefaults[jobargs.Tick]
+	*Workers
+}
+
+// Work implements river.Worker.
+func (w *tick) Work(ctx context.Context, _ *river.Job[jobargs.Tick]) error {
+	lost := func(ctx context.Context) (int, error) {
+		n, err := w.Store.TakeBackLost(ctx)
+		if n > 0 {
+			w.metrics.lost.Add(float64(n))
+			w.Log.WarnContext(ctx, "runs were lost and taken back", "runs", n)
+		}
+		return n, err
+	}
+	var errs []error
+	for name, round := range map[string]func(context.Context) (int, error){
+		"due schedules": w.Store.EnqueueDue, "attachments": w.Store.EnqueueChecks, "lost runs": lost,
+	} {
+		if err := exhaust(ctx, round); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	err := errors.Join(append(errs, w.Store.PurgeSessions(ctx))...)
+	if err != nil {
+		w.Log.ErrorContext(ctx, "tick failed", "error", err)
+	}
+	return err
+}
+
+// exhaust calls a round until it finds nothing more.
+func exhaust(ctx context.Context, round func(context.Context) (int, error)) error {
+	for {
+		if n, err := round(ctx); err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// sweepUploads is the janitor: it aborts multipart uploads that no live run owns, which a killed worker or a
+// failed abort has left.
+type sweepUploads struct {
+	river.WorkerDefaults[jobargs.SweepUploads]
+	*Workers
+}
+
+// Work implements river.Worker.
+func (w *sweepUploads) Work(ctx context.Context, _ *river.Job[jobargs.SweepUploads]) error {
+	open, err := w.Bucket.OpenUploads(ctx, archivestore.Prefix)
+	if err != nil {
+		w.Log.ErrorContext(ctx, "open uploads cannot be listed", "error", err)
+		return err
+	}
+	var errs []error
+	for _, u := range open {
+		ref, ours := archivestore.ParseKey(u.Key)
+		if !ours || w.Now().Sub(u.Started) < w.SweepAfter {
+			continue
+		}
+		live, err := w.Store.IsLive(ctx, ref.Backup, ref.Epoch)
+		if err == nil && !live {
+			if err = w.Bucket.AbortUpload(ctx, u); err == nil {
+				w.metrics.swept.Inc()
+				w.Log.InfoContext(ctx, "orphaned upload aborted", "backup_id", ref.Backup)
+			}
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

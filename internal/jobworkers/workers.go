@@ -1,0 +1,107 @@
+package jobworkers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/riverqueue/river"
+
+	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/herokuapi"
+	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Config is what the workers need.
+type Config struct {
+	Name     string // of this process, in the runs it holds
+	Store    *postgres.Store
+	Heroku   *herokuapi.Client
+	Bucket   *objectstore.Bucket
+	Keys     *keyring.Keyring
+	Clients  []pgdump.Client
+	Policy   dialer.Policy   // which hosts of customers may be dialled
+	Resolver dialer.Resolver // net.DefaultResolver in production
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+
+	// ServiceToken is our service account's. It reads the Helper Apps that are shared with that account.
+	ServiceToken redact.Secret
+
+	BeatEvery  time.Duration // how often a run says how far it is; default 3 s, must be well below the store's lease
+	SweepAfter time.Duration // how old an upload without a live run must be; default 2 min
+	Now        func() time.Time
+}
+
+// Workers are all the workers of this package, over one Config.
+type Workers struct {
+	Config
+	metrics metrics
+}
+
+// New returns the workers. It does no I/O.
+func New(cfg Config) (*Workers, error) {
+	if cfg.Store == nil || cfg.Heroku == nil || cfg.Bucket == nil || cfg.Keys == nil || cfg.Resolver == nil || cfg.Log == nil || cfg.Metrics == nil {
+		return nil, errors.New("jobworkers: a dependency is missing")
+	}
+	if cfg.BeatEvery == 0 {
+		cfg.BeatEvery = 3 * time.Second
+	}
+	if cfg.SweepAfter == 0 {
+		cfg.SweepAfter = 2 * time.Minute
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Workers{cfg, newMetrics(cfg.Metrics)}, nil
+}
+
+// Register adds every worker to River's list.
+func (w *Workers) Register(to *river.Workers) {
+	river.AddWorker(to, &makeReady{Workers: w})
+	river.AddWorker(to, &findDatabases{Workers: w})
+	river.AddWorker(to, &runBackup{Workers: w})
+	river.AddWorker(to, &tick{Workers: w})
+	river.AddWorker(to, &sweepUploads{Workers: w})
+}
+
+// metrics have labels from fixed sets, never a tenant.
+type metrics struct {
+	runs   *prometheus.CounterVec
+	bytes  prometheus.Counter
+	swept  prometheus.Counter
+	lost   prometheus.Counter
+	length prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) metrics {
+	m := metrics{
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "remora_runs_total", Help: "Runs that ended, by outcome and reason.",
+		}, []string{"outcome", "reason"}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_archive_bytes_total", Help: "Bytes of archives that were kept."}),
+		swept: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_uploads_swept_total", Help: "Orphaned multipart uploads that were aborted."}),
+		lost:  prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_runs_lost_total", Help: "Runs whose lease ended without a word."}),
+		length: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "remora_run_seconds", Help: "How long runs took.", Buckets: prometheus.ExponentialBuckets(0.25, 2, 18),
+		}),
+	}
+	r.MustRegister(m.runs, m.bytes, m.swept, m.lost, m.length)
+	for _, reason := range remora.Reasons() {
+		m.runs.WithLabelValues("failed", string(reason))
+	}
+	m.runs.WithLabelValues("verified", "")
+	return m
+}
+
+// cleanup is a context for what must be done although the job's own has ended.
+func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+}
