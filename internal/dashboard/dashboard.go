@@ -1,0 +1,196 @@
+// Package dashboard is what a customer sees after one click on Heroku: the databases found, their backups, how
+// to get one back. Pages are rendered on the server and work without JavaScript; a small script keeps the list
+// of backups live where there is one.
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"html/template"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/websession"
+)
+
+// Store is what the pages need. Every method is bound to a resource; what is another's is not found. Errors
+// carry a remora.Kind.
+type Store interface {
+	Session(ctx context.Context, token string) (remora.Session, error)
+	CloseSession(ctx context.Context, token string) error
+	Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error)
+	Resource(ctx context.Context, id remora.ResourceID) (remora.Resource, error)
+	Backup(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.Backup, error)
+	RequestBackup(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) (remora.BackupID, error)
+	CancelBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
+	RequestCheck(ctx context.Context, id remora.ResourceID) error
+	MakeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string, good time.Duration) (remora.Link, string, error)
+	UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error)
+	RevokeLink(ctx context.Context, id remora.ResourceID, link remora.LinkID, person string) error
+	Links(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Link, error)
+}
+
+// Archive is a stored archive, plain.
+type Archive interface {
+	io.ReaderAt
+	Size() int64
+}
+
+// Config of the pages.
+type Config struct {
+	Store          Store
+	Open           func(ctx context.Context, id remora.ResourceID, b remora.Backup) (Archive, error)
+	Cookie         websession.Cookie
+	BaseURL        string        // how the outside reaches us, for links; without a slash at the end
+	ServiceAccount string        // the account that a Helper App is shared with
+	LinkGood       time.Duration // how long a link is good; default 1 h
+	Log            *slog.Logger
+}
+
+// Pages are the handlers.
+type Pages struct {
+	Config
+	templates *template.Template
+}
+
+//go:embed templates static
+var files embed.FS
+
+// New returns the handlers.
+func New(cfg Config) (*Pages, error) {
+	if cfg.Store == nil || cfg.Open == nil || cfg.Log == nil || cfg.BaseURL == "" || cfg.ServiceAccount == "" {
+		return nil, errors.New("dashboard: a dependency or setting is missing")
+	}
+	if cfg.LinkGood == 0 {
+		cfg.LinkGood = time.Hour
+	}
+	t, err := template.New("").Funcs(functions).ParseFS(files, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	return &Pages{cfg, t}, nil
+}
+
+// Home is where the pages begin.
+const Home = "/dashboard"
+
+// Routes adds the handlers to a router. What changes something is a POST of our own origin.
+func (p *Pages) Routes(r chi.Router) {
+	static, _ := fs.Sub(files, "static") // embedded
+	r.Get("/static/*", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		http.StripPrefix("/static/", http.FileServerFS(static)).ServeHTTP(w, r)
+	})
+	r.Get("/", p.front)
+	r.Get("/d/{token}", p.download)
+	r.Head("/d/{token}", p.download)
+	r.Group(func(r chi.Router) {
+		r.Use(http.NewCrossOriginProtection().Handler)
+		r.Get(Home, p.with(p.overview))
+		r.Get(Home+"/live", p.with(p.live))
+		r.Post(Home+"/check", p.with(p.check))
+		r.Post(Home+"/databases/{database}/backups", p.with(p.backUp))
+		r.Get(Home+"/backups/{backup}", p.with(p.backup))
+		r.Post(Home+"/backups/{backup}/cancel", p.with(p.cancel))
+		r.Post(Home+"/backups/{backup}/links", p.with(p.makeLink))
+		r.Post(Home+"/backups/{backup}/links/{link}/revoke", p.with(p.revokeLink))
+		r.Post("/logout", p.with(p.logout))
+	})
+}
+
+// handler is a page for a signed-on person; its error becomes an answer in one place.
+type handler func(w http.ResponseWriter, r *http.Request, s remora.Session) error
+
+func (p *Pages) with(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		token := p.Cookie.Token(r)
+		s, err := remora.Session{}, error(&remora.Error{Kind: remora.KindUnauthorized, Public: "You are not signed on. Open the add-on from Heroku: heroku addons:open remora-backup."})
+		if token != "" {
+			s, err = p.Store.Session(r.Context(), token)
+		}
+		if err == nil {
+			err = h(w, r, s)
+		}
+		if err != nil {
+			p.fail(w, r, err)
+		}
+	}
+}
+
+var statuses = map[remora.Kind]int{
+	remora.KindInvalid: http.StatusUnprocessableEntity, remora.KindPlanLimit: http.StatusUnprocessableEntity,
+	remora.KindConflict: http.StatusConflict, remora.KindNotFound: http.StatusNotFound, remora.KindGone: http.StatusGone,
+	remora.KindForbidden: http.StatusForbidden, remora.KindUnauthorized: http.StatusUnauthorized,
+}
+
+// fail is the one place where an error becomes a page.
+func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, known := statuses[remora.KindOf(err)]
+	if !known {
+		if r.Context().Err() != nil {
+			return // the visitor has left
+		}
+		status = http.StatusInternalServerError
+		p.Log.ErrorContext(r.Context(), "page failed", "request_id", w.Header().Get("X-Request-ID"), "error", err)
+	}
+	page := struct{ Title, Sentence string }{
+		http.StatusText(status),
+		remora.Public(err, "Something went wrong on our side. Quote request "+w.Header().Get("X-Request-ID")+" when you write to us."),
+	}
+	_ = p.render(w, status, "error.html", page) // if this fails too, there is nothing left to show
+}
+
+// render writes a whole page or nothing.
+func (p *Pages) render(w http.ResponseWriter, status int, name string, page any) error {
+	var b bytes.Buffer
+	if err := p.templates.ExecuteTemplate(&b, name, page); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // the connection may be gone
+	return nil
+}
+
+func (p *Pages) front(w http.ResponseWriter, r *http.Request) {
+	http.Redirect(w, r, Home, http.StatusSeeOther)
+}
+
+// person is who the audit log names.
+func person(s remora.Session) string {
+	if s.Email != "" {
+		return s.Email
+	}
+	return "a member of the app"
+}
+
+func (p *Pages) logout(w http.ResponseWriter, r *http.Request, _ remora.Session) error {
+	if err := p.Store.CloseSession(r.Context(), p.Cookie.Token(r)); err != nil {
+		return err
+	}
+	p.Cookie.Clear(w)
+	return p.render(w, http.StatusOK, "error.html", struct{ Title, Sentence string }{"Signed off", "Open the add-on again from Heroku when you need it."})
+}
+
+// ids reads an identifier of the path; what is none is not found.
+func backupID(r *http.Request) (remora.BackupID, error) {
+	id, err := remora.ParseBackupID(chi.URLParam(r, "backup"))
+	if err != nil {
+		return "", remora.NotFound("backup")
+	}
+	return id, nil
+}
+
+func canonical(s string) bool {
+	_, err := remora.ParseBackupID(s)
+	return err == nil && strings.ToLower(s) == s
+}

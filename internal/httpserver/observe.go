@@ -1,0 +1,79 @@
+package httpserver
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type requestIDKey struct{}
+
+// RequestID is the name of the request that ctx belongs to: what a person is shown and the log is searched by.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+// Heroku's router names each request in X-Request-ID (https://devcenter.heroku.com/articles/http-request-id).
+var saneID = regexp.MustCompile(`^[A-Za-z0-9-]{20,64}$`)
+
+// observe names a request, writes one line about it at its end, measures it, and turns a panic into a 500.
+func (s *Server) observe(next http.Handler) http.Handler {
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "remora_http_request_seconds", Help: "Requests by method, route and status.",
+		Buckets: []float64{.005, .025, .1, .25, 1, 5, 30},
+	}, []string{"method", "route", "status"})
+	s.cfg.Metrics.MustRegister(seconds)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		id := r.Header.Get("X-Request-ID")
+		if !saneID.MatchString(id) {
+			id = uuid.NewString()
+		}
+		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
+		r = r.WithContext(ctx)
+		w.Header().Set("X-Request-ID", id)
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		defer func() {
+			panicked := recover()
+			if panicked != nil && panicked != http.ErrAbortHandler {
+				s.cfg.Log.ErrorContext(ctx, "handler panicked", "request_id", id, "panic", panicked)
+				if ww.Status() == 0 {
+					http.Error(ww, "Something went wrong on our side. Quote request "+id+" when you write to us.", http.StatusInternalServerError)
+				}
+			}
+			route := chi.RouteContext(ctx).RoutePattern() // the pattern: paths hold identifiers and tokens
+			if route == "" {
+				route = "none"
+			}
+			status := max(ww.Status(), 0)
+			if status == 0 {
+				status = http.StatusOK
+			}
+			took := time.Since(started)
+			seconds.WithLabelValues(method(r), route, strconv.Itoa(status)).Observe(took.Seconds())
+			s.cfg.Log.InfoContext(ctx, "request", "request_id", id, "method", method(r), "route", route, "status", status,
+				"bytes", ww.BytesWritten(), "duration", took.Round(time.Microsecond))
+			if panicked == http.ErrAbortHandler {
+				panic(panicked) // net/http cuts the connection
+			}
+		}()
+		next.ServeHTTP(ww, r)
+	})
+}
+
+// method keeps made-up methods out of labels.
+func method(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete:
+		return r.Method
+	}
+	return "OTHER"
+}

@@ -1,0 +1,214 @@
+// Package partnerapi is how Heroku calls us: the Add-on Partner API, version 3, and single sign-on.
+//
+// Heroku delivers at least once, in any order, so every answer is a function of what is written down: the same
+// request again gets the same answer. No handler calls another service; what takes time is a job.
+//
+// Sources: https://devcenter.heroku.com/articles/add-on-partner-api-reference and
+// https://devcenter.heroku.com/articles/add-on-single-sign-on.
+package partnerapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/websession"
+)
+
+// Store is what the handlers need written down. Errors carry a remora.Kind.
+type Store interface {
+	ProvisionResource(ctx context.Context, p remora.Provision, key redact.Secret, recipient string) (remora.Resource, error)
+	ChangePlan(ctx context.Context, id remora.ResourceID, slug string) (remora.Resource, error)
+	DeprovisionResource(ctx context.Context, id remora.ResourceID) error
+	OpenSession(ctx context.Context, s remora.Session, token, used string) error
+}
+
+// Config of the handlers.
+type Config struct {
+	Store    Store
+	ID       string        // the manifest's id, which is the Basic-auth user
+	Password redact.Secret // the manifest's api.password
+	SSOSalt  redact.Secret // the manifest's api.sso_salt
+	NewKey   func() (key redact.Secret, recipient string, err error)
+	Cookie   websession.Cookie
+	Home     string // where a sign-on leads
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// API is the handlers.
+type API struct{ Config }
+
+// New returns the handlers.
+func New(cfg Config) (*API, error) {
+	if cfg.Store == nil || cfg.ID == "" || cfg.Password.IsZero() || cfg.SSOSalt.IsZero() || cfg.NewKey == nil || cfg.Now == nil || cfg.Log == nil || cfg.Home == "" {
+		return nil, errors.New("partnerapi: a dependency or setting is missing")
+	}
+	return &API{cfg}, nil
+}
+
+// Routes adds the handlers to a router.
+func (a *API) Routes(r chi.Router) {
+	r.Group(func(r chi.Router) {
+		r.Use(a.authenticate)
+		r.Post("/heroku/resources", a.provision)
+		r.Put("/heroku/resources/{uuid}", a.changePlan)
+		r.Delete("/heroku/resources/{uuid}", a.deprovision)
+	})
+	r.Post("/heroku/sso", a.signOn)
+}
+
+// authenticate compares digests, in a time that tells neither length nor content.
+func (a *API) authenticate(next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(a.ID + "\x00" + a.Password.Reveal()))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		got := sha256.Sum256([]byte(user + "\x00" + password))
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="add-on partner api"`)
+			a.answer(w, http.StatusUnauthorized, message{Message: "The add-on's id or password is wrong."})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// provisionRequest is what we read of Heroku's; other fields may come and go.
+type provisionRequest struct {
+	UUID   string `json:"uuid"`
+	Name   string `json:"name"`
+	Plan   string `json:"plan"`
+	Region string `json:"region"`
+	Grant  *struct {
+		Code      redact.Secret `json:"code"`
+		ExpiresAt time.Time     `json:"expires_at"`
+	} `json:"oauth_grant"`
+}
+
+type message struct {
+	ID      string `json:"id,omitempty"`
+	Message string `json:"message"`
+}
+
+// maxText bounds a name or region as Heroku sends it.
+const maxText = 256
+
+func (a *API) provision(w http.ResponseWriter, r *http.Request) {
+	var in provisionRequest
+	if err := read(r, &in); err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	id, err := remora.ParseResourceID(in.UUID)
+	if err != nil || len(in.Name) > maxText || len(in.Region) > maxText {
+		a.refuse(w, r, remora.Invalid("The request needs a uuid, and a name and region of at most %d bytes.", maxText))
+		return
+	}
+	plan, err := remora.PlanOf(in.Plan)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	key, recipient, err := a.NewKey()
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	p := remora.Provision{ID: id, Name: in.Name, Plan: plan.Slug, Region: in.Region}
+	if in.Grant != nil {
+		p.Grant, p.GrantExpiresAt = in.Grant.Code, in.Grant.ExpiresAt
+	}
+	res, err := a.Store.ProvisionResource(r.Context(), p, key, recipient)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	a.answer(w, http.StatusAccepted, message{
+		ID:      string(res.ID),
+		Message: "Remora is being set up. When it is ready, open it with heroku addons:open: the page shows the two steps that are left.",
+	})
+}
+
+func (a *API) changePlan(w http.ResponseWriter, r *http.Request) {
+	var in struct {
+		Plan string `json:"plan"`
+	}
+	if err := read(r, &in); err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	id, err := remora.ParseResourceID(chi.URLParam(r, "uuid"))
+	if err != nil {
+		a.refuse(w, r, remora.NotFound("add-on"))
+		return
+	}
+	res, err := a.Store.ChangePlan(r.Context(), id, in.Plan)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	a.answer(w, http.StatusOK, message{Message: "The plan is now " + res.Plan + ". A backup that is running ends under the old one."})
+}
+
+func (a *API) deprovision(w http.ResponseWriter, r *http.Request) {
+	id, err := remora.ParseResourceID(chi.URLParam(r, "uuid"))
+	if err != nil {
+		a.refuse(w, r, remora.NotFound("add-on"))
+		return
+	}
+	if err := a.Store.DeprovisionResource(r.Context(), id); err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// read decodes one JSON object. Of a key that comes twice the last counts, as everywhere in encoding/json.
+func read(r *http.Request, into any) error {
+	dec := json.NewDecoder(r.Body)
+	err := dec.Decode(into)
+	if err == nil {
+		if _, more := dec.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("more than one value")
+		}
+	}
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return remora.Invalid("The request is larger than %d bytes.", large.Limit)
+	case err != nil: // not wrapped: it may quote the grant
+		return remora.Invalid("The request is not a JSON object of the expected form.")
+	}
+	return nil
+}
+
+var statuses = map[remora.Kind]int{
+	remora.KindInvalid: http.StatusUnprocessableEntity, remora.KindPlanLimit: http.StatusUnprocessableEntity, remora.KindConflict: http.StatusUnprocessableEntity,
+	remora.KindNotFound: http.StatusNotFound, remora.KindGone: http.StatusGone, remora.KindForbidden: http.StatusForbidden,
+}
+
+// refuse is the one place where an error becomes an answer to Heroku.
+func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	status, known := statuses[remora.KindOf(err)]
+	if !known {
+		status = http.StatusInternalServerError
+		a.Log.ErrorContext(r.Context(), "partner request failed", "request_id", w.Header().Get("X-Request-ID"), "error", err)
+	}
+	a.answer(w, status, message{Message: remora.Public(err, "Something went wrong on our side. Heroku will try again; request "+w.Header().Get("X-Request-ID")+".")})
+}
+
+func (a *API) answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the connection may be gone
+}

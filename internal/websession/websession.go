@@ -1,0 +1,40 @@
+// Package websession is the cookie between a sign-on and the pages: it carries a random token, of which the
+// store keeps the hash.
+package websession
+
+import "net/http"
+
+// Cookie is how the token travels.
+type Cookie struct {
+	// Plain is for the demo, which serves http on loopback: the name prefix __Host- demands https.
+	Plain bool
+}
+
+func (c Cookie) name() string {
+	if c.Plain {
+		return "remora"
+	}
+	return "__Host-remora"
+}
+
+// Set gives the browser a token. It ends with the browser, and earlier by the store's rules. Lax, because the
+// visitor comes from Heroku by a form post and a redirect, which Strict would leave without the cookie.
+func (c Cookie) Set(w http.ResponseWriter, token string) { c.write(w, token, 0) }
+
+// Clear takes the token away.
+func (c Cookie) Clear(w http.ResponseWriter) { c.write(w, "", -1) }
+
+func (c Cookie) write(w http.ResponseWriter, token string, age int) {
+	http.SetCookie(w, &http.Cookie{
+		Name: c.name(), Value: token, Path: "/", MaxAge: age, HttpOnly: true, Secure: !c.Plain, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// Token returns the token that a request brings, or "".
+func (c Cookie) Token(r *http.Request) string {
+	k, err := r.Cookie(c.name())
+	if err != nil {
+		return ""
+	}
+	return k.Value
+}
