@@ -120,7 +120,9 @@ func failure(err error) error {
 }
 
 // refusedTLS matches pgx's words for a server that answers "no" to an SSLRequest; it has no type for it.
-func refusedTLS(err error) bool { return strings.Contains(err.Error(), "server refused TLS connection") }
+func refusedTLS(err error) bool {
+	return strings.Contains(err.Error(), "server refused TLS connection")
+}
 
 // text keeps what is particular of a failed connection: pgx's own errors repeat the configuration.
 func text(err error) string {

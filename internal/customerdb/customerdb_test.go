@@ -40,7 +40,7 @@ func TestInspect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer plain.Stop() //nolint:errcheck // the test is over
+	defer plain.Stop()                      //nolint:errcheck // the test is over
 	t.Setenv("PGHOST", "/must/not/be/read") // and so this test is not parallel
 	t.Setenv("PGOPTIONS", "-c nonsense=1")
 	t.Setenv("PGPASSWORD", "another")

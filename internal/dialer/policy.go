@@ -46,7 +46,9 @@ var refused = func() []netip.Prefix {
 // RefusedError says that a host must not be dialled.
 type RefusedError struct{ Addr netip.Addr }
 
-func (e *RefusedError) Error() string { return fmt.Sprintf("dialer: %s is not a public address", e.Addr) }
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("dialer: %s is not a public address", e.Addr)
+}
 
 // ErrNotFound says that a host has no address.
 var ErrNotFound = errors.New("dialer: the host has no address")

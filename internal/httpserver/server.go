@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -48,7 +49,8 @@ func New(cfg Config) *Server {
 		cfg.Stop = 20 * time.Second
 	}
 	s := &Server{cfg: cfg, mux: chi.NewRouter()}
-	s.mux.Use(s.observe, s.headers, limit)
+	// Heroku's router is the one proxy before us; what a client itself puts into the header counts for nothing.
+	s.mux.Use(s.observe, s.headers, limit, middleware.ClientIPFromXFFTrustedProxies(1))
 	s.mux.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	s.mux.Get("/readyz", s.ready)
 	if cfg.MetricsToken != "" {

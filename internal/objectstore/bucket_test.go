@@ -148,7 +148,9 @@ func withFault(t *testing.T, f faulty) (*objectstore.Bucket, objectstore.Config)
 	return s3test.Open(t, cfg), cfg
 }
 
-func isPart(r *http.Request) bool { return r.Method == http.MethodPut && r.URL.Query().Has("partNumber") }
+func isPart(r *http.Request) bool {
+	return r.Method == http.MethodPut && r.URL.Query().Has("partNumber")
+}
 
 func unavailable(r *http.Request) *http.Response {
 	return &http.Response{StatusCode: 503, Status: "503 Slow Down", Header: http.Header{}, Body: io.NopCloser(strings.NewReader("")), Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}

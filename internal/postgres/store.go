@@ -161,7 +161,6 @@ func or404(err error, what string) error {
 	return err
 }
 
-
 var errStale = &remora.Error{Kind: remora.KindStale, Public: "A later run has taken over."}
 
 // changed returns errStale where a run's write found nothing to write to.

@@ -1,0 +1,192 @@
+// Package config is every setting of the product, as one struct, and the only reader of the environment. Each
+// setting is an environment variable; there are no files.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/redact"
+)
+
+// Command is which process this is.
+type Command string
+
+// The processes.
+const (
+	Web     Command = "web"
+	Worker  Command = "worker"
+	Migrate Command = "migrate"
+)
+
+// Settings of one process. Those of another process are empty.
+type Settings struct {
+	Command  Command
+	Database redact.Secret
+	LogText  bool
+	Keys     *keyring.Keyring
+	Partner  Partner
+	Site     Site
+	Store    Store
+	Heroku   Heroku
+	Work     Work
+}
+
+// Partner is how Heroku calls us.
+type Partner struct {
+	AddonID       string        `name:"addon-id" env:"ADDON_ID" default:"remora-backup" help:"The manifest's id."`
+	AddonPassword redact.Secret `env:"ADDON_PASSWORD" required:"" help:"The manifest's api.password."`
+	SSOSalt       redact.Secret `name:"sso-salt" env:"SSO_SALT" required:"" help:"The manifest's api.sso_salt."`
+}
+
+// Site is how we are reached.
+type Site struct {
+	Port         int           `env:"PORT" default:"5000" help:"Where the web process listens."`
+	Bind         string        `env:"BIND" default:"" help:"The address it listens on; empty is all."`
+	PublicURL    string        `env:"PUBLIC_URL" required:"" help:"How the outside reaches the web process, such as https://remora.example.com."`
+	MetricsToken redact.Secret `env:"METRICS_TOKEN" help:"Opens /metrics as a bearer token; without it there is no /metrics."`
+	LinkGood     time.Duration `env:"LINK_GOOD" default:"1h" help:"How long a download link is good."`
+}
+
+// Store is the bucket.
+type Store struct {
+	Endpoint  string        `name:"s3-endpoint" env:"S3_ENDPOINT" required:"" help:"The store's address, such as https://s3.us-east-1.amazonaws.com."`
+	Region    string        `name:"s3-region" env:"S3_REGION" default:"us-east-1" help:"The store's region."`
+	Bucket    string        `name:"s3-bucket" env:"S3_BUCKET" required:"" help:"The bucket."`
+	AccessKey string        `name:"s3-access-key" env:"S3_ACCESS_KEY" required:"" help:"The access key's id."`
+	SecretKey redact.Secret `name:"s3-secret-key" env:"S3_SECRET_KEY" required:"" help:"The access key's secret."`
+	PathStyle bool          `name:"s3-path-style" env:"S3_PATH_STYLE" help:"Put the bucket into the path instead of the host name."`
+}
+
+// Heroku is how we call Heroku.
+type Heroku struct {
+	APIURL       string        `name:"heroku-api-url" env:"HEROKU_API_URL" default:"https://api.heroku.com" help:"The Platform API."`
+	IDURL        string        `name:"heroku-id-url" env:"HEROKU_ID_URL" default:"https://id.heroku.com" help:"The OAuth token endpoint's host."`
+	ClientSecret redact.Secret `env:"CLIENT_SECRET" required:"" help:"The add-on's OAuth client secret, from the partner portal."`
+	ServiceToken redact.Secret `env:"SERVICE_TOKEN" required:"" help:"An API token of the account that Helper Apps are shared with."`
+}
+
+// Work is how a worker works.
+type Work struct {
+	Concurrency   int           `env:"CONCURRENCY" default:"4" help:"How many backups one worker makes at a time."`
+	ClientDirs    []string      `env:"PG_CLIENT_DIRS" help:"Folders with pg_dump and pg_restore, looked into before the usual ones."`
+	Path          string        `env:"PATH" hidden:""`
+	Lease         time.Duration `env:"LEASE" default:"90s" help:"How long a run is held without a sign of life."`
+	TickEvery     time.Duration `env:"TICK_EVERY" default:"1m" help:"How often due schedules and lost runs are looked for."`
+	SweepEvery    time.Duration `env:"SWEEP_EVERY" default:"10m" help:"How often orphaned uploads are looked for."`
+	SweepAfter    time.Duration `env:"SWEEP_AFTER" default:"2m" help:"How old an upload without a run must be to be aborted."`
+	CheckEvery    time.Duration `env:"CHECK_EVERY" default:"5m" help:"How often a Helper App's attachments are listed."`
+	WorkerMetrics string        `env:"WORKER_METRICS" help:"Where the worker serves /metrics and /healthz, such as 127.0.0.1:9100; empty is nowhere."`
+}
+
+type common struct {
+	Database redact.Secret `name:"database-url" env:"DATABASE_URL" required:"" help:"Our own Postgres."`
+	LogText  bool          `env:"LOG_TEXT" help:"Log for people instead of JSON."`
+}
+
+type keys struct {
+	Keyring redact.Secret `env:"KEYRING" required:"" help:"Keys that seal secrets at rest: id:base64 of 32 bytes, the first seals, separated by commas."`
+}
+
+type account struct {
+	ServiceAccount string `env:"SERVICE_ACCOUNT" required:"" help:"The e-mail address of the account that customers share their Helper App with."`
+}
+
+type cli struct {
+	Web struct {
+		common
+		keys
+		account
+		Partner
+		Site
+		Store
+	} `cmd:"" help:"Answer Heroku and serve the pages."`
+	Worker struct {
+		common
+		keys
+		Heroku
+		Store
+		Work
+	} `cmd:"" help:"Make backups."`
+	Migrate struct{ common } `cmd:"" help:"Bring our own database up to this release."`
+}
+
+// ErrHelp says that help was asked for and printed.
+var ErrHelp = errors.New("config: help was printed")
+
+// Load reads the command from args and its settings from the environment. An error names the settings that are
+// wrong or missing and never a value. serviceAccount is filled for web only.
+func Load(args []string, stdout io.Writer) (s Settings, serviceAccount string, err error) {
+	var c cli
+	helped := false
+	parser, err := kong.New(&c, kong.Name("remora"), kong.Description("Backups of Heroku Postgres that are sealed, verified and need the least access."),
+		kong.Writers(stdout, &bytes.Buffer{}), kong.Exit(func(int) { helped = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		return s, "", fmt.Errorf("settings: %w", err)
+	}
+	ctx, err := parser.Parse(args)
+	if helped {
+		return s, "", ErrHelp
+	}
+	if err != nil {
+		return s, "", plain(err)
+	}
+	var ring redact.Secret
+	s.Command = Command(ctx.Command())
+	switch s.Command {
+	case Web:
+		w := c.Web
+		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
+		s.Partner, s.Site, s.Store, serviceAccount = w.Partner, w.Site, w.Store, w.ServiceAccount
+		s.Site.PublicURL = strings.TrimRight(s.Site.PublicURL, "/")
+		if u, err := url.Parse(s.Site.PublicURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+			return s, "", errors.New("PUBLIC_URL must be an http(s) address")
+		}
+	case Worker:
+		w := c.Worker
+		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
+		s.Heroku, s.Store, s.Work = w.Heroku, w.Store, w.Work
+		if s.Work.Concurrency < 1 || s.Work.Concurrency > 1000 {
+			return s, "", errors.New("CONCURRENCY must be between 1 and 1000")
+		}
+	case Migrate:
+		s.Database, s.LogText = c.Migrate.Database, c.Migrate.LogText
+		return s, "", nil
+	}
+	if s.Keys, err = keyring.Parse(ring); err != nil {
+		return s, "", fmt.Errorf("KEYRING: %w", err)
+	}
+	return s, serviceAccount, nil
+}
+
+// plain turns kong's words into ours: all missing settings at once, by the names that the operator sets.
+func plain(err error) error {
+	var p *kong.ParseError
+	if !errors.As(err, &p) || p.Context == nil {
+		return err
+	}
+	var missing []string
+	for _, f := range p.Context.Flags() {
+		if f.Required && !f.Set && len(f.Envs) > 0 {
+			if v, ok := f.Target.Interface().(redact.Secret); ok && !v.IsZero() {
+				continue
+			}
+			if v, ok := f.Target.Interface().(string); ok && v != "" {
+				continue
+			}
+			missing = append(missing, f.Envs[0])
+		}
+	}
+	if strings.Contains(err.Error(), "missing flags") && len(missing) > 0 {
+		return fmt.Errorf("settings are missing from the environment: %s. README.md says what each is", strings.Join(missing, ", "))
+	}
+	return err
+}

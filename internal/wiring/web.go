@@ -1,0 +1,85 @@
+package wiring
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/dashboard"
+	"github.com/remora-backup/remora/internal/httpserver"
+	"github.com/remora-backup/remora/internal/partnerapi"
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/seal"
+	"github.com/remora-backup/remora/internal/websession"
+)
+
+func (p process) web(ctx context.Context, account string) error {
+	pool, err := p.pool(ctx, 10)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	store, err := postgres.New(postgres.Config{Pool: pool, Keys: p.Keys})
+	if err != nil {
+		return err
+	}
+	if err := store.Ready(ctx); err != nil {
+		return fmt.Errorf("our database is not at this release: run remora migrate first: %w", err)
+	}
+	bucket, err := p.bucket()
+	if err != nil {
+		return err
+	}
+	plain := strings.HasPrefix(p.Site.PublicURL, "http:")
+	cookie := websession.Cookie{Plain: plain}
+	server := httpserver.New(httpserver.Config{
+		Log: p.log, Metrics: p.metrics, Ready: store.Ready, MetricsToken: p.Site.MetricsToken.Reveal(), Plain: plain,
+	})
+	partner, err := partnerapi.New(partnerapi.Config{
+		Store: store, ID: p.Partner.AddonID, Password: p.Partner.AddonPassword, SSOSalt: p.Partner.SSOSalt, NewKey: newKey,
+		Cookie: cookie, Home: dashboard.Home, Now: time.Now, Log: p.log,
+	})
+	if err != nil {
+		return err
+	}
+	pages, err := dashboard.New(dashboard.Config{
+		Store: store, Cookie: cookie, BaseURL: p.Site.PublicURL, ServiceAccount: account, LinkGood: p.Site.LinkGood, Log: p.log,
+		Open: func(ctx context.Context, id remora.ResourceID, b remora.Backup) (dashboard.Archive, error) {
+			secret, err := store.ResourceKey(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			key, err := seal.ParseKey(secret)
+			if err != nil {
+				return nil, err
+			}
+			return archivestore.Open(ctx, bucket, archivestore.Ref{Resource: id, Backup: b.ID, Epoch: b.Epoch}, key, p.Keys)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	partner.Routes(server.Mux())
+	pages.Routes(server.Mux())
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(p.Site.Bind, strconv.Itoa(p.Site.Port)))
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	p.log.InfoContext(ctx, "serving", "addr", l.Addr().String())
+	return server.Run(ctx, l)
+}
+
+// newKey makes what a resource's archives are sealed to.
+func newKey() (redact.Secret, string, error) {
+	k, err := seal.NewKey()
+	if err != nil {
+		return redact.Secret{}, "", err
+	}
+	return k.Secret(), k.Recipient(), nil
+}

@@ -1,0 +1,111 @@
+// Package wiring knows everyone: it builds each process from its settings and runs it.
+package wiring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/lmittmann/tint"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/remora-backup/remora/internal/config"
+	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/postgres"
+)
+
+// Run is a main program: it reads the settings, runs the process that args name until ctx ends, and returns
+// what is worth an exit status. policy says which hosts of customers may be dialled; it is the program's own
+// and no setting.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer, policy dialer.Policy) error {
+	s, account, err := config.Load(args, stdout)
+	if errors.Is(err, config.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	log := logger(stderr, s.LogText).With("process", string(s.Command))
+	p := process{Settings: s, log: log, policy: policy, metrics: prometheus.NewRegistry()}
+	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	switch s.Command {
+	case config.Web:
+		return p.web(ctx, account)
+	case config.Worker:
+		return p.worker(ctx)
+	default:
+		return p.migrate(ctx)
+	}
+}
+
+// process is what all processes have.
+type process struct {
+	config.Settings
+	log     *slog.Logger
+	policy  dialer.Policy
+	metrics *prometheus.Registry
+}
+
+func logger(w io.Writer, text bool) *slog.Logger {
+	if text {
+		return slog.New(tint.NewHandler(w, &tint.Options{TimeFormat: time.TimeOnly, NoColor: true}))
+	}
+	return slog.New(slog.NewJSONHandler(w, nil))
+}
+
+// pool opens our database, waiting a little for one that is just starting.
+func (p process) pool(ctx context.Context, conns int32) (*pgxpool.Pool, error) {
+	pool, err := postgres.NewPool(ctx, p.Database.Reveal(), conns)
+	if err != nil {
+		return nil, err
+	}
+	connecting, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	if err := pool.Ping(connecting); err != nil {
+		pool.Close()
+		p.log.ErrorContext(ctx, "our database does not answer", "error", scrubbed(err))
+		return nil, errors.New("our database does not answer: check DATABASE_URL and that the server runs; the log above has its words")
+	}
+	return pool, nil
+}
+
+// scrubbed keeps the last part of pgx's words: the first repeats host, user and database.
+func scrubbed(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, "): "); i >= 0 {
+		return text[i+3:]
+	}
+	return fmt.Sprintf("%T", err)
+}
+
+func (p process) migrate(ctx context.Context) error {
+	pool, err := p.pool(ctx, 4)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return postgres.Migrate(ctx, pool, p.log)
+}
+
+func (p process) bucket() (*objectstore.Bucket, error) {
+	return objectstore.New(objectstore.Config{
+		Endpoint: p.Store.Endpoint, Region: p.Store.Region, Bucket: p.Store.Bucket, AccessKey: p.Store.AccessKey,
+		SecretKey: p.Store.SecretKey, PathStyle: p.Store.PathStyle, HTTP: dialer.HTTPClient(0),
+	})
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", name, os.Getpid())
+}

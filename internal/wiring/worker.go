@@ -1,0 +1,130 @@
+package wiring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/herokuapi"
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/jobworkers"
+	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/postgres"
+)
+
+// How long a stopping worker waits: Heroku kills 30 s after its SIGTERM. Runs that are not done by then are
+// given back, which takes a moment more.
+// (https://devcenter.heroku.com/articles/dyno-shutdown-behavior)
+const softStop = 15 * time.Second
+
+func (p process) worker(ctx context.Context) error {
+	pool, err := p.pool(ctx, int32(p.Work.Concurrency)+12) //nolint:gosec // at most 1000
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	store, err := postgres.New(postgres.Config{Pool: pool, Keys: p.Keys, Lease: p.Work.Lease, CheckEvery: p.Work.CheckEvery})
+	if err != nil {
+		return err
+	}
+	bucket, err := p.bucket()
+	if err != nil {
+		return err
+	}
+	if err := bucket.Probe(ctx); err != nil {
+		return fmt.Errorf("the bucket cannot be used: check S3_ENDPOINT, S3_BUCKET and the key: %w", err)
+	}
+	clients := pgdump.Find(ctx, p.Work.ClientDirs, p.Work.Path)
+	if len(clients) == 0 {
+		return errors.New("there is no pg_dump on this machine: install postgresql-client, or name its folder in PG_CLIENT_DIRS")
+	}
+	heroku, err := herokuapi.New(herokuapi.Config{
+		APIURL: p.Heroku.APIURL, IDURL: p.Heroku.IDURL, ClientSecret: p.Heroku.ClientSecret, HTTP: dialer.HTTPClient(30 * time.Second),
+	})
+	if err != nil {
+		return err
+	}
+	workers, err := jobworkers.New(jobworkers.Config{
+		Name: hostname(), Store: store, Heroku: heroku, Bucket: bucket, Keys: p.Keys, Clients: clients, Policy: p.policy,
+		Resolver: net.DefaultResolver, Log: p.log, Metrics: p.metrics, ServiceToken: p.Heroku.ServiceToken, SweepAfter: p.Work.SweepAfter,
+	})
+	if err != nil {
+		return err
+	}
+	list := river.NewWorkers()
+	workers.Register(list)
+	// What stops the client is SoftStopTimeout, and not the end of the context it was started with.
+	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
+		Schema: postgres.RiverSchema, Workers: list, Logger: p.log, ID: hostname(),
+		Queues: map[string]river.QueueConfig{
+			jobargs.QueueBackups: {MaxWorkers: p.Work.Concurrency}, jobargs.QueueHeroku: {MaxWorkers: 4}, jobargs.QueueService: {MaxWorkers: 2},
+		},
+		JobTimeout: time.Minute, RescueStuckJobsAfter: 2 * time.Minute, SoftStopTimeout: softStop,
+		PeriodicJobs: []*river.PeriodicJob{
+			every(p.Work.TickEvery, jobargs.Tick{}), every(p.Work.SweepEvery, jobargs.SweepUploads{}),
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("queue: %w", err)
+	}
+	stopMetrics, err := p.serveMetrics(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
+	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("start the queue (run remora migrate first): %w", err)
+	}
+	p.log.InfoContext(ctx, "working", "concurrency", p.Work.Concurrency, "clients", versions(clients))
+	<-ctx.Done()
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), softStop+10*time.Second)
+	defer cancel()
+	if err := client.Stop(stopping); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	p.log.InfoContext(stopping, "stopped")
+	return nil
+}
+
+func every(d time.Duration, args river.JobArgs) *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(d), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
+		&river.PeriodicJobOpts{RunOnStart: true})
+}
+
+func versions(clients []pgdump.Client) string {
+	all := make([]string, len(clients))
+	for i, c := range clients {
+		all[i] = c.Version
+	}
+	return strings.Join(all, " ")
+}
+
+// serveMetrics serves the worker's measures where the operator wants them.
+func (p process) serveMetrics(ctx context.Context) (stop func(), err error) {
+	if p.Work.WorkerMetrics == "" {
+		return func() {}, nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", p.Work.WorkerMetrics)
+	if err != nil {
+		return nil, fmt.Errorf("listen at WORKER_METRICS: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = srv.Serve(l) // until it is closed
+	}()
+	return func() { _ = srv.Close(); <-ended }, nil
+}
