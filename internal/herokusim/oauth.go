@@ -1,0 +1,48 @@
+package herokusim
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// oauthToken exchanges a grant, once, or refreshes.
+func (s *Sim) oauthToken(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	if err := r.ParseForm(); err != nil || r.PostForm.Get("client_secret") != s.cfg.Provider.ClientSecret {
+		fail(w, http.StatusUnauthorized, "unauthorized", "Unknown client.")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var x *addon
+	switch r.PostForm.Get("grant_type") {
+	case "authorization_code":
+		g := s.grants[r.PostForm.Get("code")]
+		if g == nil || g.used || g.addon.Gone || time.Now().After(g.expires) {
+			fail(w, http.StatusUnauthorized, "unauthorized", "Unknown or expired grant.")
+			return
+		}
+		g.used = true
+		s.exchanges++
+		x = g.addon
+	case "refresh_token":
+		x = s.refresh[r.PostForm.Get("refresh_token")]
+		if x == nil || x.revoked {
+			fail(w, http.StatusUnauthorized, "unauthorized", "The authorization was revoked.")
+			return
+		}
+		s.refreshes++
+	default:
+		fail(w, http.StatusBadRequest, "bad_request", "Unknown grant type.")
+		return
+	}
+	access, again := "HRKU-"+uuid.NewString(), uuid.NewString()
+	s.tokens[access] = &token{addon: x, expires: time.Now().Add(s.cfg.TokenTTL)}
+	s.refresh[again] = x
+	reply(w, 200, object{
+		"access_token": access, "refresh_token": again, "expires_in": int(s.cfg.TokenTTL.Seconds()),
+		"token_type": "Bearer", "user_id": uuid.NewString(), "session_nonce": nil,
+	})
+}
