@@ -25,7 +25,6 @@ import (
 type Target struct {
 	Credential credential.Credential
 	Addr       netip.Addr // resolved and checked by the caller
-	RequireTLS bool
 	AppName    string
 }
 
@@ -77,12 +76,9 @@ func config(t Target) (*pgx.ConnConfig, error) {
 	c := t.Credential
 	cfg.Host, cfg.Port, cfg.User, cfg.Password, cfg.Database = c.Host, c.Port, c.User, c.Password.Reveal(), c.Database
 	cfg.Fallbacks = nil
-	cfg.TLSConfig = nil
-	if t.RequireTLS {
-		// Heroku Postgres presents certificates that no authority has signed, and its own tools connect with
-		// sslmode=require, which encrypts and does not verify.
-		cfg.TLSConfig = &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // see above
-	}
+	// Heroku Postgres presents certificates that no authority has signed, and its own tools connect with
+	// sslmode=require, which encrypts and does not verify.
+	cfg.TLSConfig = &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // see above
 	cfg.LookupFunc = func(context.Context, string) ([]string, error) { return []string{t.Addr.String()}, nil }
 	cfg.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return dialer.Dial(ctx, network, net.JoinHostPort(t.Addr.String(), strconv.Itoa(int(c.Port))))

@@ -34,7 +34,7 @@ func TestInspect(t *testing.T) {
 	_, port := c.Addr()
 	good := customerdb.Target{
 		Credential: credential.Credential{Host: "db.example", Port: uint16(port), User: "reader", Password: redact.New("canary-pw"), Database: "postgres"},
-		Addr:       netip.MustParseAddr("127.0.0.1"), RequireTLS: true, AppName: "remora-test",
+		Addr:       netip.MustParseAddr("127.0.0.1"), AppName: "remora-test",
 	}
 	plain, err := localpg.Start(t.Context(), localpg.Config{})
 	if err != nil {

@@ -15,20 +15,17 @@ import (
 	"strings"
 )
 
-// Policy says which addresses of customers may be dialled, and whether TLS is demanded. It is compiled into
-// each main program and is no setting.
+// Policy says which addresses of customers may be dialled. It is compiled into each main program and is no
+// setting.
 type Policy struct {
 	loopback bool
 }
 
-// Strict allows public addresses only, and demands TLS.
+// Strict allows public addresses only.
 func Strict() Policy { return Policy{} }
 
-// AllowLoopback also allows 127.0.0.0/8 and ::1, and does not demand TLS there. For the demo and for tests.
+// AllowLoopback also allows 127.0.0.0/8 and ::1. For the demo and for tests.
 func AllowLoopback() Policy { return Policy{loopback: true} }
-
-// RequireTLS tells whether a connection to addr must be encrypted.
-func (p Policy) RequireTLS(addr netip.Addr) bool { return !(p.loopback && addr.IsLoopback()) }
 
 // refused are ranges that netip's own predicates do not cover, from the IANA special-purpose registries.
 var refused = func() []netip.Prefix {

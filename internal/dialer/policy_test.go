@@ -31,9 +31,6 @@ func TestPolicy(t *testing.T) {
 	if local.Check(netip.MustParseAddr("127.0.0.1")) != nil || local.Check(netip.MustParseAddr("10.0.0.1")) == nil {
 		t.Error("loopback, and nothing more, is allowed where it is allowed")
 	}
-	if !dialer.Strict().RequireTLS(netip.MustParseAddr("127.0.0.1")) || local.RequireTLS(netip.MustParseAddr("127.0.0.1")) || !local.RequireTLS(netip.MustParseAddr("8.8.8.8")) {
-		t.Error("TLS")
-	}
 }
 
 type answers []string

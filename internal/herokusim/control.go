@@ -126,6 +126,9 @@ func (s *Sim) page(w http.ResponseWriter, _ *http.Request) {
 
 // CLIEnv are the lines that point the real Heroku CLI at the simulator.
 func (s *Sim) CLIEnv() string {
-	return "export HEROKU_HOST=" + s.cfg.URL + " HEROKU_DATA_HOST=" + s.cfg.URL + " HEROKU_API_KEY=" + s.cfg.APIKey +
+	return "export HEROKU_HOST=" + s.cfg.URL + " HEROKU_DATA_HOST=localhost HEROKU_API_KEY=" + s.cfg.APIKey +
 		" HEROKU_SKIP_NEW_VERSION_CHECK=1 DISABLE_TELEMETRY=true"
 }
+
+// ServiceToken is the token of the second account.
+func (s *Sim) ServiceToken() string { return s.cfg.ServiceToken }

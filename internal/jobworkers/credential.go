@@ -41,7 +41,7 @@ func (w *Workers) locate(ctx context.Context, c postgres.Claim) (source, error) 
 	case err != nil:
 		return source{}, &remora.Failure{Reason: remora.ReasonUnreachable, Cause: err}
 	}
-	s := source{Target: customerdb.Target{Credential: cred, Addr: addr, RequireTLS: w.Policy.RequireTLS(addr), AppName: pgdump.AppName}}
+	s := source{Target: customerdb.Target{Credential: cred, Addr: addr, AppName: pgdump.AppName}}
 	if s.server, err = customerdb.Inspect(ctx, s.Target); err != nil {
 		return source{}, err
 	}

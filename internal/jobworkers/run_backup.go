@@ -81,7 +81,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (k
 		return kept, err
 	}
 	dump, err := pgdump.Start(ctx, pgdump.Config{
-		Client: src.client, Credential: src.Credential, Addr: src.Addr, RequireTLS: src.RequireTLS, ServerMajor: src.server.Major,
+		Client: src.client, Credential: src.Credential, Addr: src.Addr, ServerMajor: src.server.Major,
 	})
 	if err != nil {
 		return kept, err

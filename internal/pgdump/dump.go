@@ -23,7 +23,6 @@ type Config struct {
 	Client      Client
 	Credential  credential.Credential
 	Addr        netip.Addr // where to connect: resolved and checked by the caller, so that nobody can move it
-	RequireTLS  bool
 	ServerMajor int
 
 	LockWait       time.Duration // how long to wait for a table's lock; default 30 s
@@ -59,14 +58,10 @@ func (c *Config) env() []string {
 	if c.ServerMajor >= 14 {
 		options += " -c client_connection_check_interval=1000"
 	}
-	mode := "prefer"
-	if c.RequireTLS {
-		mode = "require"
-	}
 	return []string{
 		"PGHOST=" + c.Credential.Host, "PGHOSTADDR=" + c.Addr.String(), "PGPORT=" + strconv.Itoa(int(c.Credential.Port)),
 		"PGUSER=" + c.Credential.User, "PGDATABASE=" + c.Credential.Database,
-		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=" + mode, "PGAPPNAME=" + AppName, "PGOPTIONS=" + options,
+		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=require", "PGAPPNAME=" + AppName, "PGOPTIONS=" + options,
 		"PGCONNECT_TIMEOUT=" + strconv.Itoa(max(int(c.ConnectTimeout.Seconds()), 2)), "PGGSSENCMODE=disable",
 		// Without these libpq would look into files of the user that we run as.
 		"PGSERVICEFILE=/nonexistent", "PGSSLCERT=/nonexistent", "PGSSLKEY=/nonexistent", "PGSSLROOTCERT=/nonexistent", "PGSSLCRL=/nonexistent",

@@ -55,7 +55,7 @@ func customer(t *testing.T, name string, statements ...string) pgdump.Config {
 	}
 	_, port := c.Addr()
 	return pgdump.Config{
-		Client: client, ServerMajor: client.Major, RequireTLS: true, Addr: netip.MustParseAddr("127.0.0.1"),
+		Client: client, ServerMajor: client.Major, Addr: netip.MustParseAddr("127.0.0.1"),
 		Credential: credential.Credential{Host: "db.example", Port: uint16(port), User: name, Password: redact.New(canary), Database: name},
 		LockWait:   300 * time.Millisecond,
 	}
