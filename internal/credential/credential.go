@@ -139,7 +139,7 @@ func hostName(h string) bool {
 			return false
 		}
 		for _, r := range l {
-			if !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_') {
+			if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-_", r) {
 				return false
 			}
 		}

@@ -43,7 +43,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		defer func() {
 			panicked := recover()
-			if panicked != nil && panicked != http.ErrAbortHandler {
+			cut := panicked == any(http.ErrAbortHandler) //nolint:errorlint // a panic's value, compared as net/http does
+			if panicked != nil && !cut {
 				s.cfg.Log.ErrorContext(ctx, "handler panicked", "request_id", id, "panic", panicked)
 				if ww.Status() == 0 {
 					http.Error(ww, "Something went wrong on our side. Quote request "+id+" when you write to us.", http.StatusInternalServerError)
@@ -61,7 +62,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			seconds.WithLabelValues(method(r), route, strconv.Itoa(status)).Observe(took.Seconds())
 			s.cfg.Log.InfoContext(ctx, "request", "request_id", id, "method", method(r), "route", route, "status", status,
 				"bytes", ww.BytesWritten(), "duration", took.Round(time.Microsecond))
-			if panicked == http.ErrAbortHandler {
+			if cut {
 				panic(panicked) // net/http cuts the connection
 			}
 		}()

@@ -153,7 +153,7 @@ func isPart(r *http.Request) bool {
 }
 
 func unavailable(r *http.Request) *http.Response {
-	return &http.Response{StatusCode: 503, Status: "503 Slow Down", Header: http.Header{}, Body: io.NopCloser(strings.NewReader("")), Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	return &http.Response{StatusCode: http.StatusServiceUnavailable, Status: "503 Slow Down", Header: http.Header{}, Body: io.NopCloser(strings.NewReader("")), Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 }
 
 func TestAPartThatFailsOnceIsSentAgain(t *testing.T) {

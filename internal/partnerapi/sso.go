@@ -68,7 +68,8 @@ func verify(form url.Values, salt string, now time.Time) (remora.Session, string
 	s := remora.Session{Resource: id}
 	// What was signed is what was sent, so the id goes in as it came.
 	signed := field("resource_id") + ":" + salt + ":" + field("timestamp")
-	token, want := field("user_scoped_resource_token"), ""
+	token := field("user_scoped_resource_token")
+	var want string
 	if token != "" {
 		sum := sha256.Sum256([]byte(signed + ":" + field("user_id") + ":" + field("email")))
 		want = hex.EncodeToString(sum[:])

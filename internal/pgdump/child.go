@@ -49,7 +49,7 @@ type program struct {
 
 func launch(ctx context.Context, p program) (*child, error) {
 	// env blocks the signal and becomes the program: same process, same parent.
-	cmd := exec.Command("/usr/bin/env", append([]string{"--block-signal=TERM", filepath.Join(p.client.Dir, p.name)}, p.args...)...) //nolint:gosec // a program found by Find
+	cmd := exec.Command("/usr/bin/env", append([]string{"--block-signal=TERM", filepath.Join(p.client.Dir, p.name)}, p.args...)...) //nolint:noctx // end() is gentler than CommandContext
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = "/", environment(p.env...), p.files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if p.stdin != nil {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/lmittmann/tint"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -34,7 +33,10 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 		return err
 	}
 	log := logger(stderr, s.LogText).With("process", string(s.Command))
-	p := process{Settings: s, log: log, policy: policy, metrics: prometheus.NewRegistry()}
+	p := process{
+		Settings: s, log: log, policy: policy, metrics: prometheus.NewRegistry(),
+		queueLog: slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	switch s.Command {
 	case config.Web:
@@ -49,14 +51,15 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 // process is what all processes have.
 type process struct {
 	config.Settings
-	log     *slog.Logger
-	policy  dialer.Policy
-	metrics *prometheus.Registry
+	log      *slog.Logger
+	queueLog *slog.Logger // River counts its jobs aloud every few seconds; its warnings are enough
+	policy   dialer.Policy
+	metrics  *prometheus.Registry
 }
 
 func logger(w io.Writer, text bool) *slog.Logger {
 	if text {
-		return slog.New(tint.NewHandler(w, &tint.Options{TimeFormat: time.TimeOnly, NoColor: true}))
+		return slog.New(slog.NewTextHandler(w, nil))
 	}
 	return slog.New(slog.NewJSONHandler(w, nil))
 }

@@ -64,7 +64,7 @@ func (p process) worker(ctx context.Context) error {
 	workers.Register(list)
 	// What stops the client is SoftStopTimeout, and not the end of the context it was started with.
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
-		Schema: postgres.RiverSchema, Workers: list, Logger: p.log, ID: hostname(),
+		Schema: postgres.RiverSchema, Workers: list, Logger: p.queueLog, ID: hostname(),
 		Queues: map[string]river.QueueConfig{
 			jobargs.QueueBackups: {MaxWorkers: p.Work.Concurrency}, jobargs.QueueHeroku: {MaxWorkers: 4}, jobargs.QueueService: {MaxWorkers: 2},
 		},

@@ -1,0 +1,55 @@
+.DEFAULT_GOAL := help
+TOOLS := -modfile=internal/devtools/tools/go.mod
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z\/0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup bin/s3dev bin/remora-demo ## the whole service on this machine, and the main job; ARGS=--once ends after it, ARGS=--help tells more
+	@exec bin/remora-demo $(ARGS)
+
+.PHONY: test
+test: setup bin/s3dev ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
+	go test -race -timeout 15m ./...
+
+.PHONY: check
+check: ## format, vet, linter, generated code and modules up to date
+	@internal/devtools/setup.sh check
+	@out=$$(gofmt -l cmd internal migrations); if [ -n "$$out" ]; then echo "not formatted (make fmt): $$out"; exit 1; fi
+	go vet ./...
+	go mod tidy -diff
+	go mod verify
+	go tool $(TOOLS) golangci-lint run
+	cd internal/postgres && go tool -modfile=../devtools/tools/go.mod sqlc diff
+
+.PHONY: fmt
+fmt: ## format the code
+	go tool $(TOOLS) golangci-lint fmt
+
+.PHONY: generate
+generate: ## make the query code again from internal/postgres/queries
+	cd internal/postgres && go tool -modfile=../devtools/tools/go.mod sqlc generate
+
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what we use (needs the Go vulnerability database)
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+
+.PHONY: build
+build: bin/remora ## the product's one program
+
+.PHONY: setup
+setup:
+	@internal/devtools/setup.sh test
+
+.PHONY: bin/s3dev bin/remora bin/remora-demo
+bin/s3dev:
+	@go build -C internal/devtools/s3dev -o ../../../bin/s3dev .
+bin/remora:
+	@go build -o bin/remora ./cmd/remora
+bin/remora-demo:
+	@go build -o bin/remora-demo ./cmd/remora-demo
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Installs what the tests and the demo need beyond Go, and says so first. Usage: setup.sh [check|test|demo]
+# With nothing missing it prints nothing.
+set -euo pipefail
+
+cli_version=11.10.0
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/remora"
+cli="$cache/heroku-$cli_version"
+what=${1:-test}
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+missing_postgres() {
+	[ -z "${PG_BIN_DIR:-}" ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null
+}
+
+if [ "$what" != check ] && missing_postgres; then
+	if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
+		say "PostgreSQL's server and client are missing; installing Debian's package postgresql (apt-get install)."
+		say "No cluster of the system's own is created: create_main_cluster = false is written first."
+		root mkdir -p /etc/postgresql-common/createcluster.d
+		echo 'create_main_cluster = false' | root tee /etc/postgresql-common/createcluster.d/no-main.conf >/dev/null
+		root apt-get update -qq
+		root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+	else
+		say "PostgreSQL's server programs (initdb, postgres) and client programs (pg_dump, pg_restore) are missing."
+		say "Install them with your system's packages, or name their folder in PG_BIN_DIR. (On Debian and Ubuntu this is done for you, as root or with sudo.)"
+		exit 1
+	fi
+fi
+
+if [ "$what" != check ] && [ -z "${REMORA_HEROKU_CLI:-}" ] && [ ! -x "$cli/node_modules/.bin/heroku" ]; then
+	if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
+		say "npm and node are missing; the real Heroku CLI, an npm package, is what the tests and the demo drive. Install Node.js 20 or later with npm."
+		exit 1
+	fi
+	extra=
+	if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+		extra=node@22
+		say "the system's node is older than 20; npm's package $extra is installed beside the CLI."
+	fi
+	say "the Heroku CLI $cli_version is missing; installing it into $cli (npm install, about 400 MB)."
+	mkdir -p "$cli.new"
+	npm install --prefix "$cli.new" --ignore-scripts --no-audit --no-fund --loglevel=error "heroku@$cli_version" $extra >&2
+	rm -rf "$cli"
+	mv "$cli.new" "$cli"
+fi
