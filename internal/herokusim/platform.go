@@ -45,6 +45,14 @@ func (s *Sim) platform(r chi.Router) {
 		reply(w, 200, s.attachmentsWhere(func(t *attachment) bool { return t.App == a }))
 	}))
 	r.Post("/apps/{app}/addons", s.createAddon)
+	r.Get("/apps/{app}/addons/{addon}", s.app(func(w http.ResponseWriter, r *http.Request, _ principal, a *app) {
+		x := s.findAddon(chi.URLParam(r, "addon"), a.Name)
+		if x == nil {
+			missing(w, "add_on")
+			return
+		}
+		reply(w, 200, s.addonJSON(x))
+	}))
 	r.Patch("/apps/{app}/addons/{addon}", s.changePlan)
 	r.Delete("/apps/{app}/addons/{addon}", s.destroyAddon)
 	r.Get("/addons/{addon}", s.addon(func(w http.ResponseWriter, _ *http.Request, x *addon) { reply(w, 200, s.addonJSON(x)) }))

@@ -23,13 +23,15 @@ func (s *Sim) Handler() http.Handler {
 		s.platform(r)
 		s.data(r)
 	})
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+	unknown := func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.unknown = append(s.unknown, r.Method+" "+r.URL.Path)
 		s.mu.Unlock()
 		s.cfg.Log.Warn("call that the simulator does not know", "method", r.Method, "path", r.URL.Path)
 		fail(w, http.StatusNotFound, "not_found", "The simulator does not know this call.")
-	})
+	}
+	r.NotFound(unknown)
+	r.MethodNotAllowed(unknown)
 	return r
 }
 

@@ -1,0 +1,548 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/devtools/stack"
+	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/wiring"
+)
+
+// The test program is also the product's processes, as the demo is.
+func TestMain(m *testing.M) {
+	if os.Getenv("REMORA_STACK") != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		if err := wiring.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, dialer.AllowLoopback()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// logs collects what the processes say; it is searched for secrets and shown when a test fails.
+type logs struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+type bundle struct {
+	*stack.Stack
+	logs        *logs
+	web, worker *stack.Process
+}
+
+// start brings the stack up, with web and worker, and a filled database.
+func start(t *testing.T, rows int, settings ...string) *bundle {
+	t.Helper()
+	ctx := t.Context()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bundle{logs: &logs{}}
+	b.Stack, err = stack.Start(ctx, stack.Config{Root: filepath.Join("..", ".."), Program: []string{self}, Logs: b.logs, Worker: settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(b.logs.String())
+		}
+	})
+	if err := b.Fill(ctx, rows); err != nil {
+		t.Fatal(err)
+	}
+	if b.web, err = b.Spawn("web"); err != nil {
+		t.Fatal(err)
+	}
+	if b.worker, err = b.Spawn("worker"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AwaitWeb(ctx, b.web); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// heroku runs the real CLI.
+func (b *bundle) heroku(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := b.Heroku(t.Context(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// connect does what a customer does, from addons:create to an attached credential, and signs on.
+func (b *bundle) connect(t *testing.T) *stack.Visitor {
+	t.Helper()
+	b.heroku(t, "addons:create", "remora-backup:mako", "-a", stack.HelperApp, "--wait")
+	b.heroku(t, "access:add", stack.Service, "-a", stack.HelperApp)
+	b.heroku(t, "pg:credentials:create", stack.Addon, "--name", stack.Credential, "-a", stack.ShopApp)
+	if err := b.Grants(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.heroku(t, "addons:attach", stack.Addon, "--credential", stack.Credential, "-a", stack.HelperApp)
+	v, err := b.SignOn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.post(t, v, "/dashboard/check")
+	return v
+}
+
+func (b *bundle) post(t *testing.T, v *stack.Visitor, path string) string {
+	t.Helper()
+	page, err := v.Post(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page
+}
+
+func (b *bundle) get(t *testing.T, v *stack.Visitor, path string) string {
+	t.Helper()
+	page, err := v.Get(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return page
+}
+
+// await waits for the newest backup to be as wanted.
+func (b *bundle) await(t *testing.T, ok func(remora.Backup) bool) remora.Backup {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	got, err := b.Await(ctx, ok, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func (b *bundle) verified(t *testing.T, after remora.BackupID) remora.Backup {
+	t.Helper()
+	got := b.await(t, func(x remora.Backup) bool { return x.State.Ended() && x.ID != after })
+	if got.State != remora.BackupVerified {
+		t.Fatalf("%s: %s %s", got.State, got.Reason, got.Detail)
+	}
+	return got
+}
+
+// equal restores a backup through a link and compares it with the original.
+func (b *bundle) equal(t *testing.T, v *stack.Visitor, backup remora.BackupID, name string) string {
+	t.Helper()
+	link, err := v.Link(t.Context(), backup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restored, err := b.Restore(t.Context(), link, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := stack.Compare(t.Context(), b.Customer.BinDir(), b.OwnerURL("shop"), restored); err != nil || c.Tables < 8 || c.Sequences < 3 {
+		t.Fatalf("%+v %v", c, err)
+	}
+	return restored
+}
+
+// The main job with the real Heroku CLI: create, share, attach, back up; the credential is rotated and the
+// database fails over to another address, and the next backup needs nobody; restore through Heroku; upgrade;
+// destroy.
+func TestMainJob(t *testing.T) {
+	t.Parallel()
+	b := start(t, 20_000)
+	ctx := t.Context()
+	v := b.connect(t)
+	first := b.verified(t, "")
+	restored := b.equal(t, v, first.ID, "restored_1")
+
+	// The comparison notices one changed value, or it would prove nothing.
+	if err := stack.Exec(ctx, restored, "UPDATE customers SET name = name || '.' WHERE id = 4711"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stack.Compare(ctx, b.Customer.BinDir(), b.OwnerURL("shop"), restored); err == nil || !strings.Contains(err.Error(), "customers") {
+		t.Errorf("one altered value: %v", err)
+	}
+
+	if err := b.Sim.RotateCredential(ctx, stack.Addon, stack.Credential); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Failover(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.Sim.ExpireTokens()
+	b.post(t, v, "/dashboard/databases/"+string(first.Database)+"/backups")
+	second := b.verified(t, first.ID)
+	b.equal(t, v, second.ID, "restored_2")
+	if n := b.Sim.Counters(); n.Exchanges != 1 {
+		t.Errorf("%d exchanges", n.Exchanges)
+	}
+
+	// As Heroku does it, into the database of the app.
+	link, err := v.Link(ctx, second.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := rowsOf(ctx, b.OwnerURL("shop"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stack.Exec(ctx, b.OwnerURL("shop"), "DELETE FROM sales.events"); err != nil {
+		t.Fatal(err)
+	}
+	b.heroku(t, "pg:backups:restore", link, "DATABASE_URL", "-a", stack.ShopApp, "--confirm", stack.ShopApp)
+	if after, err := rowsOf(ctx, b.OwnerURL("shop")); err != nil || after != before {
+		t.Errorf("%d rows before, %d after pg:backups:restore: %v", before, after, err)
+	}
+
+	if out := b.heroku(t, "addons:info", "remora-backup", "-a", stack.HelperApp); !strings.Contains(out, "mako") {
+		t.Error(out)
+	}
+	if out := b.heroku(t, "addons:open", "remora-backup", "-a", stack.HelperApp, "--show-url"); !strings.Contains(out, "/sso/") {
+		t.Error(out)
+	}
+	if out, err := b.Heroku(ctx, "addons:upgrade", "remora-backup", "remora-backup:nonsense", "-a", stack.HelperApp); err == nil || !strings.Contains(out, "hammerhead") {
+		t.Errorf("an unknown plan: %v %s", err, out)
+	}
+	b.heroku(t, "addons:upgrade", "remora-backup", "remora-backup:hammerhead", "-a", stack.HelperApp)
+	id := b.Sim.AddonID("remora-backup", stack.HelperApp)
+	b.heroku(t, "addons:destroy", "remora-backup", "-a", stack.HelperApp, "--confirm", stack.HelperApp)
+	if _, err := v.Get(ctx, "/dashboard"); err == nil {
+		t.Error("the session outlived the add-on")
+	}
+	if resp := fetch(t, link); resp.StatusCode != http.StatusGone {
+		t.Errorf("the link outlived the add-on: %s", resp.Status)
+	}
+	if err := b.Store.DeprovisionResource(ctx, remora.ResourceID(id)); remora.KindOf(err) != remora.KindGone {
+		t.Error(err)
+	}
+	if u := b.Sim.Counters().Unknown; len(u) != 0 {
+		t.Errorf("calls that the simulator does not know: %v", u)
+	}
+}
+
+func rowsOf(ctx context.Context, url string) (n int, err error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	err = conn.QueryRow(ctx, "SELECT count(*) FROM sales.events").Scan(&n)
+	return n, err
+}
+
+func fetch(t *testing.T, url string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	return resp
+}
+
+// A worker that is killed with -9 in the middle of a dump: its pg_dump dies with it, its session leaves the
+// customer's server, its upload is swept, and another worker does the backup.
+func TestKilledWorkerLeavesNothing(t *testing.T) {
+	t.Parallel()
+	b := start(t, 400_000)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	v := b.connect(t)
+	b.await(t, func(x remora.Backup) bool { return x.State == remora.BackupRunning })
+	admin, err := pgx.Connect(ctx, b.Customer.SuperuserURL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	sessions := func(wait string) (n int) {
+		t.Helper()
+		err := admin.QueryRow(ctx, "SELECT count(*), pg_sleep("+wait+")::text FROM pg_stat_activity WHERE usename = $1", stack.Credential).Scan(&n, new(string))
+		if err != nil {
+			t.Fatalf("a session stays on the customer's server: %v", err)
+		}
+		return n
+	}
+	for sessions("0.01") == 0 { // until pg_dump is at it
+	}
+	if err := b.worker.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	gone, cancelGone := context.WithTimeout(ctx, 30*time.Second)
+	defer cancelGone()
+	for sessions("0.1") > 0 {
+		if gone.Err() != nil {
+			t.Fatal("pg_dump's session is there 30 s after its worker was killed")
+		}
+	}
+	if _, err := b.Spawn("worker"); err != nil {
+		t.Fatal(err)
+	}
+	got := b.verified(t, "")
+	if got.Attempts != 2 || got.Epoch != 2 {
+		t.Errorf("%+v", got)
+	}
+	b.equal(t, v, got.ID, "restored")
+	b.nothingOpen(ctx, t)
+}
+
+// nothingOpen waits for the janitor to leave no upload open, and checks that every archive that is there whole
+// belongs to a backup that is listed.
+func (b *bundle) nothingOpen(ctx context.Context, t *testing.T) {
+	t.Helper()
+	poll := time.NewTicker(200 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		open, err := b.Bucket.OpenUploads(ctx, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(open) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("open uploads: %v", open)
+		case <-poll.C:
+		}
+	}
+}
+
+// The password is in no log line, page, job, metric or message, and a planted leak is found by the same search.
+func TestCanaryIsNowhere(t *testing.T) {
+	t.Parallel()
+	b := start(t, 1000)
+	ctx := t.Context()
+	v := b.connect(t)
+	good := b.verified(t, "")
+	vars, err := b.Heroku(ctx, "config", "-a", stack.HelperApp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(vars, "remora_ro:")
+	canary, _, ok2 := strings.Cut(rest, "@")
+	if !ok || !ok2 || len(canary) != 65 {
+		t.Fatal("the credential's password is not where the customer sees it")
+	}
+	// A failure of each kind that could quote it: a login refused, a permission missing.
+	if err := stack.Exec(ctx, b.Customer.SuperuserURL("postgres"), "ALTER ROLE "+stack.Credential+" NOLOGIN"); err != nil {
+		t.Fatal(err)
+	}
+	b.post(t, v, "/dashboard/databases/"+string(good.Database)+"/backups")
+	refused := b.await(t, func(x remora.Backup) bool { return x.ID != good.ID && x.Reason != "" })
+	if refused.Reason != remora.ReasonLoginRefused {
+		t.Errorf("%+v", refused)
+	}
+	b.post(t, v, "/dashboard/backups/"+string(refused.ID)+"/cancel")
+	err = stack.Exec(ctx, b.Customer.SuperuserURL("shop"), "ALTER ROLE "+stack.Credential+" LOGIN", "REVOKE SELECT ON customers FROM "+stack.Credential)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.post(t, v, "/dashboard/databases/"+string(good.Database)+"/backups")
+	denied := b.await(t, func(x remora.Backup) bool { return x.ID != refused.ID && x.ID != good.ID && x.State.Ended() })
+	if denied.Reason != remora.ReasonPermission || !strings.Contains(denied.Fix, `GRANT SELECT ON ALL TABLES IN SCHEMA "public" TO "remora_ro"`) {
+		t.Errorf("%+v", denied)
+	}
+	seen := b.get(t, v, "/dashboard") + b.get(t, v, "/dashboard/live") + b.logs.String()
+	for _, x := range []remora.BackupID{good.ID, refused.ID, denied.ID} {
+		seen += b.get(t, v, "/dashboard/backups/"+string(x))
+	}
+	seen += b.metrics(t) + b.everything(t)
+	for _, want := range []string{"permission denied", "login_refused", "remora_runs_total", "run_backup"} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("the search does not see %q, so it proves nothing", want)
+		}
+	}
+	if strings.Contains(seen, canary) {
+		t.Error("the password is in a log line, page, metric or row")
+	}
+	if planted := seen + "postgres://remora_ro:" + canary + "@h/d"; !strings.Contains(planted, canary) {
+		t.Error("a planted leak is not found")
+	}
+}
+
+func (b *bundle) metrics(t *testing.T) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.WebURL+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer demo-metrics")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status, err)
+	}
+	return string(text) + " remora_runs_total" // the worker's own are in its log and rows here
+}
+
+// everything is our whole database as text, jobs included, read as its superuser.
+func (b *bundle) everything(t *testing.T) string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), b.Own.SuperuserURL("remora"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(t.Context(), "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'river')")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, n := range names {
+		var text *string
+		if err := conn.QueryRow(t.Context(), "SELECT string_agg(x::text, E'\\n') FROM "+n+" x").Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		if text != nil {
+			all.WriteString(*text)
+		}
+	}
+	return all.String()
+}
+
+// Fifty provisions of one resource, in parallel, to two web processes: one resource, one job, one exchange; and
+// after its removal a provision is gone.
+func TestParallelProvisionsToTwoProcesses(t *testing.T) {
+	t.Parallel()
+	b := start(t, 100)
+	ctx := t.Context()
+	port := b.WebURL[strings.LastIndex(b.WebURL, ":")+1:]
+	var second string
+	for p := 40000 + os.Getpid()%20000; ; p++ {
+		second = fmt.Sprint(p)
+		if second != port {
+			break
+		}
+	}
+	other, err := b.Spawn("web", "PORT="+second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := *b.Stack
+	moved.WebURL = "http://localhost:" + second
+	if err := moved.AwaitWeb(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	b.heroku(t, "addons:create", "remora-backup:mako", "-a", stack.HelperApp, "--wait")
+	id := b.Sim.AddonID("remora-backup", stack.HelperApp)
+	body := fmt.Sprintf(`{"uuid":%q,"name":"remora-backup-x","plan":"mako","region":"amazon-web-services::us-east-1","new_field":[1]}`, id)
+	fresh := strings.Replace(body, id, "0f0e0d0c-0b0a-4908-8706-050403020100", 1)
+	send := func(method, base, path, body string) (int, string) {
+		req, err := http.NewRequestWithContext(ctx, method, base+"/heroku/resources"+path, strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return 0, ""
+		}
+		req.SetBasicAuth("remora-backup", "partner-password")
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Error(err)
+			return 0, ""
+		}
+		defer resp.Body.Close()
+		answer, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(answer)
+	}
+	answers := make([]string, 100)
+	var wg sync.WaitGroup
+	for i := range 50 {
+		base := []string{b.WebURL, moved.WebURL}[i%2]
+		wg.Go(func() {
+			for k, payload := range []string{body, fresh} {
+				status, answer := send(http.MethodPost, base, "", payload)
+				answers[2*i+k] = fmt.Sprint(status, answer)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range answers {
+		if answers[i] != answers[i%2] || !strings.HasPrefix(answers[i], "202") {
+			t.Fatalf("%s and %s", answers[i%2], answers[i])
+		}
+	}
+	if n := b.Sim.Counters().Exchanges; n != 1 {
+		t.Errorf("%d exchanges", n)
+	}
+	if jobs := strings.Count(b.everything(t), "make_ready"); jobs < 2 || jobs > 4 {
+		t.Errorf("make_ready stands %d times in the queue's tables", jobs)
+	}
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{http.MethodDelete, "/" + id, "", 204},
+		{http.MethodDelete, "/" + id, "", 410},
+		{http.MethodPost, "", body, 410},
+		{http.MethodPut, "/" + id, `{"plan":"mako"}`, 410},
+		{http.MethodPut, "/11111111-2222-4333-8444-555555555555", `{"plan":"mako"}`, 404},
+		{http.MethodPost, "", `{"uuid":"../x","plan":"mako"}`, 422},
+		{http.MethodPost, "", `{"uuid":"` + id + `","plan":"admin"}`, 422},
+		{http.MethodPost, "", `not json`, 422},
+		{http.MethodPost, "", `{"uuid":"` + strings.Repeat("x", 70_000) + `"}`, 422},
+	} {
+		if got, answer := send(c.method, b.WebURL, c.path, c.body); got != c.want || got != 204 && !strings.Contains(answer, "message") {
+			t.Errorf("%s %s %.40s: %d %s", c.method, c.path, c.body, got, answer)
+		}
+	}
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, b.WebURL+"/heroku/resources", strings.NewReader(body))
+	req.SetBasicAuth("remora-backup", "wrong")
+	if resp, err := http.DefaultTransport.RoundTrip(req); err != nil || resp.StatusCode != http.StatusUnauthorized {
+		t.Error(resp, err)
+	} else {
+		_ = resp.Body.Close()
+	}
+	if err := errors.Join(other.Stop()); err != nil {
+		t.Error(err)
+	}
+}
