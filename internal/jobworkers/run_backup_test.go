@@ -1,0 +1,461 @@
+package jobworkers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/devtools/localpg"
+	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/herokuapi"
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/pgtest"
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/s3test"
+	"github.com/remora-backup/remora/internal/seal"
+)
+
+var customers = sync.OnceValues(func() (*localpg.Cluster, error) {
+	return localpg.Start(context.Background(), localpg.Config{TLS: true})
+})
+
+type both struct{ m *testing.M }
+
+func (b both) Run() int { return pgtest.Main(b.m) }
+
+func TestMain(m *testing.M) {
+	code := s3test.Main(both{m})
+	if c, err := customers(); err == nil {
+		_ = c.Stop()
+	}
+	os.Exit(code)
+}
+
+// bundle is the workers over real stores and servers, and a Heroku that answers with fixed bytes.
+type bundle struct {
+	*Workers
+	id     remora.ResourceID
+	key    seal.Key
+	url    atomic.Value // the config var's value
+	heroku atomic.Value // func(w, r) bool: true where it has answered
+	dbURL  string       // of the customer's database, as its superuser
+	tokens atomic.Int32 // how often a token was asked for
+}
+
+func newBundle(t *testing.T, change ...func(*objectstore.Config)) *bundle {
+	t.Helper()
+	b := &bundle{}
+	customer, err := customers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := "r" + strings.ReplaceAll(string(remora.NewID[remora.DatabaseID]()), "-", "")
+	pgtest.Exec(t, customer.SuperuserURL("postgres"), "CREATE DATABASE "+role, "CREATE ROLE "+role+" LOGIN PASSWORD 'pass-word'")
+	b.dbURL = customer.SuperuserURL(role)
+	pgtest.Exec(t, b.dbURL, "CREATE TABLE large AS SELECT g AS id, md5(g::text) || md5((g * 3)::text) || md5((g * 7)::text) AS text FROM generate_series(1, 250000) g",
+		"GRANT USAGE ON SCHEMA public TO "+role, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO "+role)
+	_, port := customer.Addr()
+	b.url.Store(fmt.Sprintf("postgres://%s:pass-word@127.0.0.1:%d/%s", role, port, role))
+	b.heroku.Store(func(http.ResponseWriter, *http.Request) bool { return false })
+	s := httptest.NewServer(http.HandlerFunc(b.answer))
+	t.Cleanup(s.Close)
+
+	cfg := s3test.Config(t)
+	for _, c := range change {
+		c(&cfg)
+	}
+	keys, err := keyring.Parse(keyring.Generate("k1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := postgres.New(postgres.Config{Pool: pgtest.Pool(t), Keys: keys, RetryAfter: []time.Duration{time.Nanosecond, time.Nanosecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := herokuapi.New(herokuapi.Config{APIURL: s.URL, IDURL: s.URL, HTTP: s.Client(), Timeout: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Workers, err = New(Config{
+		Name: "test", Store: store, Heroku: client, Bucket: s3test.Open(t, cfg), Keys: keys, Policy: dialer.AllowLoopback(), Resolver: net.DefaultResolver,
+		Clients: pgdump.Find(t.Context(), []string{customer.BinDir()}, ""), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Metrics: prometheus.NewRegistry(), ServiceToken: redact.New("service"), BeatEvery: 50 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.key, err = seal.NewKey(); err != nil {
+		t.Fatal(err)
+	}
+	b.id = remora.NewID[remora.ResourceID]()
+	_, err = store.ProvisionResource(t.Context(), remora.Provision{ID: b.id, Plan: "mako", Grant: redact.New("grant")}, b.key.Secret(), b.key.Recipient())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// answer is Heroku, in the bytes of its documentation.
+func (b *bundle) answer(w http.ResponseWriter, r *http.Request) {
+	if b.heroku.Load().(func(http.ResponseWriter, *http.Request) bool)(w, r) {
+		return
+	}
+	switch path := r.URL.Path; {
+	case path == "/oauth/token":
+		_, _ = fmt.Fprintf(w, `{"access_token":"HRKU-%d","refresh_token":"r","expires_in":28799,"token_type":"Bearer"}`, b.tokens.Add(1))
+	case strings.HasSuffix(path, "/addon-attachments"):
+		_, _ = io.WriteString(w, `[{"id":"t0","name":"REMORA_BACKUP","namespace":null,"addon":{"id":"`+string(b.id)+`","name":"remora","app":{"id":"h","name":"helper"}},"app":{"id":"h","name":"helper"}},
+			{"id":"t1","name":"REMORA_DB","namespace":"credential:remora_ro","addon":{"id":"p1","name":"postgresql-x","app":{"id":"s","name":"shop"}},"app":{"id":"h","name":"helper"}}]`)
+	case strings.HasSuffix(path, "/config-vars"):
+		_, _ = fmt.Fprintf(w, `{"REMORA_DB_URL":%q,"OTHER":"x"}`, b.url.Load())
+	case strings.HasSuffix(path, "/config"):
+		_, _ = io.WriteString(w, `[]`)
+	default:
+		_, _ = io.WriteString(w, `{"id":"`+string(b.id)+`","name":"remora","state":"provisioned","app":{"id":"h","name":"helper"}}`)
+	}
+}
+
+// work runs one job as River would.
+func work[T river.JobArgs](t *testing.T, ctx context.Context, w river.Worker[T], args T) error {
+	t.Helper()
+	return w.Work(ctx, &river.Job[T]{JobRow: &rivertype.JobRow{Attempt: 1}, Args: args})
+}
+
+func (b *bundle) connect(t *testing.T) {
+	t.Helper()
+	if err := work(t, t.Context(), &makeReady{Workers: b.Workers}, jobargs.MakeReady{Resource: b.id}); err != nil {
+		t.Fatal(err)
+	}
+	if err := work(t, t.Context(), &findDatabases{Workers: b.Workers}, jobargs.FindDatabases{Resource: b.id}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *bundle) newest(t *testing.T) remora.Backup {
+	t.Helper()
+	o, err := b.Store.Overview(t.Context(), b.id)
+	if err != nil || len(o.Backups) == 0 {
+		t.Fatalf("%+v %v", o, err)
+	}
+	return o.Backups[0]
+}
+
+// attempt runs the newest backup once and returns it.
+func (b *bundle) attempt(t *testing.T) remora.Backup {
+	t.Helper()
+	id := b.newest(t).ID
+	if err := work(t, t.Context(), &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: id}); err != nil {
+		t.Fatal(err)
+	}
+	return b.newest(t)
+}
+
+// nothing checks that the bucket has no object and no open upload.
+func (b *bundle) nothing(t *testing.T, bucket *objectstore.Bucket) {
+	t.Helper()
+	if err := bucket.List(t.Context(), "", func(o objectstore.Object) error { return errors.New(o.Key) }); err != nil {
+		t.Errorf("left in the bucket: %v", err)
+	}
+	if open, err := bucket.OpenUploads(t.Context(), ""); err != nil || len(open) != 0 {
+		t.Errorf("open uploads: %v %v", open, err)
+	}
+}
+
+// restores has stock pg_restore read a backup's whole archive from the bucket.
+func (b *bundle) restores(t *testing.T, x remora.Backup) {
+	t.Helper()
+	r, err := archivestore.Open(t.Context(), b.Bucket, archivestore.Ref{Resource: b.id, Backup: x.ID, Epoch: x.Epoch}, b.key, b.Keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check, err := pgdump.StartCheck(t.Context(), b.Clients[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer check.Close()
+	if _, err := io.Copy(check, io.NewSectionReader(r, 0, r.Size())); err != nil {
+		t.Fatal(err)
+	}
+	if err := check.Finish(); err != nil {
+		t.Error(err)
+	}
+}
+
+// broken makes a client whose pg_dump is the real one, killed in some way, once.
+func (b *bundle) broken(t *testing.T, script string) {
+	t.Helper()
+	dir, real := t.TempDir(), b.Clients[0]
+	text := fmt.Sprintf("#!/bin/sh\nif [ -e %[1]s/done ]; then exec %[2]s/pg_dump \"$@\"; fi\n: >%[1]s/done\n%[3]s\n", dir, real.Dir, strings.ReplaceAll(script, "PG_DUMP", real.Dir+`/pg_dump "$@"`))
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "pg_dump"), []byte(text), 0o755), os.Symlink(real.Dir+"/pg_restore", filepath.Join(dir, "pg_restore"))); err != nil {
+		t.Fatal(err)
+	}
+	b.Clients = []pgdump.Client{{Major: real.Major, Version: real.Version, Dir: dir}}
+}
+
+// The real pg_dump killed at five points, the last of them after its last byte: no object, no upload, no
+// session; the run is tried again and ends well.
+func TestKilledDumps(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"before its first byte": "kill -9 $$",
+		"in its head":           "PG_DUMP | head -c 700; kill -9 $$",
+		"in its first part":     "PG_DUMP | head -c 2000000; kill -9 $$",
+		"after several parts":   "PG_DUMP | head -c 11000000; kill -9 $$",
+		"after its last byte":   "PG_DUMP; kill -9 $$",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t)
+			b.connect(t)
+			b.broken(t, script)
+			if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonDumpFailed && got.Reason != remora.ReasonConnectionLost {
+				t.Fatalf("%+v", got)
+			}
+			b.nothing(t, b.Bucket)
+			b.noSession(t)
+			got := b.attempt(t)
+			if got.State != remora.BackupVerified || got.Attempts != 2 {
+				t.Fatalf("%+v", got)
+			}
+			b.restores(t, got)
+		})
+	}
+}
+
+func (b *bundle) noSession(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, b.dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for n := 1; n > 0; {
+		if err := conn.QueryRow(ctx, "SELECT count(*), pg_sleep(0.05)::text FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1", pgdump.AppName).Scan(&n, new(string)); err != nil {
+			t.Fatalf("a session stays: %v", err)
+		}
+	}
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// The store failing a part for good: nothing is left, the run is tried again and ends well.
+func TestFailingStore(t *testing.T) {
+	t.Parallel()
+	var failing atomic.Bool
+	var direct objectstore.Config
+	b := newBundle(t, func(cfg *objectstore.Config) {
+		direct = *cfg
+		next := cfg.HTTP.Transport
+		cfg.HTTP = &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			if failing.Load() && r.URL.Query().Get("partNumber") == "2" {
+				_, _ = io.Copy(io.Discard, r.Body)
+				return nil, errors.New("connection reset by peer")
+			}
+			return next.RoundTrip(r)
+		})}
+	})
+	b.connect(t)
+	failing.Store(true)
+	if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonStoreFailed {
+		t.Fatalf("%+v", got)
+	}
+	b.nothing(t, s3test.Open(t, direct))
+	b.noSession(t)
+	failing.Store(false)
+	got := b.attempt(t)
+	if got.State != remora.BackupVerified {
+		t.Fatalf("%+v", got)
+	}
+	b.restores(t, got)
+}
+
+func TestRefusalsAreNamed(t *testing.T) {
+	t.Parallel()
+	refuse := func(suffix string, status int, body string) func(*bundle) {
+		return func(b *bundle) {
+			b.heroku.Store(func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.HasSuffix(r.URL.Path, suffix) {
+					return false
+				}
+				w.WriteHeader(status)
+				_, _ = io.WriteString(w, body)
+				return true
+			})
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*bundle)
+		want   remora.Reason
+		state  remora.BackupState
+	}{
+		"not shared":       {refuse("/addon-attachments", 403, `{"id":"forbidden"}`), remora.ReasonNotShared, remora.BackupFailed},
+		"detached":         {refuse("/addon-attachments", 200, `[]`), remora.ReasonDetached, remora.BackupFailed},
+		"owner credential": {refuse("/addon-attachments", 200, `[{"id":"t1","name":"REMORA_DB","namespace":null,"addon":{"id":"p1","name":"x","app":{}},"app":{}}]`), remora.ReasonOwnerCredential, remora.BackupFailed},
+		"Heroku is down":   {refuse("/config-vars", 503, `x`), remora.ReasonHerokuUnavailable, remora.BackupQueued},
+		"a bad URL":        {func(b *bundle) { b.url.Store("postgres://u:p@/db?host=/var/run/postgresql") }, remora.ReasonBadURL, remora.BackupFailed},
+		"a private host":   {func(b *bundle) { b.url.Store("postgres://u:p@10.0.0.1/db") }, remora.ReasonHostRefused, remora.BackupFailed},
+		"no such server":   {func(b *bundle) { b.url.Store("postgres://u:p@127.0.0.1:1/db") }, remora.ReasonUnreachable, remora.BackupQueued},
+		"no pg_dump":       {func(b *bundle) { b.Clients = nil }, remora.ReasonNoClient, remora.BackupFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t)
+			b.connect(t)
+			c.change(b)
+			if got := b.attempt(t); got.Reason != c.want || got.State != c.state || got.Reason.Sentence() == "" {
+				t.Errorf("%+v", got)
+			}
+			b.nothing(t, b.Bucket)
+		})
+	}
+}
+
+func TestCancelAndStopEndARun(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end   func(*bundle, *testing.T, context.CancelFunc)
+		state remora.BackupState
+	}{
+		"canceled": {func(b *bundle, t *testing.T, _ context.CancelFunc) {
+			if err := b.Store.CancelBackup(context.Background(), b.id, b.newest(t).ID, "p"); err != nil {
+				t.Error(err)
+			}
+		}, remora.BackupCanceled},
+		"stopped": {func(_ *bundle, _ *testing.T, stop context.CancelFunc) { stop() }, remora.BackupQueued},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t)
+			b.connect(t)
+			customer, _ := customers()
+			_ = customer
+			conn, err := pgx.Connect(t.Context(), b.dbURL) // hold the table, so that the run lasts
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close(context.Background())
+			if _, err := conn.Exec(t.Context(), "BEGIN; LOCK TABLE large"); err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			ended := make(chan error, 1)
+			id := b.newest(t).ID
+			go func() { ended <- work(t, ctx, &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: id}) }()
+			for waiting := 0; waiting == 0; {
+				if err := conn.QueryRow(t.Context(), "SELECT count(*), pg_sleep(0.05)::text FROM pg_locks WHERE NOT granted AND relation = 'large'::regclass").Scan(&waiting, new(string)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.end(b, t, stop)
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			if got := b.newest(t); got.State != c.state || got.State == remora.BackupQueued && got.Attempts != 0 {
+				t.Errorf("%+v", got)
+			}
+			b.nothing(t, b.Bucket)
+			b.noSession(t)
+		})
+	}
+}
+
+func TestOneRefreshForMany(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	if err := b.Store.SaveTokens(t.Context(), b.id, redact.New("old"), redact.New("r"), time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	before := b.tokens.Load()
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if tok, err := b.token(t.Context(), b.id); err != nil || tok.Reveal() == "old" {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := b.tokens.Load() - before; n != 1 {
+		t.Errorf("%d refreshes", n)
+	}
+	// Revoked: said once, and not asked again.
+	if err := b.Store.SaveTokens(t.Context(), b.id, redact.New("old"), redact.New("r"), time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	b.heroku.Store(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/oauth/token" {
+			return false
+		}
+		asked.Add(1)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	for range 3 {
+		if err := work(t, t.Context(), &findDatabases{Workers: b.Workers}, jobargs.FindDatabases{Resource: b.id}); err != nil {
+			t.Error(err)
+		}
+	}
+	r, err := b.Store.Resource(t.Context(), b.id)
+	if err != nil || r.State != remora.ResourceNeedsAttention || r.Attention != remora.ReasonTokenRevoked || asked.Load() != 1 {
+		t.Errorf("%+v %v, asked %d times", r, err, asked.Load())
+	}
+}
+
+func TestTheSweepSparesLiveUploads(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	c, err := b.Store.ClaimBackup(t.Context(), b.newest(t).ID, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := make([]byte, objectstore.MinPartSize)
+	for _, ref := range []archivestore.Ref{{Resource: b.id, Backup: c.Backup, Epoch: c.Epoch}, {Resource: b.id, Backup: c.Backup, Epoch: 99}} {
+		w := archivestore.Create(t.Context(), b.Bucket, ref, b.key.Recipient())
+		for range 2 {
+			if _, err := w.Write(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer w.Abort()
+	}
+	b.SweepAfter = time.Nanosecond
+	b.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	if err := work(t, t.Context(), &sweepUploads{Workers: b.Workers}, jobargs.SweepUploads{}); err != nil {
+		t.Fatal(err)
+	}
+	open, err := b.Bucket.OpenUploads(t.Context(), "")
+	if err != nil || len(open) != 1 || !strings.Contains(open[0].Key, fmt.Sprintf("/%d/", c.Epoch)) {
+		t.Errorf("%v %v", open, err)
+	}
+}
