@@ -23,7 +23,7 @@ type Progress struct {
 	Bytes   int64  // of the archive, head included
 	Done    int    // blocks read whole
 	Total   int    // blocks there will be
-	Current string // whose block is being read: schema.table; empty at the end
+	Current string // whose block is being read: schema.table, or "large objects"; empty at the end
 }
 
 // Archive is what a walk found.
@@ -190,17 +190,25 @@ func (w *walker) id() error {
 		return w.corrupt("the block of entry %d starts at %d, where the head says %d", id, start, at)
 	}
 	w.head.setOffset(w.current, start)
-	name := w.current.Tag
-	if w.current.Namespace != "" {
-		name = w.current.Namespace + "." + name
-	}
-	w.tell(name)
+	w.tell(w.title())
 	if w.objects {
 		w.want(1+w.head.intSize, (*walker).object)
 	} else {
 		w.want(1+w.head.intSize, (*walker).chunk)
 	}
 	return nil
+}
+
+// title is what a person calls the block that is being read.
+func (w *walker) title() string {
+	switch {
+	case w.objects:
+		return "large objects"
+	case w.current.Namespace != "":
+		return w.current.Namespace + "." + w.current.Tag
+	default:
+		return w.current.Tag
+	}
 }
 
 // object reads a large object's OID; 0 ends the block. OIDs are unsigned 32-bit numbers written as signed.
