@@ -80,7 +80,7 @@ func TestABrokenSessionIsNamed(t *testing.T) {
 // A follower that must choose between us and its leader chooses the leader.
 func TestARecoveryConflictIsNamed(t *testing.T) {
 	t.Parallel()
-	leader, err := localpg.Start(t.Context(), localpg.Config{TLS: true, Settings: map[string]string{"max_standby_streaming_delay": "100ms"}})
+	leader, err := localpg.Start(t.Context(), localpg.Config{TLS: true, Settings: map[string]string{"max_standby_streaming_delay": "0"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,8 +103,8 @@ func TestARecoveryConflictIsNamed(t *testing.T) {
 	}
 	on(leader, "DROP TABLE zz") // pg_dump holds its lock on the follower
 	var f *remora.Failure
-	// Nothing more is read until the follower has decided, so that pg_dump cannot end first.
-	waitFor(t, follower.SuperuserURL("postgres"), "SELECT to_regclass('zz') IS NULL")
+	// Nothing more is read until the follower has told our session to go, so that pg_dump cannot end first.
+	waitFor(t, follower.SuperuserURL("postgres"), "SELECT count(*) > 0 OR to_regclass('zz') IS NULL FROM pg_locks WHERE NOT granted")
 	if _, err := io.Copy(io.Discard, d); !errors.As(err, &f) || f.Reason != remora.ReasonRecoveryConflict {
 		t.Error(err)
 	}
