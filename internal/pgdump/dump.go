@@ -24,7 +24,7 @@ type Config struct {
 	Client       Client
 	Credential   credential.Credential
 	Addr         netip.Addr // where to connect: resolved and checked by the caller, so that nobody can move it
-	RequireSCRAM bool // refuse a server that asks for the password itself, or for MD5
+	RequireSCRAM bool       // refuse a server that asks for the password itself, or for MD5
 	ServerMajor  int
 
 	LockWait       time.Duration // how long to wait for a table's lock; default 30 s
