@@ -104,7 +104,7 @@ func (h *headReader) take(n int) []byte {
 		if _, err := io.ReadFull(h.r, h.raw[len(h.raw)-step:]); err != nil {
 			h.raw = h.raw[:len(h.raw)-step]
 			// Identity, not errors.Is: an error that merely wraps io.EOF is a failed read.
-			if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // see above
+			if err == io.EOF || err == io.ErrUnexpectedEOF {
 				h.corrupt("the archive ends inside its head")
 			} else {
 				h.err = fmt.Errorf("read archive: %w", err)

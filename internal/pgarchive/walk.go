@@ -98,7 +98,7 @@ func (w *walker) run(br *bufio.Reader, body func([]byte) error) error {
 		if _, err := br.Peek(1); err != nil {
 			// Identity, not errors.Is: the end is io.EOF itself. A failure that wraps one ("read: EOF") is a
 			// failure, and an archive that happens to stop at a block's border must not pass for whole.
-			if err == io.EOF { //nolint:errorlint // see above
+			if err == io.EOF {
 				return w.end()
 			}
 			return fmt.Errorf("read archive: %w", err)
