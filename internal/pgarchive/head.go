@@ -103,7 +103,8 @@ func (h *headReader) take(n int) []byte {
 		h.raw = append(h.raw, make([]byte, step)...)
 		if _, err := io.ReadFull(h.r, h.raw[len(h.raw)-step:]); err != nil {
 			h.raw = h.raw[:len(h.raw)-step]
-			if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+			// Identity, not errors.Is: an error that merely wraps io.EOF is a failed read.
+			if err == io.EOF || err == io.ErrUnexpectedEOF {
 				h.corrupt("the archive ends inside its head")
 			} else {
 				h.err = fmt.Errorf("read archive: %w", err)
@@ -276,6 +277,18 @@ func (h *Head) add(in *headReader) {
 		h.byID[e.DumpID] = len(h.Entries)
 	}
 	h.Entries = append(h.Entries, e)
+}
+
+// statedOffset is where the head as it was read says that an entry's block starts; ok is false where it says
+// nothing, as in anything that came through a pipe.
+func (h *Head) statedOffset(e Entry) (at uint64, ok bool) {
+	b := h.raw[e.offsetAt : e.offsetAt+1+h.offSize]
+	if h.offSize == 4 {
+		at = uint64(binary.LittleEndian.Uint32(b[1:]))
+	} else {
+		at = binary.LittleEndian.Uint64(b[1:])
+	}
+	return at, b[0] == offsetSet
 }
 
 // setOffset writes where an entry's block starts, as pg_dump does on a file it can seek.

@@ -3,7 +3,6 @@ package pgarchive
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -24,7 +23,7 @@ type Progress struct {
 	Bytes   int64  // of the archive, head included
 	Done    int    // blocks read whole
 	Total   int    // blocks there will be
-	Current string // whose block is being read: schema.table; empty at the end
+	Current string // whose block is being read: schema.table, or "large objects"; empty at the end
 }
 
 // Archive is what a walk found.
@@ -43,8 +42,9 @@ const bufferSize = 256 << 10
 
 // Walk reads one archive from r to its proper end and passes it on. It returns an error, and no archive, when
 // r fails (the error is r's), when anything is unknown or inconsistent (*CorruptError with the offset, or
-// ErrUnsupported), and when the stream ends before every entry's block was there. Memory: the head (64 MiB at
-// most) and 256 KiB. It does not close r.
+// ErrUnsupported), and when the stream ends before every entry's block was there. Where the head says already
+// where blocks start, as it does in an archive read back from the store, they must start there. Memory: twice
+// the head (64 MiB at most; 2,000 tables make 7), what its entries say, and 256 KiB. It does not close r.
 func Walk(r io.Reader, to Handlers) (*Archive, error) {
 	br := bufio.NewReaderSize(r, bufferSize)
 	h, err := readHead(br)
@@ -96,7 +96,9 @@ func (w *walker) want(n int, next func(*walker) error) {
 func (w *walker) run(br *bufio.Reader, body func([]byte) error) error {
 	for {
 		if _, err := br.Peek(1); err != nil {
-			if errors.Is(err, io.EOF) {
+			// Identity, not errors.Is: the end is io.EOF itself. A failure that wraps one ("read: EOF") is a
+			// failure, and an archive that happens to stop at a block's border must not pass for whole.
+			if err == io.EOF {
 				return w.end()
 			}
 			return fmt.Errorf("read archive: %w", err)
@@ -183,18 +185,30 @@ func (w *walker) id() error {
 	if large := w.current.Kind == "BLOBS"; large != w.objects {
 		return w.corrupt("the block of entry %d is of the wrong type", id)
 	}
-	w.head.setOffset(w.current, w.at-int64(2+w.head.intSize))
-	name := w.current.Tag
-	if w.current.Namespace != "" {
-		name = w.current.Namespace + "." + name
+	start := w.at - int64(2+w.head.intSize)
+	if at, stated := w.head.statedOffset(w.current); stated && at != uint64(start) { //nolint:gosec // not negative
+		return w.corrupt("the block of entry %d starts at %d, where the head says %d", id, start, at)
 	}
-	w.tell(name)
+	w.head.setOffset(w.current, start)
+	w.tell(w.title())
 	if w.objects {
 		w.want(1+w.head.intSize, (*walker).object)
 	} else {
 		w.want(1+w.head.intSize, (*walker).chunk)
 	}
 	return nil
+}
+
+// title is what a person calls the block that is being read.
+func (w *walker) title() string {
+	switch {
+	case w.objects:
+		return "large objects"
+	case w.current.Namespace != "":
+		return w.current.Namespace + "." + w.current.Tag
+	default:
+		return w.current.Tag
+	}
 }
 
 // object reads a large object's OID; 0 ends the block. OIDs are unsigned 32-bit numbers written as signed.

@@ -41,7 +41,7 @@ func (c *Check) Write(p []byte) (int, error) {
 }
 
 // Finish says that the archive is complete and waits for the verdict: nil, or a *remora.Failure with
-// ReasonArchiveInvalid.
+// ReasonArchiveInvalid, or ReasonCanceled where the context ended first.
 func (c *Check) Finish() error {
 	if err := c.in.Close(); err != nil {
 		return c.refused(err)
@@ -58,15 +58,15 @@ func (c *Check) Finish() error {
 func (c *Check) refused(err error) error {
 	_ = c.in.Close() // it may be closed already
 	c.child.end()
+	if err := c.child.ended(); err != nil {
+		return err
+	}
 	return &remora.Failure{Reason: remora.ReasonArchiveInvalid, Detail: c.child.stderr.String(), Cause: err}
 }
 
 // Close ends pg_restore where it still runs, and waits for it. It may be called more than once.
 func (c *Check) Close() error {
-	if c.child.running() {
-		c.child.end()
-	}
-	c.child.unhook()
+	c.child.close()
 	if err := c.in.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close pipe: %w", err)
 	}

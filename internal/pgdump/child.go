@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
 )
 
 // grace is how long a child has to end by itself after SIGINT, on which pg_dump cancels its query.
@@ -27,12 +28,18 @@ func environment(extra ...string) []string {
 
 // child is one running client program. A goroutine of its own starts it and waits for it.
 type child struct {
+	name   string
 	cmd    *exec.Cmd
+	ctx    context.Context // of this one run; its end is the child's end
 	stderr *words
-	done   chan struct{} // closed when it has ended
-	err    error         // its exit, once done
-	unhook func() bool
+	done   chan struct{}  // closed when it has ended
+	err    error          // its exit, once done
+	unhook func()         // the context's end no longer matters
+	ending sync.WaitGroup // what the context's end started
 	once   sync.Once
+
+	mu     sync.Mutex
+	reaped bool // its number, and its group's, may belong to somebody else
 }
 
 // program is what to run.
@@ -58,7 +65,7 @@ func launch(ctx context.Context, p program) (*child, error) {
 	if p.stdout != nil {
 		cmd.Stdout = p.stdout
 	}
-	c := &child{cmd: cmd, stderr: newWords(p.secrets), done: make(chan struct{})}
+	c := &child{name: p.name, cmd: cmd, ctx: ctx, stderr: newWords(p.secrets), done: make(chan struct{})}
 	cmd.Stderr = c.stderr
 	cmd.WaitDelay = grace // for whoever inherited stderr
 	started := make(chan error)
@@ -69,15 +76,38 @@ func launch(ctx context.Context, p program) (*child, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			c.err = cmd.Wait()
+			c.err = c.reap()
+			c.stderr.end(!cmd.ProcessState.Exited())
 			close(c.done)
 		}
 	}()
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
-	c.unhook = context.AfterFunc(ctx, c.end)
+	c.ending.Add(1)
+	stop := context.AfterFunc(ctx, func() { defer c.ending.Done(); c.end() })
+	c.unhook = sync.OnceFunc(func() {
+		if stop() { // it has not started and never will
+			c.ending.Done()
+		}
+	})
 	return c, nil
+}
+
+// reap waits for the child and for whatever it may have started. As long as the child is a zombie its number
+// is nobody else's, so that is when the rest of its group is killed; afterwards nothing is signalled.
+func (c *child) reap() error {
+	for {
+		err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	c.mu.Lock()
+	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) // ESRCH or EPERM: nobody is left
+	c.reaped = true
+	c.mu.Unlock()
+	return c.cmd.Wait()
 }
 
 // end stops the child's group and waits for it. It may be called at any time, also again.
@@ -89,22 +119,42 @@ func (c *child) end() {
 		select {
 		case <-c.done:
 		case <-timer.C:
+			c.signal(syscall.SIGKILL)
 		}
-		c.signal(syscall.SIGKILL) // whatever of the group is left
 	})
 	<-c.done
 }
 
 func (c *child) signal(s syscall.Signal) {
-	// ESRCH: the group is gone, which is what was wanted.
-	_ = syscall.Kill(-c.cmd.Process.Pid, s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.reaped {
+		_ = syscall.Kill(-c.cmd.Process.Pid, s) // ESRCH: the group is gone, which is what was wanted
+	}
 }
 
 // wait returns the child's exit: nil for status 0.
 func (c *child) wait() error {
 	<-c.done
-	c.unhook()
 	return c.err
+}
+
+// close ends the child where it still runs, and returns when nothing of it is left, here or there.
+func (c *child) close() {
+	if c.running() {
+		c.end()
+	}
+	c.unhook()
+	c.ending.Wait()
+}
+
+// ended is the failure to report when the run was given up from our side, which says nothing about the
+// database or the archive; nil where it was not.
+func (c *child) ended() error {
+	if c.ctx.Err() == nil {
+		return nil
+	}
+	return &remora.Failure{Reason: remora.ReasonCanceled, Cause: fmt.Errorf("%s was ended: %w", c.name, context.Cause(c.ctx))}
 }
 
 // running tells whether the child has not ended yet.
@@ -120,7 +170,7 @@ func (c *child) running() bool {
 // passfile puts a password where libpq reads it and nobody else can: a file in memory, mode 0600, which the
 // child finds at its descriptor 3. The caller closes it once the child has started.
 func passfile(password redact.Secret) (*os.File, error) {
-	fd, err := unix.MemfdCreate("passfile", unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate("passfile", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("make a file in memory: %w", err)
 	}
@@ -129,6 +179,10 @@ func passfile(password redact.Secret) (*os.File, error) {
 	_, werr := f.WriteString(line)
 	if err := errors.Join(f.Chmod(0o600), werr); err != nil {
 		return nil, errors.Join(errors.New("write the password file"), f.Close())
+	}
+	// Sealed: neither side can change it any more, and libpq reads what was checked here.
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
+		return nil, errors.Join(errors.New("seal the password file"), f.Close())
 	}
 	return f, nil
 }

@@ -23,14 +23,14 @@ var symptoms = []struct {
 	{remora.ReasonTooManyConnections, []string{"too many connections", "too many clients", "remaining connection slots"}},
 	{remora.ReasonTLSRequired, []string{"does not support SSL"}},
 	{remora.ReasonLoginRefused, []string{
-		"password authentication failed", "no password supplied", "is not permitted to log in", "no pg_hba.conf entry",
+		"password authentication failed", "no password supplied", "is not permitted to log in", "no pg_hba.conf entry", "channel binding required",
 		"pg_hba.conf rejects", "authentication method", "permission denied for database",
 	}},
 	{remora.ReasonPermission, []string{"permission denied for"}},
 	{remora.ReasonConnectionLost, []string{
 		"terminating connection", "server closed the connection", "connection to server was lost", "SSL SYSCALL error",
 		"SSL error", "SSL connection has been closed", "could not receive data from server", "could not send data to server",
-		"Connection reset by peer", "connection not open", "no connection to the server",
+		"Connection reset by peer", "connection not open", "no connection to the server", "canceling statement due to user request",
 	}},
 	{remora.ReasonUnreachable, []string{
 		"Connection refused", "timeout expired", "No route to host", "Network is unreachable", "Connection timed out",
@@ -64,65 +64,90 @@ func Classify(said string) remora.Reason {
 	return remora.ReasonDumpFailed
 }
 
-// explained are lines that a pg_dump which ended well may say without anything being missing: circular
-// foreign keys matter to data-only restores, and an unlogged table's rows are there on a leader.
+// explained are the warnings that a pg_dump which ended well may give without anything being missing from
+// the archive. Circular foreign keys matter to data-only restores. A server whose C library or ICU was
+// upgraded tells every client about its collations: that is about the order in indexes, and pg_dump reads
+// tables whole.
 var explained = []*regexp.Regexp{
-	regexp.MustCompile(`^pg_dump: warning: there are circular foreign-key constraints`),
-	regexp.MustCompile(`^pg_dump: (detail: |hint: )`),
-	regexp.MustCompile(`^pg_dump: warning: (could not find where to insert IF EXISTS)`),
-	regexp.MustCompile(`^\s*$`),
+	regexp.MustCompile(`^pg_dump: warning: there are circular foreign-key constraints `),
+	regexp.MustCompile(`^WARNING:  database ".*" has (a collation version mismatch|no actual collation version, but a version was recorded)$`),
 }
 
-// Unexplained returns the lines of a pg_dump that ended well which may mean that something is missing.
+// belongs matches the lines that go with the message before them.
+var belongs = regexp.MustCompile(`^(pg_dump: (detail|hint): |DETAIL:  |HINT:  |\s)`)
+
+// Unexplained returns the lines of a pg_dump that ended well which may mean that something is missing, each
+// with the details and hints that go with it.
 func Unexplained(said string) []string {
 	var out []string
+	known := false
 	for line := range strings.SplitSeq(said, "\n") {
-		if !slices.ContainsFunc(explained, func(r *regexp.Regexp) bool { return r.MatchString(line) }) {
+		switch {
+		case strings.TrimSpace(line) == "":
+			continue
+		case !belongs.MatchString(line):
+			known = slices.ContainsFunc(explained, func(r *regexp.Regexp) bool { return r.MatchString(line) })
+		}
+		if !known {
 			out = append(out, line)
 		}
 	}
 	return out
 }
 
+// The server writes names without quotes here, so a name goes to the end of the line.
 var (
-	deniedSchema = regexp.MustCompile(`permission denied for schema (\S+)`)
-	deniedObject = regexp.MustCompile(`permission denied for (?:table|sequence|view|materialized view) (\S+)`)
-	deniedLarge  = regexp.MustCompile(`permission denied for large object (\d+)`)
+	deniedSchema = regexp.MustCompile(`(?m)permission denied for schema (.+)$`)
+	deniedObject = regexp.MustCompile(`(?m)permission denied for (?:table|sequence|view|materialized view|foreign table) (.+)$`)
+	deniedLarge  = regexp.MustCompile(`permission denied for large object \d+`)
 )
 
 // Fix returns the SQL that gives role what pg_dump said is missing, to be run as the database's owner, or ""
-// where it cannot be told.
+// where it cannot be told. It covers the whole schema, or all large objects, since pg_dump stops at the first
+// thing that it may not read.
 func Fix(said, role string) string {
 	r := quoteIdent(role)
-	if m := deniedLarge.FindStringSubmatch(said); m != nil {
-		return "GRANT SELECT ON LARGE OBJECT " + m[1] + " TO " + r + ";"
+	if deniedLarge.MatchString(said) {
+		return "DO " + quoteLiteral("DECLARE l oid; BEGIN FOR l IN SELECT oid FROM pg_largeobject_metadata LOOP "+
+			"EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO %I', l, "+quoteLiteral(role)+"); END LOOP; END") + ";"
 	}
-	schema := ""
+	var schemas []string
 	if m := deniedSchema.FindStringSubmatch(said); m != nil {
-		schema = strings.Trim(m[1], `"`)
+		schemas = []string{m[1]}
 	} else if m := deniedObject.FindStringSubmatch(said); m != nil {
-		schema = schemaOf(said, strings.Trim(m[1], `"`))
+		schemas = schemasOf(said, m[1])
 	}
-	if schema == "" {
-		return ""
+	var b strings.Builder
+	for _, schema := range schemas {
+		s := quoteIdent(schema)
+		b.WriteString("GRANT USAGE ON SCHEMA " + s + " TO " + r + ";\n" +
+			"GRANT SELECT ON ALL TABLES IN SCHEMA " + s + " TO " + r + ";\n" +
+			"GRANT SELECT ON ALL SEQUENCES IN SCHEMA " + s + " TO " + r + ";\n" +
+			"ALTER DEFAULT PRIVILEGES IN SCHEMA " + s + " GRANT SELECT ON TABLES TO " + r + ";\n" +
+			"ALTER DEFAULT PRIVILEGES IN SCHEMA " + s + " GRANT SELECT ON SEQUENCES TO " + r + ";\n")
 	}
-	s := quoteIdent(schema)
-	return "GRANT USAGE ON SCHEMA " + s + " TO " + r + ";\n" +
-		"GRANT SELECT ON ALL TABLES IN SCHEMA " + s + " TO " + r + ";\n" +
-		"GRANT SELECT ON ALL SEQUENCES IN SCHEMA " + s + " TO " + r + ";\n" +
-		"ALTER DEFAULT PRIVILEGES IN SCHEMA " + s + " GRANT SELECT ON TABLES TO " + r + ";\n" +
-		"ALTER DEFAULT PRIVILEGES IN SCHEMA " + s + " GRANT SELECT ON SEQUENCES TO " + r + ";"
+	return strings.TrimRight(b.String(), "\n")
 }
 
-// schemaOf finds the schema of an object in the statement that pg_dump quotes after an error, where every
-// name is written "schema"."object" (or bare, where it needs no quotes).
-func schemaOf(said, object string) string {
-	name := regexp.MustCompile(`("(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)\.(?:"` + regexp.QuoteMeta(strings.ReplaceAll(object, `"`, `""`)) + `"|` + regexp.QuoteMeta(object) + `\b)`)
-	m := name.FindStringSubmatch(said)
-	if m == nil {
-		return ""
+// schemasOf finds the schemas that the object can be in, in the statement that pg_dump quotes after an error,
+// where every name is written "schema"."object" (or bare, where it needs no quotes). From 16 on pg_dump locks
+// many tables in one statement, and several schemas may have one of that name: the server does not say which.
+func schemasOf(said, object string) []string {
+	quoted := regexp.QuoteMeta(strings.ReplaceAll(object, `"`, `""`))
+	name := regexp.MustCompile(`("(?:[^"]|"")+"|\b[a-z_][a-z0-9_$]*)\.(?:"` + quoted + `"|` + regexp.QuoteMeta(object) + `(?:[\s,;]|$))`)
+	var schemas []string
+	for _, m := range name.FindAllStringSubmatch(said, -1) {
+		s := m[1]
+		if strings.HasPrefix(s, `"`) {
+			s = strings.ReplaceAll(s[1:len(s)-1], `""`, `"`)
+		}
+		if !slices.Contains(schemas, s) {
+			schemas = append(schemas, s)
+		}
 	}
-	return strings.ReplaceAll(strings.Trim(m[1], `"`), `""`, `"`)
+	return schemas
 }
 
 func quoteIdent(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+func quoteLiteral(s string) string { return `'` + strings.ReplaceAll(s, `'`, `''`) + `'` }

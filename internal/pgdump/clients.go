@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
@@ -18,6 +19,23 @@ type Client struct {
 	Major   int
 	Version string // such as 15.20
 	Dir     string // where pg_dump and pg_restore are
+}
+
+// fixed are the minor releases before which a hostile server can corrupt pg_dump's memory (CVE-2026-6477,
+// CVE-2026-19385) or a hostile archive runs code in pg_restore (CVE-2026-116314).
+// (https://www.postgresql.org/support/security/)
+var fixed = map[int]int{14: 25, 15: 20, 16: 16, 17: 12, 18: 7}
+
+// Outdated tells whether the client has a known hole that a customer's server or archive could use: an old
+// minor release, a preview, or a major that gets no fixes any more. The doctor warns of it.
+func (c Client) Outdated() bool {
+	major, minor, _ := strings.Cut(c.Version, ".")
+	n, err := strconv.Atoi(minor)
+	if err != nil || strconv.Itoa(c.Major) != major {
+		return true
+	}
+	need, known := fixed[c.Major]
+	return n < need || !known && c.Major < 19
 }
 
 var versionLine = regexp.MustCompile(`\(PostgreSQL\) ((\d+)(?:\.\d+|beta\d+|rc\d+|devel))`)
@@ -47,7 +65,7 @@ func inspect(ctx context.Context, dir string) (Client, bool) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "pg_dump"), "--version")
-	cmd.Env = environment()
+	cmd.Env, cmd.WaitDelay = environment(), time.Second
 	out, err := cmd.Output()
 	m := versionLine.FindStringSubmatch(string(out))
 	if err != nil || m == nil {

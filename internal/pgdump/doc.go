@@ -4,17 +4,23 @@
 // # What a Dump promises
 //
 // Its Read returns io.EOF only after pg_dump has exited with status 0. A failed exit stands where the end of
-// file would be, so whatever consumes the stream fails too, and a truncated dump can never look finished.
+// file would be, so whatever consumes the stream fails too, and a truncated dump can never look finished. When
+// we gave up ourselves (the context ended, or Close), the failure is ReasonCanceled and nobody else is blamed.
 //
 // # What the child gets
 //
-// Nothing of ours: its environment is a fixed list. The password goes by a sealed-off file in memory
+// Nothing of ours: its environment is a fixed list. The password goes by a sealed file in memory
 // (PGPASSFILE on a memfd of mode 0600), never by argv or environment, where ps and /proc show it. It runs in a
 // process group of its own and dies with the thread that started it, which therefore waits for it, locked;
 // a worker that is killed with -9 leaves no pg_dump behind. SIGTERM is blocked in it: Heroku sends SIGTERM to
-// every process of a dyno at once, and the worker must be the one to decide.
+// every process of a dyno at once, and the worker must be the one to decide. Whatever is left of the group
+// when the program has ended is killed while its number cannot yet belong to somebody else.
 // (https://devcenter.heroku.com/articles/dyno-shutdown-behavior)
 //
-// What it leaves on the customer's server ends too: the session is told to look every second whether its
+// What it says on standard error is kept line by line, each without the password, 64 KiB at most.
+//
+// # What is left on the customer's server
+//
+// It ends too: the session is told to look every second whether its
 // client is still there (client_connection_check_interval, PostgreSQL 14 and later), even in a lock wait.
 package pgdump

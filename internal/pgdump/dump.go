@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-backup/remora/internal/credential"
@@ -20,10 +21,11 @@ const AppName = "remora-backup"
 
 // Config of one dump.
 type Config struct {
-	Client      Client
-	Credential  credential.Credential
-	Addr        netip.Addr // where to connect: resolved and checked by the caller, so that nobody can move it
-	ServerMajor int
+	Client       Client
+	Credential   credential.Credential
+	Addr         netip.Addr // where to connect: resolved and checked by the caller, so that nobody can move it
+	RequireSCRAM bool       // refuse a server that asks for the password itself, or for MD5
+	ServerMajor  int
 
 	LockWait       time.Duration // how long to wait for a table's lock; default 30 s
 	ConnectTimeout time.Duration // default 10 s
@@ -58,7 +60,7 @@ func (c *Config) env() []string {
 	if c.ServerMajor >= 14 {
 		options += " -c client_connection_check_interval=1000"
 	}
-	return []string{
+	env := []string{
 		"PGHOST=" + c.Credential.Host, "PGHOSTADDR=" + c.Addr.String(), "PGPORT=" + strconv.Itoa(int(c.Credential.Port)),
 		"PGUSER=" + c.Credential.User, "PGDATABASE=" + c.Credential.Database,
 		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=require", "PGAPPNAME=" + AppName, "PGOPTIONS=" + options,
@@ -66,6 +68,13 @@ func (c *Config) env() []string {
 		// Without these libpq would look into files of the user that we run as.
 		"PGSERVICEFILE=/nonexistent", "PGSSLCERT=/nonexistent", "PGSSLKEY=/nonexistent", "PGSSLROOTCERT=/nonexistent", "PGSSLCRL=/nonexistent",
 	}
+	switch {
+	case c.RequireSCRAM && c.Client.Major >= 16:
+		env = append(env, "PGREQUIREAUTH=scram-sha-256")
+	case c.RequireSCRAM: // older libpqs have no such setting, but this one, which SCRAM alone can satisfy, over TLS
+		env = append(env, "PGCHANNELBINDING=require")
+	}
+	return env
 }
 
 // Dump is a running pg_dump, read as a stream. It is for one goroutine, but Close, which may come from any.
@@ -75,6 +84,8 @@ type Dump struct {
 	out   *os.File
 	n     int64
 	err   error // what every Read returns from now on
+
+	closed atomic.Bool
 }
 
 // Start begins a dump. It returns once pg_dump runs; whatever goes wrong later comes from Read. The caller
@@ -103,7 +114,8 @@ func Start(ctx context.Context, cfg Config) (*Dump, error) {
 }
 
 // Read reads the archive. It returns io.EOF only after pg_dump has exited with status 0; any other end is a
-// *remora.Failure, again at every later Read. It waits for pg_dump at most StallTimeout; how long the caller
+// *remora.Failure, again at every later Read: classified from what pg_dump said, or ReasonStalled, or, where
+// the context ended or Close was called, ReasonCanceled with the context's cause inside. It waits for pg_dump at most StallTimeout; how long the caller
 // takes between two Reads does not count.
 func (d *Dump) Read(p []byte) (int, error) {
 	if d.err != nil {
@@ -120,8 +132,8 @@ func (d *Dump) Read(p []byte) (int, error) {
 	case errors.Is(err, io.EOF):
 		d.err = d.exit()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		d.err = &remora.Failure{Reason: remora.ReasonStalled, Detail: d.Stderr()}
 		d.child.end()
+		d.err = d.judge(&remora.Failure{Reason: remora.ReasonStalled, Detail: d.Stderr()})
 	default:
 		return n, d.fail(err)
 	}
@@ -136,13 +148,13 @@ func (d *Dump) exit() error {
 	case <-d.child.done:
 	case <-timer.C:
 		d.child.end()
-		return &remora.Failure{Reason: remora.ReasonStalled, Detail: d.Stderr()}
+		return d.judge(&remora.Failure{Reason: remora.ReasonStalled, Detail: d.Stderr()})
 	}
 	err := d.child.wait()
 	said := d.Stderr()
 	switch {
 	case err != nil:
-		return &remora.Failure{Reason: Classify(said), Detail: said, Cause: err}
+		return d.judge(&remora.Failure{Reason: Classify(said), Detail: said, Cause: err})
 	case d.n == 0:
 		return &remora.Failure{Reason: remora.ReasonDumpFailed, Detail: said, Cause: errors.New("pg_dump wrote nothing")}
 	}
@@ -150,9 +162,20 @@ func (d *Dump) exit() error {
 }
 
 func (d *Dump) fail(err error) error {
-	d.err = &remora.Failure{Reason: remora.ReasonDumpFailed, Detail: d.Stderr(), Cause: err}
 	d.child.end()
+	d.err = d.judge(&remora.Failure{Reason: remora.ReasonDumpFailed, Detail: d.Stderr(), Cause: err})
 	return d.err
+}
+
+// judge replaces a failure that is only the echo of our own giving up.
+func (d *Dump) judge(f *remora.Failure) error {
+	if err := d.child.ended(); err != nil {
+		return err
+	}
+	if d.closed.Load() {
+		return &remora.Failure{Reason: remora.ReasonCanceled, Cause: f.Cause}
+	}
+	return f
 }
 
 // Stderr is what pg_dump said so far: at most 64 KiB, without the password.
@@ -164,10 +187,8 @@ func (d *Dump) PID() int { return d.child.cmd.Process.Pid }
 // Close ends pg_dump, where it still runs, and waits for it: first by SIGINT, on which it cancels its query,
 // after 2 s by SIGKILL. It may be called more than once.
 func (d *Dump) Close() error {
-	if d.child.running() {
-		d.child.end()
-	}
-	d.child.unhook()
+	d.closed.Store(true)
+	d.child.close()
 	if err := d.out.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("close pipe: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,7 +37,26 @@ func TestMain(m *testing.M) {
 	if c, err := cluster(); err == nil {
 		_ = c.Stop()
 	}
+	if left := goroutines(); left != "" {
+		fmt.Println("goroutines of the package are left:\n" + left)
+		code = 1
+	}
 	os.Exit(code)
+}
+
+// goroutines returns the stacks of those that the package started and nobody waited for. One that is about to
+// return, after it told that it is done, has a while to do so.
+func goroutines() string {
+	for deadline := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		if !bytes.Contains(stacks, []byte("internal/pgdump.")) {
+			return ""
+		}
+		if time.Now().After(deadline) {
+			return string(stacks)
+		}
+	}
 }
 
 // customer makes a database with a read-only role of the same name, and returns how to dump it.
@@ -67,7 +87,12 @@ func sql(t *testing.T, db string, statements ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := pgx.Connect(context.Background(), c.SuperuserURL(db))
+	sqlAt(t, c.SuperuserURL(db), statements...)
+}
+
+func sqlAt(t *testing.T, url string, statements ...string) {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +211,23 @@ func TestClosingLeavesNoSessionBehind(t *testing.T) {
 	}
 }
 
+// waitFor asks a server until it answers true.
+func waitFor(t *testing.T, url, question string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background()) //nolint:errcheck // the test's own
+	for yes := false; !yes; {
+		if err := conn.QueryRow(ctx, "SELECT coalesce(("+question+"), false), pg_sleep(0.05)::text").Scan(&yes, new(string)); err != nil {
+			t.Fatalf("%s: %v", question, err)
+		}
+	}
+}
+
 // gone waits until the role has no session on the server.
 func gone(t *testing.T, role string) {
 	t.Helper()
@@ -250,7 +292,9 @@ func TestFailuresAreNamed(t *testing.T) {
 		"f_table":    {remora.ReasonPermission, []string{`CREATE SCHEMA "Odd one"`, `CREATE TABLE "Odd one"."t-1" (id int)`, `GRANT USAGE ON SCHEMA "Odd one" TO f_table`}, nil, `GRANT SELECT ON ALL TABLES IN SCHEMA "Odd one" TO "f_table"`},
 		"f_sequence": {remora.ReasonPermission, []string{"CREATE SEQUENCE s"}, nil, `GRANT SELECT ON ALL SEQUENCES IN SCHEMA "public" TO "f_sequence"`},
 		"f_rls":      {remora.ReasonRowSecurity, append([]string{"CREATE TABLE t (id int)", "ALTER TABLE t ENABLE ROW LEVEL SECURITY"}, grant("f_rls")...), nil, ""},
-		"f_large":    {remora.ReasonLargeObject, []string{"SELECT lo_create(4711)"}, nil, `GRANT SELECT ON LARGE OBJECT 4711 TO "f_large";`},
+		"f_large":    {remora.ReasonLargeObject, []string{"SELECT lo_create(4711), lo_create(4712)"}, nil, `GRANT SELECT ON LARGE OBJECT`},
+		"f_spaces":   {remora.ReasonPermission, []string{`CREATE SCHEMA "A b"`, `CREATE TABLE "A b"."c "" d" (id int)`}, nil, `GRANT USAGE ON SCHEMA "A b" TO "f_spaces"`},
+		"f_spaces2":  {remora.ReasonPermission, []string{`CREATE SCHEMA "A b"`, `CREATE TABLE "A b"."c "" d" (id int)`, `GRANT USAGE ON SCHEMA "A b" TO f_spaces2`}, nil, `GRANT USAGE ON SCHEMA "A b" TO "f_spaces2"`},
 		"f_login":    {remora.ReasonLoginRefused, nil, func(c *pgdump.Config) { c.Credential.Password = redact.New("wrong") }, ""},
 		"f_role":     {remora.ReasonLoginRefused, nil, func(c *pgdump.Config) { c.Credential.User = "nobody_here" }, ""},
 		"f_database": {remora.ReasonDatabaseMissing, nil, func(c *pgdump.Config) { c.Credential.Database = "missing" }, ""},
@@ -272,6 +316,11 @@ func TestFailuresAreNamed(t *testing.T) {
 			}
 			if fix := pgdump.Fix(f.Detail, cfg.Credential.User); c.fix == "" && fix != "" || !strings.Contains(fix, c.fix) {
 				t.Errorf("fix: %s", fix)
+			} else if fix != "" { // the statements are there to be pasted: they must mend it
+				sql(t, name, fix)
+				if _, err := io.Copy(io.Discard, start(t, cfg)); err != nil {
+					t.Errorf("after %s: %v", fix, err)
+				}
 			}
 		})
 	}

@@ -14,19 +14,25 @@ const (
 	maxLine  = 4 << 10
 )
 
-// words collects a child's standard error, line by line: secrets are removed from a line before anything of
-// it is kept, and a child that talks without end costs no more than 64 KiB.
+// words collects a child's standard error, line by line: secrets are removed from a whole line before
+// anything of it is kept, and a child that talks without end costs no more than 64 KiB and a line.
 type words struct {
 	mu      sync.Mutex
 	scrub   *redact.Scrubber
+	margin  int // no form of a secret is longer
 	line    []byte
+	cut     bool // the line was longer than is kept
 	head    strings.Builder
 	tail    []byte
 	dropped bool
 }
 
 func newWords(secrets []redact.Secret) *words {
-	return &words{scrub: redact.NewScrubber(secrets...)}
+	w := &words{scrub: redact.NewScrubber(secrets...)}
+	for _, s := range secrets {
+		w.margin = max(w.margin, 3*len(s.Reveal())) // percent-encoded
+	}
+	return w
 }
 
 func (w *words) Write(p []byte) (int, error) {
@@ -36,16 +42,35 @@ func (w *words) Write(p []byte) (int, error) {
 		switch {
 		case b == '\n':
 			w.flush()
-		case len(w.line) < maxLine:
+		case len(w.line) < maxLine+w.margin:
 			w.line = append(w.line, b)
+		default:
+			w.cut = true
 		}
 	}
 	return len(p), nil
 }
 
+// end says that nothing more comes, so that an unfinished line counts as a line. One that a signal
+// interrupted may have been cut anywhere.
+func (w *words) end(interrupted bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.line) > 0 {
+		w.cut = w.cut || interrupted
+		w.flush()
+	}
+}
+
 func (w *words) flush() {
-	line := w.scrub.Scrub(strings.ToValidUTF8(string(w.line), "?")) + "\n"
-	w.line = w.line[:0]
+	line := w.scrub.Scrub(strings.ToValidUTF8(string(w.line), "?"))
+	if w.cut {
+		// The cut may have gone through a secret, which is then whole nowhere and was not found: drop as much
+		// of the end as could be one.
+		line = strings.ToValidUTF8(line[:max(len(line)-w.margin, 0)], "") + "…"
+	}
+	line += "\n"
+	w.line, w.cut = w.line[:0], false
 	if w.head.Len()+len(line) <= keptHead && !w.dropped {
 		w.head.WriteString(line)
 		return
@@ -57,16 +82,16 @@ func (w *words) flush() {
 	}
 }
 
-// String is what was said so far, scrubbed and bounded.
+// String is what was said so far in whole lines, scrubbed and bounded.
 func (w *words) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.line) > 0 {
-		w.flush()
-	}
 	if !w.dropped {
 		return strings.TrimRight(w.head.String(), "\n")
 	}
-	tail := w.tail[max(len(w.tail)-keptTail, 0):]
-	return w.head.String() + "…\n" + strings.TrimRight(string(tail), "\n")
+	tail := string(w.tail)
+	if len(tail) >= keptTail { // it may begin inside of a line
+		_, tail, _ = strings.Cut(tail[len(tail)-keptTail:], "\n")
+	}
+	return w.head.String() + "…\n" + strings.TrimRight(tail, "\n")
 }
