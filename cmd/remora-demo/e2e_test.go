@@ -28,8 +28,9 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("REMORA_STACK") != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		defer stop()
-		if err := wiring.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, dialer.AllowLoopback()); err != nil {
+		err := wiring.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, dialer.AllowLoopback())
+		stop()
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
