@@ -13,6 +13,7 @@
 // never over it.
 //
 // Every object is an age file of its own. That they belong together, and to this backup, is said by the
-// manifest alone, which carries a MAC of the keyring and is checked on every open: a body or head of another
-// backup, or an older manifest, does not open.
+// manifest alone, which carries a MAC of the keyring and is checked on every open. It names each object's
+// opening, by which alone the object is opened (see package seal): a body or head of another backup, or an
+// older manifest, does not open, even for a read of a few bytes that sees no digest.
 package archivestore

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/seal"
 )
 
 // Ref names one run's archive.
@@ -77,7 +78,14 @@ type StoredObject struct {
 	Name      string `json:"name"`
 	Size      int64  `json:"size"` // of the sealed bytes
 	PlainSize int64  `json:"plain_size"`
-	SHA256    string `json:"sha256"` // of the sealed bytes, in hexadecimal
+	SHA256    string `json:"sha256"`  // of the sealed bytes, in hexadecimal
+	Opening   string `json:"opening"` // of the sealed file, in hexadecimal: see seal.File
+}
+
+// file is what seal needs to know of it. An opening that is no hexadecimal opens nothing.
+func (o StoredObject) file() seal.File {
+	opening, _ := hex.DecodeString(o.Opening)
+	return seal.File{Size: o.Size, PlainSize: o.PlainSize, Opening: opening}
 }
 
 const manifestFormat = 1
@@ -115,8 +123,20 @@ func decode(b []byte, ref Ref, keys MACer) (Manifest, error) {
 	if err != nil || !keys.CheckMAC(macPurpose, e.Manifest, mac) || json.Unmarshal(e.Manifest, &m) != nil {
 		return m, ErrNotOurs
 	}
-	if m.Resource != ref.Resource || m.Backup != ref.Backup || m.Epoch != ref.Epoch || m.Format != manifestFormat || len(m.Objects) == 0 {
+	if m.Resource != ref.Resource || m.Backup != ref.Backup || m.Epoch != ref.Epoch || m.Format != manifestFormat || !m.adds() {
 		return m, ErrNotOurs
 	}
 	return m, nil
+}
+
+// adds tells whether the objects are a head and then bodies in order, and their sizes the archive's.
+func (m Manifest) adds() bool {
+	sum := int64(0)
+	for i, o := range m.Objects {
+		if name := bodyName(i); (i == 0 && o.Name != headName) || (i > 0 && o.Name != name) || o.PlainSize < 0 || o.Size <= o.PlainSize {
+			return false
+		}
+		sum += o.PlainSize
+	}
+	return len(m.Objects) > 0 && sum == m.PlainSize
 }

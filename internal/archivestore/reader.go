@@ -24,7 +24,7 @@ type segment struct {
 	plain    io.ReaderAt
 }
 
-// Open opens the archive of one run. Errors: ErrNotOurs, objectstore.ErrNotFound when it was never committed,
+// Open opens the archive of one run. Errors: ErrNotOurs, seal.ErrForged, objectstore.ErrNotFound when it was never committed,
 // objectstore.ErrMismatch when an object is not as long as the manifest says.
 func Open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) (*Reader, error) {
 	raw, err := b.Get(ctx, ref.key(manifestName), maxManifest)
@@ -45,18 +45,12 @@ func Open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, key
 		if stored.Size != o.Size {
 			return nil, fmt.Errorf("%w: %s has %d bytes instead of %d", objectstore.ErrMismatch, o.Name, stored.Size, o.Size)
 		}
-		plain, n, err := seal.OpenAt(&window{ctx: ctx, bucket: b, key: ref.key(o.Name), size: o.Size}, o.Size, key)
+		plain, err := seal.OpenAt(&window{ctx: ctx, bucket: b, key: ref.key(o.Name), size: o.Size}, o.file(), key)
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", o.Name, err)
 		}
-		if n != o.PlainSize {
-			return nil, fmt.Errorf("%w: %s opens to %d bytes instead of %d", objectstore.ErrMismatch, o.Name, n, o.PlainSize)
-		}
-		r.segments = append(r.segments, segment{at, n, plain})
-		at += n
-	}
-	if at != m.PlainSize {
-		return nil, ErrNotOurs
+		r.segments = append(r.segments, segment{at, o.PlainSize, plain})
+		at += o.PlainSize
 	}
 	return r, nil
 }

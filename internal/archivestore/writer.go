@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"time"
 
 	"github.com/remora-backup/remora/internal/objectstore"
@@ -21,15 +21,22 @@ type Writer struct {
 	ref       Ref
 	recipient string
 	bodies    []*body
-	stored    []string // keys that have become objects, for Abort
+	visible   []string // keys that have, or may have, become objects of ours, for Abort
 	size      int64
 	over      bool
 }
 
 type body struct {
 	upload *objectstore.Upload
-	sealed io.WriteCloser
-	plain  int64
+	sealed *seal.Writer
+}
+
+// finish sends the last of a body, which stays invisible and then holds no buffer while others follow it.
+func (b *body) finish() error {
+	if err := b.sealed.Close(); err != nil {
+		return fmt.Errorf("end body: %w", err)
+	}
+	return b.upload.Finish()
 }
 
 // Create begins an archive, sealed to recipient. It does no I/O.
@@ -54,7 +61,6 @@ func (w *Writer) Write(p []byte) (int, error) {
 		}
 		k, err := b.sealed.Write(p[:n])
 		written += k
-		b.plain += int64(k)
 		w.size += int64(k)
 		if err != nil {
 			return written, err
@@ -70,8 +76,8 @@ func (w *Writer) body(n int64) (*body, error) {
 		if b := w.bodies[k-1]; b.upload.Room() > sealedSize(n)+(64<<10) { // age holds back up to one chunk
 			return b, nil
 		}
-		if err := w.bodies[k-1].sealed.Close(); err != nil {
-			return nil, fmt.Errorf("end body: %w", err)
+		if err := w.bodies[k-1].finish(); err != nil {
+			return nil, err
 		}
 	}
 	b := &body{upload: w.bucket.Create(w.ctx, w.ref.key(bodyName(len(w.bodies)+1)))}
@@ -85,26 +91,25 @@ func (w *Writer) body(n int64) (*body, error) {
 // caller must know by then that the body is whole. facts are the manifest's fields that the caller knows. On
 // an error nothing of it is listed; call Abort.
 func (w *Writer) Commit(head []byte, facts Manifest, keys MACer, now time.Time) (Manifest, error) {
-	sealedHead, err := sealBytes(head, w.recipient)
+	sealedHead, headFile, err := sealBytes(head, w.recipient)
 	if err != nil {
 		return Manifest{}, err
 	}
 	m := facts
 	m.Format, m.Resource, m.Backup, m.Epoch, m.MadeAt = manifestFormat, w.ref.Resource, w.ref.Backup, w.ref.Epoch, now.UTC()
 	m.PlainSize = int64(len(head)) + w.size
-	m.Objects = []StoredObject{describe(headName, objectstore.Describe(sealedHead), int64(len(head)))}
+	m.Objects = []StoredObject{describe(headName, objectstore.Describe(sealedHead), headFile)}
 	if n := len(w.bodies); n > 0 {
-		if err := w.bodies[n-1].sealed.Close(); err != nil {
-			return Manifest{}, fmt.Errorf("end body: %w", err)
+		if err := w.bodies[n-1].finish(); err != nil {
+			return Manifest{}, err
 		}
 	}
 	for i, b := range w.bodies {
-		o, err := b.upload.Commit()
+		o, err := w.show(bodyName(i+1), b.upload.Commit)
 		if err != nil {
 			return Manifest{}, err
 		}
-		w.stored = append(w.stored, o.Key)
-		m.Objects = append(m.Objects, describe(bodyName(i+1), o, b.plain))
+		m.Objects = append(m.Objects, describe(bodyName(i+1), o, b.sealed.File()))
 	}
 	manifest, err := m.encode(keys)
 	if err != nil {
@@ -114,32 +119,47 @@ func (w *Writer) Commit(head []byte, facts Manifest, keys MACer, now time.Time) 
 		name  string
 		bytes []byte
 	}{{manifestName, manifest}, {headName, sealedHead}} {
-		if _, err := w.bucket.PutIfAbsent(w.ctx, w.ref.key(o.name), o.bytes); err != nil {
+		_, err := w.show(o.name, func() (objectstore.Object, error) {
+			return w.bucket.PutIfAbsent(w.ctx, w.ref.key(o.name), o.bytes)
+		})
+		if err != nil {
 			return Manifest{}, err
 		}
-		w.stored = append(w.stored, w.ref.key(o.name))
 	}
 	w.over = true
 	return m, nil
 }
 
-func describe(name string, o objectstore.Object, plain int64) StoredObject {
-	return StoredObject{Name: name, Size: o.Size, PlainSize: plain, SHA256: hex.EncodeToString(o.SHA256)}
+// show remembers what may have become visible: an error does not say that it has not, unless the key was
+// somebody else's.
+func (w *Writer) show(name string, commit func() (objectstore.Object, error)) (objectstore.Object, error) {
+	o, err := commit()
+	if !errors.Is(err, objectstore.ErrExists) {
+		w.visible = append(w.visible, w.ref.key(name))
+	}
+	return o, err
 }
 
-func sealBytes(plain []byte, recipient string) ([]byte, error) {
+func describe(name string, o objectstore.Object, f seal.File) StoredObject {
+	return StoredObject{
+		Name: name, Size: o.Size, PlainSize: f.PlainSize,
+		SHA256: hex.EncodeToString(o.SHA256), Opening: hex.EncodeToString(f.Opening),
+	}
+}
+
+func sealBytes(plain []byte, recipient string) ([]byte, seal.File, error) {
 	var out bytes.Buffer
 	w, err := seal.NewWriter(&out, recipient)
 	if err != nil {
-		return nil, err
+		return nil, seal.File{}, err
 	}
 	if _, err := w.Write(plain); err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
+		return nil, seal.File{}, fmt.Errorf("seal: %w", err)
 	}
 	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
+		return nil, seal.File{}, fmt.Errorf("seal: %w", err)
 	}
-	return out.Bytes(), nil
+	return out.Bytes(), w.File(), nil
 }
 
 // Abort drops what was written, on a context of its own. Objects that had been completed when Commit failed
@@ -156,7 +176,7 @@ func (w *Writer) Abort() error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), 15*time.Second)
 	defer cancel()
-	for _, key := range w.stored {
+	for _, key := range slices.Backward(w.visible) { // the head first: without it there is no backup
 		if err := w.bucket.Delete(ctx, key); err != nil && !errors.Is(err, objectstore.ErrDenied) {
 			errs = append(errs, err)
 		}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,8 +17,6 @@ import (
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/s3test"
 )
-
-func TestMain(m *testing.M) { os.Exit(s3test.Main(m)) }
 
 func noise(n int) []byte {
 	b := make([]byte, n)

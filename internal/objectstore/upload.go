@@ -3,145 +3,200 @@ package objectstore
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash"
 	"hash/crc32"
+	"slices"
 	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// Upload is one object on its way. It is an io.Writer for one goroutine. It ends with Commit or Abort, and
-// until Commit returns nil there is no object.
+// smallFirst is up to where an upload's first bytes are kept in a buffer of their own, so that thousands of
+// small objects do not take a part's memory each.
+const smallFirst = 512 << 10
+
+// Upload writes one object of unknown length. Nothing of it can be seen before Commit. It is one operation
+// of one goroutine: Write, then Commit, and Abort where anything went wrong (Abort after Commit does nothing,
+// so it can be deferred).
 type Upload struct {
-	b   *Bucket
-	ctx context.Context // of this one operation
-	end context.CancelFunc
-	key string
+	b      *Bucket
+	ctx    context.Context // of the whole upload: when it ends, nothing new is sent
+	cancel context.CancelFunc
+	parted context.Context // of the parts on their way, which outlives ctx: see Abort
+	cut    context.CancelFunc
+	want   Object
+	sha    hash.Hash
+	crc    hash.Hash32
 
-	part *[]byte // being filled
-	fill int
-	n    int32 // parts sent
-	size int64
-	sha  hash.Hash
-	crc  hash.Hash32
+	buf    []byte
+	number int32  // parts begun
+	id     string // the store's name of the multipart upload
+	begun  bool   // the store may know of a multipart upload
+	ended  bool
 
-	id    *string
 	slots chan struct{}
 	wg    sync.WaitGroup
 	mu    sync.Mutex
 	parts []types.CompletedPart
 	err   error
-	over  bool
 }
 
-// abortTime is how long an abort may take; it does not depend on the upload's own context, which is often
-// dead by then.
-const abortTime = 15 * time.Second
-
-// Create begins an upload. It does no I/O before the first part is full. The upload ends when ctx does, but
-// must be ended by Commit or Abort all the same.
+// Create begins an upload and does no I/O. ctx holds for every part; when it ends, Write fails. The caller
+// must call Commit or Abort.
 func (b *Bucket) Create(ctx context.Context, key string) *Upload {
-	u := &Upload{b: b, key: key, sha: sha256.New(), crc: crc32.NewIEEE(), slots: make(chan struct{}, b.cfg.Concurrency)}
-	u.ctx, u.end = context.WithCancel(ctx)
-	u.parts = make([]types.CompletedPart, 0, 16)
+	u := &Upload{
+		b: b, want: Object{Key: key, writer: newWriter()}, sha: sha256.New(), crc: crc32.NewIEEE(),
+		slots: make(chan struct{}, b.cfg.Concurrency),
+	}
+	u.ctx, u.cancel = context.WithCancel(ctx)
+	u.parted, u.cut = context.WithCancel(context.WithoutCancel(ctx))
 	return u
 }
 
-// Room is how many bytes more the object can take before it has all its parts.
-func (u *Upload) Room() int64 {
-	return int64(u.b.cfg.MaxParts)*int64(u.b.cfg.PartSize) - u.size
+func newWriter() string { return rand.Text() }
+
+// spell writes a CRC the way S3 does.
+func spell(crc uint32) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc))
 }
+
+// Room is how many bytes can still be written before the store's limit on parts.
+func (u *Upload) Room() int64 { return u.b.MaxObject() - u.want.Size }
 
 // Size is how many bytes were written.
-func (u *Upload) Size() int64 { return u.size }
+func (u *Upload) Size() int64 { return u.want.Size }
 
-// Write takes the next bytes. It returns the error of a part that failed as soon as it is known.
+// Write sends p on its way. It returns when p is buffered, and waits while Concurrency parts travel. After
+// an error the upload can only be aborted. Errors: ErrTooLarge, ErrFull, *Error.
 func (u *Upload) Write(p []byte) (int, error) {
-	if int64(len(p)) > u.Room() {
-		return 0, fmt.Errorf("objectstore: %s has its %d parts", u.key, u.b.cfg.MaxParts)
-	}
-	written := 0
+	done := 0
 	for len(p) > 0 {
-		if u.part == nil {
-			if err := u.failed(); err != nil {
-				return written, err
-			}
-			u.part, _ = u.b.pool.Get().(*[]byte)
-			u.fill = 0
+		if err := u.failed(); err != nil {
+			return done, err
 		}
-		n := copy((*u.part)[u.fill:], p)
-		chunk := p[:n]
-		u.sha.Write(chunk)
-		u.crc.Write(chunk)
-		u.fill += n
-		u.size += int64(n)
-		written += n
-		p = p[n:]
-		if u.fill == len(*u.part) {
-			if err := u.send(); err != nil {
-				return written, err
+		if u.Room() == 0 {
+			return done, &Error{Op: "UploadPart", Key: u.want.Key, kind: ErrTooLarge}
+		}
+		k := min(len(p), u.b.cfg.PartSize-len(u.buf))
+		u.reserve(k)
+		u.buf = append(u.buf, p[:k]...)
+		_, _ = u.sha.Write(p[:k]) // a hash never fails
+		_, _ = u.crc.Write(p[:k])
+		u.want.Size += int64(k)
+		done += k
+		p = p[k:]
+		if len(u.buf) == u.b.cfg.PartSize {
+			if err := u.flush(); err != nil {
+				return done, err
 			}
 		}
 	}
-	return written, nil
+	return done, nil
 }
 
-// send uploads the filled part beside the ones in flight, waiting for one of them where there are enough.
-func (u *Upload) send() error {
-	if u.id == nil {
-		out, err := u.b.s3.CreateMultipartUpload(u.ctx, &s3.CreateMultipartUploadInput{
-			Bucket: &u.b.cfg.Bucket, Key: &u.key, ContentType: aws.String("application/octet-stream"),
-			ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumType: types.ChecksumTypeFullObject,
-		})
-		if err != nil {
-			return u.fail(explain("begin upload", err))
+func (u *Upload) reserve(k int) {
+	need := len(u.buf) + k
+	switch {
+	case need <= cap(u.buf):
+	case need <= smallFirst && u.number == 0:
+		u.buf = slices.Grow(u.buf, k)
+	default:
+		u.buf = append(u.b.buffers.get(), u.buf...)
+	}
+}
+
+// flush hands the buffer to a goroutine that sends it.
+func (u *Upload) flush() error {
+	if u.id == "" {
+		if err := u.begin(); err != nil {
+			return err
 		}
-		u.id = out.UploadId
 	}
-	select {
-	case u.slots <- struct{}{}:
-	case <-u.ctx.Done():
-		return u.fail(u.ctx.Err())
+	if err := u.take(1); err != nil {
+		return err
 	}
-	u.n++
-	number, buf, fill := u.n, u.part, u.fill
-	u.part = nil
+	u.number++
+	number, buf := u.number, u.buf
+	u.buf = nil
 	u.wg.Go(func() {
-		defer func() { <-u.slots }()
-		defer u.b.pool.Put(buf)
-		body := (*buf)[:fill]
-		sum := encodeCRC(crc32.ChecksumIEEE(body))
-		out, err := u.b.s3.UploadPart(u.ctx, &s3.UploadPartInput{
-			Bucket: &u.b.cfg.Bucket, Key: &u.key, UploadId: u.id, PartNumber: &number, Body: bytes.NewReader(body),
-			ContentLength: aws.Int64(int64(fill)), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumCRC32: &sum,
-		})
-		if err != nil {
-			_ = u.fail(explain("upload part", err))
-			return
-		}
-		u.mu.Lock()
-		defer u.mu.Unlock()
-		for int32(len(u.parts)) < number { //nolint:gosec // at most 10,000
-			u.parts = append(u.parts, types.CompletedPart{})
-		}
-		u.parts[number-1] = types.CompletedPart{PartNumber: &number, ETag: out.ETag, ChecksumCRC32: &sum}
+		u.send(number, buf)
+		u.b.buffers.put(buf)
+		u.give(1)
 	})
 	return nil
 }
 
-// fail keeps the first error and stops the parts in flight.
+// take waits for n slots, each of which a part on its way holds, or for the upload's end.
+func (u *Upload) take(n int) error {
+	for i := range n {
+		select {
+		case u.slots <- struct{}{}:
+		case <-u.ctx.Done():
+			u.give(i)
+			return u.fail(fail("UploadPart", u.want.Key, u.ctx.Err()))
+		}
+	}
+	return nil
+}
+
+func (u *Upload) give(n int) {
+	for range n {
+		<-u.slots
+	}
+}
+
+func (u *Upload) begin() error {
+	u.begun = true
+	var out *s3.CreateMultipartUploadOutput
+	err := u.b.try(u.ctx, "CreateMultipartUpload", u.want.Key, func(ctx context.Context) (err error) {
+		out, err = u.b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
+			Bucket: &u.b.cfg.Bucket, Key: &u.want.Key, Metadata: map[string]string{writerTag: u.want.writer},
+			ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumType: types.ChecksumTypeFullObject,
+		})
+		return err
+	})
+	if err != nil {
+		return u.fail(err)
+	}
+	u.id = aws.ToString(out.UploadId)
+	return nil
+}
+
+func (u *Upload) send(number int32, buf []byte) {
+	crc := spell(crc32.ChecksumIEEE(buf))
+	var out *s3.UploadPartOutput
+	err := u.b.try(u.ctx, "UploadPart", u.want.Key, func(context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(u.parted, u.b.cfg.AttemptTimeout)
+		defer cancel()
+		out, err = u.b.client.UploadPart(ctx, &s3.UploadPartInput{
+			Bucket: &u.b.cfg.Bucket, Key: &u.want.Key, UploadId: &u.id, PartNumber: &number,
+			Body: bytes.NewReader(buf), ContentLength: aws.Int64(int64(len(buf))), ChecksumCRC32: &crc,
+		})
+		return err
+	})
+	if err != nil {
+		_ = u.fail(err)
+		u.cancel() // the other parts travel for nothing
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.parts = append(u.parts, types.CompletedPart{PartNumber: &number, ETag: out.ETag, ChecksumCRC32: &crc})
+}
+
+// fail keeps the first error, which is the one that explains the others.
 func (u *Upload) fail(err error) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.err == nil {
 		u.err = err
-		u.end()
 	}
 	return u.err
 }
@@ -149,81 +204,69 @@ func (u *Upload) fail(err error) error {
 func (u *Upload) failed() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.err == nil && u.ended {
+		return errors.New("objectstore: the upload has ended")
+	}
 	return u.err
 }
 
-// Commit makes what was written an object and has the store confirm it. On any error the object is not there
-// (or, for ErrExists, is somebody else's), and the upload is aborted. Errors: ErrExists, ErrFull, ErrDenied,
-// ErrMismatch.
-func (u *Upload) Commit() (Object, error) {
-	if u.over {
-		return Object{}, errors.New("objectstore: this upload has ended")
+// Finish sends what is buffered and waits for it, so that an upload which waits long for its Commit holds no
+// buffer. An object of less than one part stays buffered: it is sent by Commit. Write must not follow.
+func (u *Upload) Finish() error {
+	if err := u.failed(); err != nil {
+		return err
 	}
+	if len(u.buf) > 0 && u.number > 0 {
+		if err := u.flush(); err != nil {
+			return err
+		}
+	}
+	if err := u.take(cap(u.slots)); err != nil {
+		return err
+	}
+	u.give(cap(u.slots))
+	u.wg.Wait() // for goroutines that have given their slot back
+	return u.failed()
+}
+
+// Commit makes the object visible, unless the key is taken, and confirms its size and checksum with the
+// store. On an error, ErrExists too, the upload has been aborted. Errors: ErrExists, ErrMismatch, ErrFull,
+// *Error.
+func (u *Upload) Commit() (Object, error) {
 	o, err := u.commit()
 	if err != nil {
-		return Object{}, errors.Join(err, u.Abort())
+		return Object{}, errors.Join(u.fail(err), u.Abort())
 	}
-	u.over = true
 	u.end()
 	return o, nil
 }
 
 func (u *Upload) commit() (Object, error) {
-	if u.id == nil {
-		body := []byte{}
-		if u.part != nil {
-			body = (*u.part)[:u.fill]
-		}
-		o, err := u.b.PutIfAbsent(u.ctx, u.key, body)
-		if u.part != nil && err == nil {
-			u.b.pool.Put(u.part)
-			u.part = nil
-		}
-		return o, err
-	}
-	if u.part != nil {
-		if err := u.send(); err != nil {
-			return Object{}, err
-		}
-	}
-	u.wg.Wait()
-	if err := u.failed(); err != nil {
+	if err := u.Finish(); err != nil {
 		return Object{}, err
 	}
-	sum := encodeCRC(u.crc.Sum32())
-	_, err := u.b.s3.CompleteMultipartUpload(u.ctx, &s3.CompleteMultipartUploadInput{
-		Bucket: &u.b.cfg.Bucket, Key: &u.key, UploadId: u.id, IfNoneMatch: aws.String("*"),
-		MpuObjectSize: &u.size, ChecksumCRC32: &sum, ChecksumType: types.ChecksumTypeFullObject,
-		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
-	})
-	// As with a put: an answer that was lost may hide a success. What is there decides.
-	if cerr := u.b.confirm(u.ctx, u.key, u.size, sum); cerr != nil {
-		if err != nil {
-			return Object{}, explain("complete upload", err)
-		}
-		return Object{}, cerr
+	u.want.SHA256 = u.sha.Sum(nil)
+	u.want.crc = spell(u.crc.Sum32())
+	if u.number == 0 {
+		return u.b.put(u.ctx, u.want, u.buf)
 	}
-	return Object{Key: u.key, Size: u.size, SHA256: u.sha.Sum(nil)}, nil
+	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
+	return u.b.publish(u.ctx, "CompleteMultipartUpload", u.want, func(ctx context.Context) error {
+		_, err := u.b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+			Bucket: &u.b.cfg.Bucket, Key: &u.want.Key, UploadId: &u.id,
+			MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
+			ChecksumCRC32:   &u.want.crc, ChecksumType: types.ChecksumTypeFullObject,
+			MpuObjectSize: &u.want.Size, IfNoneMatch: aws.String("*"),
+		})
+		return err
+	})
 }
 
-// Abort drops the upload and everything it has sent. It waits for parts in flight first, since one that
-// arrives after the abort would stay; and it uses a context of its own. It may be called at any time, also
-// after Commit, where it does nothing.
-func (u *Upload) Abort() error {
-	if u.over {
-		return nil
-	}
-	u.over = true
-	u.end()
-	u.wg.Wait()
-	if u.part != nil {
-		u.b.pool.Put(u.part)
-		u.part = nil
-	}
-	if u.id == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), abortTime)
-	defer cancel()
-	return u.b.AbortUpload(ctx, OpenUpload{Key: u.key, ID: *u.id})
+// end gives everything back that the upload holds in this process.
+func (u *Upload) end() {
+	u.ended = true
+	u.cancel()
+	u.cut()
+	u.b.buffers.put(u.buf)
+	u.buf = nil
 }

@@ -66,6 +66,7 @@ func Config(t testing.TB) objectstore.Config {
 		AccessKey: accessKey, SecretKey: redact.New(secretKey), PathStyle: true, HTTP: dialer.HTTPClient(0),
 		PartSize: objectstore.MinPartSize, MaxBackoff: 50 * time.Millisecond,
 	}
+	t.Cleanup(cfg.HTTP.CloseIdleConnections)
 	if err := Open(t, cfg).Make(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,191 @@
+package faultproxy
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// TCP is a proxy that knows nothing of what passes.
+type TCP struct {
+	Addr string // host:port to connect to
+
+	target   string
+	listener net.Listener
+	wg       sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	delay  time.Duration
+	paused chan struct{} // closed by Resume; nil while bytes pass
+	refuse bool
+	closed chan struct{}
+}
+
+// NewTCP starts a proxy for target, host:port. The caller closes it.
+func NewTCP(target string) (*TCP, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &TCP{Addr: l.Addr().String(), target: target, listener: l, conns: map[net.Conn]bool{}, closed: make(chan struct{})}
+	p.wg.Go(p.accept)
+	return p, nil
+}
+
+// Delay holds every piece of data for d, in both directions, from now on.
+func (p *TCP) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// Stop lets no byte pass until Resume, as a network does that drops packets: connections stay open.
+func (p *TCP) Stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused == nil {
+		p.paused = make(chan struct{})
+	}
+}
+
+// Resume ends Stop.
+func (p *TCP) Resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused != nil {
+		close(p.paused)
+		p.paused = nil
+	}
+}
+
+// Cut ends every connection there is with a reset.
+func (p *TCP) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = c.Close()
+	}
+}
+
+// Refuse ends each new connection at once, or accepts them again.
+func (p *TCP) Refuse(yes bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse = yes
+}
+
+// Close ends the proxy and all its connections.
+func (p *TCP) Close() error {
+	err := p.listener.Close()
+	close(p.closed)
+	p.Cut()
+	p.wg.Wait()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (p *TCP) accept() {
+	for {
+		in, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.wg.Go(func() { p.serve(in) })
+	}
+}
+
+func (p *TCP) serve(in net.Conn) {
+	defer in.Close() //nolint:errcheck // both ends are being thrown away
+	if !p.add(in) {
+		return
+	}
+	defer p.remove(in)
+	out, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	defer out.Close() //nolint:errcheck // as above
+	if !p.add(out) {
+		return
+	}
+	defer p.remove(out)
+	var both sync.WaitGroup
+	both.Go(func() { p.pass(out, in) })
+	both.Go(func() { p.pass(in, out) })
+	both.Wait()
+}
+
+func (p *TCP) add(c net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.closed:
+		return false
+	default:
+	}
+	if p.refuse {
+		return false
+	}
+	p.conns[c] = true
+	return true
+}
+
+func (p *TCP) remove(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, c)
+}
+
+// pass copies one direction. An end of file passes as such; anything else ends both directions.
+func (p *TCP) pass(to, from net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if !p.gate() {
+			return
+		}
+		if n > 0 {
+			if _, err := to.Write(buf[:n]); err != nil {
+				_ = from.Close()
+				return
+			}
+		}
+		if err != nil {
+			if half, ok := to.(*net.TCPConn); ok {
+				_ = half.CloseWrite()
+			}
+			return
+		}
+	}
+}
+
+// gate waits as Delay and Stop say and tells whether the proxy is still open.
+func (p *TCP) gate() bool {
+	p.mu.Lock()
+	delay, paused := p.delay, p.paused
+	p.mu.Unlock()
+	if delay > 0 {
+		t := time.NewTimer(delay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-p.closed:
+			return false
+		}
+	}
+	if paused != nil {
+		select {
+		case <-paused:
+		case <-p.closed:
+			return false
+		}
+	}
+	return true
+}

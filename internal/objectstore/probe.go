@@ -1,0 +1,44 @@
+package objectstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// Reach asks whether the bucket is there and the key may look at it.
+func (b *Bucket) Reach(ctx context.Context) error {
+	return b.try(ctx, "HeadBucket", b.cfg.Bucket, func(ctx context.Context) error {
+		_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.cfg.Bucket})
+		return err
+	})
+}
+
+// Probe asks whether the bucket can be reached and written to. It begins an upload and aborts it, which needs
+// no right to delete and leaves nothing.
+func (b *Bucket) Probe(ctx context.Context) error {
+	if err := b.Reach(ctx); err != nil {
+		return err
+	}
+	u := b.Create(ctx, "probe/"+newWriter())
+	err := u.begin()
+	return errors.Join(err, u.Abort())
+}
+
+// Make makes the bucket, for the demo and for tests; one of ours that is there already is no error.
+func (b *Bucket) Make(ctx context.Context) error {
+	return b.try(ctx, "CreateBucket", b.cfg.Bucket, func(ctx context.Context) error {
+		in := &s3.CreateBucketInput{Bucket: &b.cfg.Bucket}
+		if b.cfg.Region != "us-east-1" { // which the service takes from an empty configuration only
+			in.CreateBucketConfiguration = &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraint(b.cfg.Region)}
+		}
+		_, err := b.client.CreateBucket(ctx, in)
+		var ours *types.BucketAlreadyOwnedByYou
+		if errors.As(err, &ours) {
+			return nil
+		}
+		return err
+	})
+}

@@ -1,0 +1,132 @@
+package seal
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+
+	"filippo.io/age"
+)
+
+// The format's own figures (https://c2sp.org/age): plain bytes of a chunk, and what its tag adds.
+const (
+	chunk    = 64 << 10
+	overhead = 16
+	// maxOpening is far above the opening of a file with one recipient, about 200 bytes.
+	maxOpening = 4 << 10
+)
+
+// File is what must be kept of a sealed file, out of reach of whoever keeps the file, to open it.
+type File struct {
+	Size      int64  // bytes, sealed
+	PlainSize int64  // bytes, plain
+	Opening   []byte // SHA-256 of the bytes before the first chunk
+}
+
+// payload is the size of the chunks of n plain bytes. An empty file has one empty chunk.
+func payload(n int64) int64 { return n + overhead*max(1, (n+chunk-1)/chunk) }
+
+// Writer seals to one recipient. It buffers one chunk.
+type Writer struct {
+	inner io.WriteCloser
+	to    *counter
+	file  File
+}
+
+// counter knows what has passed to w.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// NewWriter writes the opening to w. The caller closes the Writer, which does not close w; a file that was
+// not closed does not open.
+func NewWriter(w io.Writer, recipient string) (*Writer, error) {
+	r, err := age.ParseX25519Recipient(recipient)
+	if err != nil {
+		return nil, fmt.Errorf("seal: recipient: %w", err)
+	}
+	digest := sha256.New()
+	s := &Writer{to: &counter{w: io.MultiWriter(w, digest)}}
+	if s.inner, err = age.Encrypt(s.to, r); err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	s.to.w = w
+	s.file.Opening = digest.Sum(nil)
+	return s, nil
+}
+
+// Write implements io.Writer. Its errors are those of the writer beneath.
+func (s *Writer) Write(p []byte) (int, error) {
+	n, err := s.inner.Write(p)
+	s.file.PlainSize += int64(n)
+	return n, err
+}
+
+// Close writes the last chunk.
+func (s *Writer) Close() error { return s.inner.Close() }
+
+// File is complete after Close.
+func (s *Writer) File() File {
+	f := s.file
+	f.Size = s.to.n
+	return f
+}
+
+// OpenAt opens file f, which r holds. It reads the opening and the last chunk at once and the rest when it is
+// asked for, in chunks. The returned ReaderAt may be used concurrently if r may, holds nothing to close, and
+// never returns a byte that was not written there. Errors: ErrWrongKey, ErrForged, and those of r.
+func OpenAt(r io.ReaderAt, f File, key Key) (io.ReaderAt, error) {
+	id, err := key.identity()
+	if err != nil {
+		return nil, err
+	}
+	size := f.Size - payload(f.PlainSize)
+	if f.PlainSize < 0 || size <= 0 || size > maxOpening {
+		return nil, fmt.Errorf("%w: %d bytes cannot hold %d", ErrForged, f.Size, f.PlainSize)
+	}
+	opening := make([]byte, size)
+	if n, err := r.ReadAt(opening, 0); n < len(opening) {
+		return nil, fmt.Errorf("read the opening: %w", err)
+	}
+	if sum := sha256.Sum256(opening); subtle.ConstantTimeCompare(sum[:], f.Opening) != 1 {
+		return nil, fmt.Errorf("%w: its opening differs", ErrForged)
+	}
+	plain, n, err := age.DecryptReaderAt(overlay{r, opening}, f.Size, id)
+	var other *age.NoIdentityMatchError
+	switch {
+	case errors.As(err, &other):
+		return nil, ErrWrongKey
+	case err != nil:
+		return nil, fmt.Errorf("open: %w", err)
+	case n != f.PlainSize:
+		return nil, fmt.Errorf("%w: it holds %d bytes", ErrForged, n)
+	}
+	return plain, nil
+}
+
+// overlay serves the opening that was checked, never what a second reading of it would give.
+type overlay struct {
+	io.ReaderAt
+	opening []byte
+}
+
+func (o overlay) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off >= int64(len(o.opening)) {
+		return o.ReaderAt.ReadAt(p, off)
+	}
+	n := copy(p, o.opening[off:])
+	if n == len(p) {
+		return n, nil
+	}
+	m, err := o.ReaderAt.ReadAt(p[n:], off+int64(n))
+	return n + m, err
+}
