@@ -10,7 +10,7 @@ import (
 
 // functions are what templates say things with.
 var functions = template.FuncMap{
-	"bytes": bytesText, "ago": ago, "took": took, "utc": utc, "until": until, "percent": percent,
+	"bytes": bytesText, "ago": ago, "length": length, "took": took, "utc": utc, "until": until, "percent": percent,
 	"sentence": func(r remora.Reason) string { return r.Sentence() },
 	"actor":    actorText, "phase": phase,
 }
