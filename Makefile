@@ -10,8 +10,12 @@ demo: setup bin/s3dev bin/remora-demo ## the whole service on this machine, and 
 	@exec bin/remora-demo $(ARGS)
 
 .PHONY: test
-test: setup bin/s3dev ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
+test: setup bin/s3dev bin/remora-demo ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
 	go test -race -timeout 15m ./...
+
+.PHONY: memory
+memory: setup bin/s3dev bin/remora-demo ## the worker's peak memory for archives of 100 MB and 1 GB
+	go test -count=1 -v -timeout 20m -run TestMemory ./cmd/remora-demo -memory-mb 100
 
 .PHONY: check
 check: ## format, vet, linter, generated code and modules up to date

@@ -63,16 +63,21 @@ type bundle struct {
 	web, worker *stack.Process
 }
 
-// start brings the stack up, with web and worker, and a filled database.
-func start(t *testing.T, rows int, settings ...string) *bundle {
+// start brings the stack up, with web and worker, and a filled database. The processes are this program, or
+// another that is named.
+func start(t *testing.T, rows int, program ...string) *bundle {
 	t.Helper()
 	ctx := t.Context()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	if len(program) == 0 {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		program = []string{self}
 	}
 	b := &bundle{logs: &logs{}}
-	b.Stack, err = stack.Start(ctx, stack.Config{Root: filepath.Join("..", ".."), Program: []string{self}, Logs: b.logs, Worker: settings})
+	var err error
+	b.Stack, err = stack.Start(ctx, stack.Config{Root: filepath.Join("..", ".."), Program: program, Logs: b.logs})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ import (
 const softStop = 15 * time.Second
 
 func (p process) worker(ctx context.Context) error {
+	// What lives long here are few large part buffers; at Go's default the heap would be let grow to twice
+	// their size before it is looked at, on a dyno of 512 MB.
+	debug.SetGCPercent(50)
 	pool, err := p.pool(ctx, int32(p.Work.Concurrency)+12) //nolint:gosec // at most 1000
 	if err != nil {
 		return err

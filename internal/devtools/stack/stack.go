@@ -44,9 +44,8 @@ type Config struct {
 	Root    string   // the checkout, where bin/s3dev is
 	Program []string // how to run a process of the product: this, then its name
 	Logs    io.Writer
-	Worker  []string // settings of the worker beyond the usual, as NAME=value
-	Port    int      // of web; 0 is a free one
-	SimPort int      // of the simulator; 0 is a free one
+	Port    int // of web; 0 is a free one
+	SimPort int // of the simulator; 0 is a free one
 }
 
 // Stack is a running stack.
@@ -182,7 +181,7 @@ func (s *Stack) settings() error {
 		return err
 	}
 	database := s.Own.URL("remora", "remora", "remora")
-	s.env = append([]string{
+	s.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir,
 		"DATABASE_URL=" + database, "KEYRING=" + ring.Reveal(), "ADDON_PASSWORD=partner-password", "SSO_SALT=sso-salt",
 		"CLIENT_SECRET=client-secret", "SERVICE_ACCOUNT=" + Service, "SERVICE_TOKEN=" + s.Sim.ServiceToken(),
@@ -190,7 +189,7 @@ func (s *Stack) settings() error {
 		"S3_ENDPOINT=" + s.S3.Endpoint(), "S3_BUCKET=" + bucketName, "S3_ACCESS_KEY=demo-access", "S3_SECRET_KEY=demo-secret-key", "S3_PATH_STYLE=true",
 		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "LEASE=12s", "CHECK_EVERY=10s",
 		"METRICS_TOKEN=demo-metrics",
-	}, s.Worker...)
+	}
 	if s.Bucket, err = objectstore.New(objectstore.Config{
 		Endpoint: s.S3.Endpoint(), Region: "us-east-1", Bucket: bucketName, AccessKey: "demo-access", SecretKey: redact.New("demo-secret-key"),
 		PathStyle: true, HTTP: dialer.HTTPClient(0),
