@@ -136,6 +136,9 @@ func Load(args []string, stdout io.Writer) (s Settings, serviceAccount string, e
 	if helped {
 		return s, "", ErrHelp
 	}
+	if err == nil {
+		err = missing(ctx)
+	}
 	if err != nil {
 		return s, "", plain(err)
 	}
@@ -167,26 +170,35 @@ func Load(args []string, stdout io.Writer) (s Settings, serviceAccount string, e
 	return s, serviceAccount, nil
 }
 
-// plain turns kong's words into ours: all missing settings at once, by the names that the operator sets.
+// plain turns kong's words for missing settings into ours.
 func plain(err error) error {
 	var p *kong.ParseError
-	if !errors.As(err, &p) || p.Context == nil {
-		return err
-	}
-	var missing []string
-	for _, f := range p.Context.Flags() {
-		if f.Required && !f.Set && len(f.Envs) > 0 {
-			if v, ok := f.Target.Interface().(redact.Secret); ok && !v.IsZero() {
-				continue
-			}
-			if v, ok := f.Target.Interface().(string); ok && v != "" {
-				continue
-			}
-			missing = append(missing, f.Envs[0])
-		}
-	}
-	if strings.Contains(err.Error(), "missing flags") && len(missing) > 0 {
-		return fmt.Errorf("settings are missing from the environment: %s. README.md says what each is", strings.Join(missing, ", "))
+	if errors.As(err, &p) && p.Context != nil && strings.Contains(err.Error(), "missing flags") {
+		return missing(p.Context)
 	}
 	return err
+}
+
+// missing names all required settings that are not set, or set to nothing, at once.
+func missing(ctx *kong.Context) error {
+	var names []string
+	for _, f := range ctx.Flags() {
+		if !f.Required || len(f.Envs) == 0 {
+			continue
+		}
+		switch v := f.Target.Interface().(type) {
+		case redact.Secret:
+			if v.IsZero() {
+				names = append(names, f.Envs[0])
+			}
+		case string:
+			if v == "" {
+				names = append(names, f.Envs[0])
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("settings are missing from the environment: %s. remora %s --help says what each is", strings.Join(names, ", "), ctx.Command())
 }

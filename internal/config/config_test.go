@@ -1,0 +1,61 @@
+package config_test
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/remora-backup/remora/internal/config"
+	"github.com/remora-backup/remora/internal/keyring"
+)
+
+// These set the environment, and so are not parallel.
+func set(t *testing.T, change map[string]string) {
+	t.Helper()
+	all := map[string]string{
+		"DATABASE_URL": "postgres://u:CANARY@h/d", "KEYRING": keyring.Generate("k1").Reveal(), "ADDON_PASSWORD": "CANARY", "SSO_SALT": "CANARY",
+		"SERVICE_ACCOUNT": "s@example.com", "PUBLIC_URL": "https://remora.example/", "S3_ENDPOINT": "https://s3.example", "S3_BUCKET": "b",
+		"S3_ACCESS_KEY": "a", "S3_SECRET_KEY": "CANARY", "CLIENT_SECRET": "CANARY", "SERVICE_TOKEN": "CANARY", "PORT": "5000", "BIND": "",
+	}
+	for k, v := range change {
+		all[k] = v
+	}
+	for k, v := range all {
+		t.Setenv(k, v)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	set(t, nil)
+	s, account, err := config.Load([]string{"web"}, io.Discard)
+	if err != nil || s.Command != config.Web || account != "s@example.com" || s.Site.PublicURL != "https://remora.example" || s.Partner.AddonID != "remora-backup" || s.Keys == nil {
+		t.Errorf("%+v %v", s, err)
+	}
+	s, _, err = config.Load([]string{"worker"}, io.Discard)
+	if err != nil || s.Work.Concurrency != 4 || s.Heroku.APIURL != "https://api.heroku.com" || s.Heroku.ClientSecret.Reveal() != "CANARY" {
+		t.Errorf("%+v %v", s, err)
+	}
+	if _, _, err := config.Load([]string{"--help"}, io.Discard); !errors.Is(err, config.ErrHelp) {
+		t.Error(err)
+	}
+}
+
+// A wrong or missing setting is named, its value never is.
+func TestProblemsAreNamed(t *testing.T) {
+	for setting, c := range map[string]struct{ command, value string }{
+		"PUBLIC_URL": {"web", "nonsense"}, "KEYRING": {"web", "k1:CANARY"}, "DATABASE_URL": {"migrate", ""}, "SERVICE_TOKEN": {"worker", ""},
+		"PORT": {"web", "CANARY"}, "CONCURRENCY": {"worker", "0"}, "LEASE": {"worker", "CANARY"},
+	} {
+		t.Run(setting, func(t *testing.T) {
+			set(t, map[string]string{setting: c.value})
+			_, _, err := config.Load([]string{c.command}, io.Discard)
+			if err == nil || !strings.Contains(strings.ToUpper(strings.ReplaceAll(err.Error(), "-", "_")), setting) {
+				t.Errorf("%v", err)
+			}
+			if err != nil && strings.Contains(err.Error(), "CANARY") && setting == "KEYRING" {
+				t.Errorf("the value is told: %v", err)
+			}
+		})
+	}
+}
