@@ -38,6 +38,14 @@ func (s *Sim) Provision(ctx context.Context, resource string) int {
 	return status
 }
 
+// ResetSecret changes the add-on's OAuth client secret, which ends every access token.
+func (s *Sim) ResetSecret(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.Provider.ClientSecret = secret
+	clear(s.tokens)
+}
+
 // ExpireTokens ends every access token; refresh tokens stay good.
 func (s *Sim) ExpireTokens() {
 	s.mu.Lock()

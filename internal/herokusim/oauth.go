@@ -10,12 +10,12 @@ import (
 // oauthToken exchanges a grant, once, or refreshes.
 func (s *Sim) oauthToken(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := r.ParseForm(); err != nil || r.PostForm.Get("client_secret") != s.cfg.Provider.ClientSecret {
 		fail(w, http.StatusUnauthorized, "unauthorized", "Unknown client.")
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var x *addon
 	switch r.PostForm.Get("grant_type") {
 	case "authorization_code":
@@ -39,6 +39,13 @@ func (s *Sim) oauthToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	access, again := "HRKU-"+uuid.NewString(), uuid.NewString()
+	if old := r.PostForm.Get("refresh_token"); old != "" {
+		if s.cfg.KeepRefresh {
+			again = old
+		} else {
+			delete(s.refresh, old)
+		}
+	}
 	s.tokens[access] = &token{addon: x, expires: time.Now().Add(s.cfg.TokenTTL)}
 	s.refresh[again] = x
 	reply(w, 200, object{

@@ -12,9 +12,6 @@ import (
 	"github.com/google/uuid"
 )
 
-// grantTTL is how long a grant's code is good.
-const grantTTL = 5 * time.Minute
-
 // createAddon is addons:create: the provider is asked, and its answer decides.
 func (s *Sim) createAddon(w http.ResponseWriter, r *http.Request) {
 	var in struct {
@@ -75,11 +72,11 @@ func text(answer map[string]any, fallback string) string {
 // provision asks the provider for a resource, with a fresh grant.
 func (s *Sim) provision(ctx context.Context, x *addon) (map[string]any, int) {
 	code := uuid.NewString()
-	s.grants[code] = &grant{addon: x, expires: time.Now().Add(grantTTL)}
+	s.grants[code] = &grant{addon: x, expires: time.Now().Add(s.cfg.GrantTTL)}
 	return s.call(ctx, http.MethodPost, "", map[string]any{
 		"uuid": x.ID, "name": x.Name, "plan": x.Plan, "region": "amazon-web-services::us-east-1",
 		"callback_url": s.cfg.URL + "/addons/" + x.ID, "options": map[string]string{},
-		"oauth_grant":   map[string]any{"code": code, "type": "authorization_code", "expires_at": time.Now().Add(grantTTL)},
+		"oauth_grant":   map[string]any{"code": code, "type": "authorization_code", "expires_at": time.Now().Add(s.cfg.GrantTTL)},
 		"log_input_url": "", "log_drain_token": "",
 	})
 }

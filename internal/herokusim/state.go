@@ -25,10 +25,12 @@ type Config struct {
 	ServiceEmail string
 	ServiceToken string
 
-	TokenTTL  time.Duration // of access tokens; default 8 h
-	RestoreBy string        // folder of pg_restore, for pg:backups:restore
-	Log       *slog.Logger
-	HTTP      *http.Client // calls the provider; default: one of its own
+	TokenTTL    time.Duration // of access tokens; default 8 h
+	GrantTTL    time.Duration // of a provision's grant; default 5 min
+	KeepRefresh bool          // a refresh brings no new refresh token
+	RestoreBy   string        // folder of pg_restore, for pg:backups:restore
+	Log         *slog.Logger
+	HTTP        *http.Client // calls the provider; default: one of its own
 }
 
 // Provider is the add-on provider as its manifest and Heroku's partner portal describe it.
@@ -114,6 +116,9 @@ func New(cfg Config) (*Sim, error) {
 	}
 	if cfg.TokenTTL == 0 {
 		cfg.TokenTTL = 8 * time.Hour
+	}
+	if cfg.GrantTTL == 0 {
+		cfg.GrantTTL = 5 * time.Minute
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

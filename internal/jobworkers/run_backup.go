@@ -24,7 +24,7 @@ import (
 // (https://devcenter.heroku.com/articles/dyno-restarts)
 const longest = 23 * time.Hour
 
-// busyPause is how long a backup waits when its resource runs as many as its plan allows.
+// busyPause is how long a backup waits that cannot run yet.
 const busyPause = 5 * time.Second
 
 // runBackup makes one attempt at a backup.

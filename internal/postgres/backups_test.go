@@ -161,7 +161,7 @@ func TestFailures(t *testing.T) {
 	if got := b.first(t, id); got.State != remora.BackupQueued || got.RetryAt.IsZero() || got.Detail != "no answer" {
 		t.Errorf("%+v", got)
 	}
-	if _, err := b.ClaimBackup(ctx, backup, "w"); !errors.Is(err, postgres.ErrNothingToDo) {
+	if _, err := b.ClaimBackup(ctx, backup, "w"); !errors.Is(err, postgres.ErrBusy) {
 		t.Errorf("claimed before its time: %v", err)
 	}
 	b.ahead = 2 * time.Hour

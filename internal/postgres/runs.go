@@ -32,8 +32,9 @@ func (c Claim) HelperAppID() string { return c.helperAppID }
 var (
 	// ErrNothingToDo: it has ended, or another run holds it.
 	ErrNothingToDo = errors.New("postgres: the backup needs no run")
-	// ErrBusy: as many of the resource's backups run as its plan allows. Try again later.
-	ErrBusy = errors.New("postgres: the resource runs as many backups as its plan allows")
+	// ErrBusy: not yet, because as many of the resource's backups run as its plan allows, or because the pause
+	// before another attempt is not over. Try again in a moment.
+	ErrBusy = errors.New("postgres: the backup cannot run yet")
 )
 
 // ClaimBackup starts a run of a queued backup. Errors: ErrNothingToDo, ErrBusy, KindNotFound.
@@ -59,7 +60,7 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 			return ErrNothingToDo
 		}
 		if row.RetryAt != nil && row.RetryAt.After(t.now) {
-			return ErrNothingToDo // an old job of River's; the one for the retry comes
+			return ErrBusy // River's clock and the database's are not the same
 		}
 		plan, err := remora.PlanOf(r.Plan)
 		if err != nil {

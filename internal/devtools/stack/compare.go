@@ -60,7 +60,7 @@ func Compare(ctx context.Context, binDir, one, two string) (Comparison, error) {
 var volatile = regexp.MustCompile(`(?m)^(--.*|\\(un)?restrict .*|)\n`)
 
 func schema(ctx context.Context, binDir, url string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(binDir, "pg_dump"), "--schema-only", "--no-owner", "--no-acl", "-d", url) //nolint:gosec // our own servers
+	cmd := exec.CommandContext(ctx, filepath.Join(binDir, "pg_dump"), "--schema-only", "--no-owner", "--no-acl", "--exclude-schema=_heroku", "--exclude-schema=heroku_ext", "-d", url) //nolint:gosec // our own servers
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	if err := cmd.Run(); err != nil {
