@@ -125,7 +125,14 @@ func (p *progress) start(ctx context.Context, cfg stack.Config, rows int) (s *st
 	if err != nil {
 		return nil, err
 	}
-	err = p.step(fmt.Sprintf("making the customer's database, with %d rows in its largest table", rows), func() error { return s.Fill(ctx, rows) })
+	err = p.step(fmt.Sprintf("making the customer's database, with %d rows in its largest table", rows), func() error {
+		if err := s.Fill(ctx, rows); err != nil {
+			return err
+		}
+		size, err := s.LargestTable(ctx)
+		fmt.Fprintf(p.out, "         the largest table has %d MB\n", size/1_000_000)
+		return err
+	})
 	if err == nil {
 		err = p.step("starting web and worker, as processes of their own", func() error {
 			web, err := s.Spawn("web")

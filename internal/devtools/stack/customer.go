@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/remora-backup/remora/internal/herokusim"
 )
 
@@ -39,6 +41,17 @@ func herokusOwn(owner string) []string {
 		"CREATE SCHEMA heroku_ext AUTHORIZATION heroku_admin", "CREATE TABLE heroku_ext.closed (id int)",
 		"REVOKE ALL ON SCHEMA public FROM PUBLIC", "ALTER SCHEMA public OWNER TO " + owner,
 	}
+}
+
+// LargestTable is the size of the customer's largest table, without its indexes, in bytes.
+func (s *Stack) LargestTable(ctx context.Context) (size int64, err error) {
+	conn, err := pgx.Connect(ctx, s.OwnerURL("shop"))
+	if err != nil {
+		return 0, fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it only reads
+	err = conn.QueryRow(ctx, "SELECT max(pg_table_size(oid)) FROM pg_class WHERE relkind = 'r'").Scan(&size)
+	return size, err
 }
 
 // OwnerURL connects as the customer's role.
