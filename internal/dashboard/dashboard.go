@@ -171,7 +171,7 @@ func (p *Pages) static(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Cache-Control", "public, max-age=300")
-	http.ServeFileFS(w, r, files, name)
+	http.ServeFileFS(w, r, files, name) //nolint:gosec // one of the embedded files, as seen above
 }
 
 func (p *Pages) missing(w http.ResponseWriter, r *http.Request) {
