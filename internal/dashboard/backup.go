@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,7 +13,7 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// backupPage is one backup: what it is, why it failed, how to get it back.
+// backupPage is one backup: how far it is, what it is, why it failed, how to get it back.
 type backupPage struct {
 	Now      time.Time
 	Resource remora.Resource
@@ -20,28 +21,58 @@ type backupPage struct {
 	Links    []remora.Link
 	URL      string // of a link just made; shown this once
 	Good     time.Duration
+	Live     bool // it is queued or running
 }
 
 func (p *Pages) backup(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	return p.showBackup(w, r, s, "")
-}
-
-func (p *Pages) showBackup(w http.ResponseWriter, r *http.Request, s remora.Session, url string) error {
-	id, err := backupID(r)
+	page, err := p.backupPage(r, s)
 	if err != nil {
 		return err
 	}
-	page := backupPage{URL: url, Good: p.LinkGood, Now: time.Now().UTC()}
-	if page.Backup, err = p.Store.Backup(r.Context(), s.Resource, id); err != nil {
+	return p.render(w, http.StatusOK, "backup.html", page)
+}
+
+// liveBackup is the part of a backup's page that changes, for the script.
+func (p *Pages) liveBackup(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+	page, err := p.backupPage(r, s)
+	if err != nil {
 		return err
+	}
+	return p.render(w, http.StatusOK, "livebackup", page)
+}
+
+func (p *Pages) backupPage(r *http.Request, s remora.Session) (backupPage, error) {
+	page := backupPage{Good: p.LinkGood, Now: p.Now().UTC()}
+	id, err := backupID(r)
+	if err != nil {
+		return page, err
+	}
+	if page.Backup, err = p.Store.Backup(r.Context(), s.Resource, id); err != nil {
+		return page, err
 	}
 	if page.Resource, err = p.Store.Resource(r.Context(), s.Resource); err != nil {
-		return err
+		return page, err
 	}
-	if page.Links, err = p.Store.Links(r.Context(), s.Resource, id); err != nil {
-		return err
+	if page.Live = !page.Backup.State.Ended(); page.Live {
+		page.Backup.Progress, err = p.progress(r, s, id)
+		return page, err
 	}
-	return p.render(w, http.StatusOK, "backup.html", page)
+	page.Links, err = p.Store.Links(r.Context(), s.Resource, id)
+	return page, err
+}
+
+// progress tells how far a running backup is; nil where no worker holds it.
+func (p *Pages) progress(r *http.Request, s remora.Session, id remora.BackupID) (*remora.Progress, error) {
+	o, err := p.Store.Overview(r.Context(), s.Resource)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range o.Backups {
+		if b.ID == id {
+			return b.Progress, nil
+		}
+	}
+	return nil, nil
 }
 
 // makeLink shows a new link on the page itself: it is in no address, so it is in no history and no log.
@@ -54,7 +85,12 @@ func (p *Pages) makeLink(w http.ResponseWriter, r *http.Request, s remora.Sessio
 	if err != nil {
 		return err
 	}
-	return p.showBackup(w, r, s, p.BaseURL+"/d/"+token)
+	page, err := p.backupPage(r, s)
+	if err != nil {
+		return err
+	}
+	page.URL = p.BaseURL + "/d/" + token
+	return p.render(w, http.StatusOK, "backup.html", page)
 }
 
 func (p *Pages) revokeLink(w http.ResponseWriter, r *http.Request, s remora.Session) error {
@@ -85,6 +121,10 @@ func (p *Pages) cancel(w http.ResponseWriter, r *http.Request, s remora.Session)
 	return nil
 }
 
+// stalled is how long a download may stand still. pg_restore reads on while it copies rows; it stands still while
+// a lock is waited for, so this is not seconds.
+const stalled = 10 * time.Minute
+
 // download serves a backup's plain archive to whoever holds a link, with ranges, so that a download can be
 // resumed and pg_restore, curl and heroku pg:backups:restore need nothing new. When the store fails midway
 // the connection is cut: what was sent is then shorter than its Content-Length, and no client takes it for
@@ -104,23 +144,30 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", fileName(b)))
 	h.Set("ETag", `"`+string(b.ID)+`"`)
-	http.ServeContent(w, r, "", b.EndedAt, io.NewSectionReader(watched{archive, func(err error) {
-		p.Log.ErrorContext(r.Context(), "download was cut", "backup_id", b.ID, "error", err)
+	read := watched{archive, http.NewResponseController(w), func(err error) {
+		if r.Context().Err() == nil { // else the client has left, which is no fault
+			p.Log.ErrorContext(r.Context(), "download was cut", "request_id", requestID(w), "resource_id", id, "backup_id", b.ID, "error", err)
+		}
 		panic(http.ErrAbortHandler)
-	}}, 0, archive.Size()))
+	}}
+	http.ServeContent(w, r, "", b.EndedAt, io.NewSectionReader(read, 0, archive.Size()))
 }
 
-// watched calls broken when a read fails, since ServeContent keeps the error to itself.
+// watched is an archive on its way out: each read moves the connection's deadline, and a failed one calls
+// broken, since ServeContent keeps the error to itself.
 type watched struct {
 	io.ReaderAt
+	conn   *http.ResponseController
 	broken func(error)
 }
 
 func (w watched) ReadAt(p []byte, off int64) (int, error) {
 	n, err := w.ReaderAt.ReadAt(p, off)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		w.broken(err)
 	}
+	// An error means that the connection knows no deadline, as in a test's recorder: then there is none to move.
+	_ = w.conn.SetWriteDeadline(time.Now().Add(stalled))
 	return n, err
 }
 
@@ -139,7 +186,7 @@ func (p *Pages) refuseDownload(w http.ResponseWriter, r *http.Request, err error
 	status, known := statuses[remora.KindOf(err)]
 	if !known {
 		status = http.StatusBadGateway
-		p.Log.ErrorContext(r.Context(), "download failed", "request_id", w.Header().Get("X-Request-ID"), "error", err)
+		p.Log.ErrorContext(r.Context(), "download failed", "request_id", requestID(w), "error", err)
 	}
-	http.Error(w, remora.Public(err, "The archive cannot be read at the moment. Try again in a minute; request "+w.Header().Get("X-Request-ID")+"."), status)
+	http.Error(w, remora.Public(err, "The archive cannot be read at the moment. Try again in a minute; request "+requestID(w)+"."), status)
 }

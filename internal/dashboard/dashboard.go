@@ -50,9 +50,10 @@ type Config struct {
 	Store          Store
 	Open           func(ctx context.Context, id remora.ResourceID, b remora.Backup) (Archive, error)
 	Cookie         websession.Cookie
-	BaseURL        string        // how the outside reaches us, for links; without a slash at the end
-	ServiceAccount string        // the account that a Helper App is shared with
-	LinkGood       time.Duration // how long a link is good; default 1 h
+	BaseURL        string           // how the outside reaches us, for links; without a slash at the end
+	ServiceAccount string           // the account that a Helper App is shared with
+	LinkGood       time.Duration    // how long a link is good; default 1 h
+	Now            func() time.Time // default time.Now
 	Log            *slog.Logger
 }
 
@@ -73,6 +74,9 @@ func New(cfg Config) (*Pages, error) {
 	if cfg.LinkGood == 0 {
 		cfg.LinkGood = time.Hour
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	t, err := template.New("").Funcs(functions).ParseFS(files, "templates/*.html")
 	if err != nil {
 		return nil, err
@@ -85,11 +89,8 @@ const Home = "/dashboard"
 
 // Routes adds the handlers to a router. What changes something is a POST of our own origin.
 func (p *Pages) Routes(r chi.Router) {
-	static, _ := fs.Sub(files, "static") // embedded
-	r.Get("/static/*", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "public, max-age=300")
-		http.StripPrefix("/static/", http.FileServerFS(static)).ServeHTTP(w, r)
-	})
+	r.NotFound(p.missing)
+	r.Get("/static/{file}", p.static)
 	r.Get("/", p.front)
 	r.Get("/d/{token}", p.download)
 	r.Head("/d/{token}", p.download)
@@ -100,6 +101,7 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Post(Home+"/check", p.with(p.check))
 		r.Post(Home+"/databases/{database}/backups", p.with(p.backUp))
 		r.Get(Home+"/backups/{backup}", p.with(p.backup))
+		r.Get(Home+"/backups/{backup}/live", p.with(p.liveBackup))
 		r.Post(Home+"/backups/{backup}/cancel", p.with(p.cancel))
 		r.Post(Home+"/backups/{backup}/links", p.with(p.makeLink))
 		r.Post(Home+"/backups/{backup}/links/{link}/revoke", p.with(p.revokeLink))
@@ -140,11 +142,11 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 			return // the visitor has left
 		}
 		status = http.StatusInternalServerError
-		p.Log.ErrorContext(r.Context(), "page failed", "request_id", w.Header().Get("X-Request-ID"), "error", err)
+		p.Log.ErrorContext(r.Context(), "page failed", "request_id", requestID(w), "error", err)
 	}
 	page := struct{ Title, Sentence string }{
 		http.StatusText(status),
-		remora.Public(err, "Something went wrong on our side. Quote request "+w.Header().Get("X-Request-ID")+" when you write to us."),
+		remora.Public(err, "Something went wrong on our side. Quote request "+requestID(w)+" when you write to us."),
 	}
 	_ = p.render(w, status, "error.html", page) // if this fails too, there is nothing left to show
 }
@@ -161,9 +163,27 @@ func (p *Pages) render(w http.ResponseWriter, status int, name string, page any)
 	return nil
 }
 
+// static serves what pages load, each file by its name: folders are not listed.
+func (p *Pages) static(w http.ResponseWriter, r *http.Request) {
+	name := "static/" + chi.URLParam(r, "file")
+	if f, err := fs.Stat(files, name); err != nil || !f.Mode().IsRegular() {
+		p.missing(w, r)
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	http.ServeFileFS(w, r, files, name) //nolint:gosec // one of the embedded files, as seen above
+}
+
+func (p *Pages) missing(w http.ResponseWriter, r *http.Request) {
+	p.fail(w, r, remora.NotFound("page"))
+}
+
 func (p *Pages) front(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, Home, http.StatusSeeOther)
 }
+
+// requestID is the name under which the log has this request.
+func requestID(w http.ResponseWriter) string { return w.Header().Get("X-Request-ID") }
 
 // person is who the audit log names.
 func person(s remora.Session) string {
@@ -181,7 +201,7 @@ func (p *Pages) logout(w http.ResponseWriter, r *http.Request, _ remora.Session)
 	return p.render(w, http.StatusOK, "error.html", struct{ Title, Sentence string }{"Signed off", "Open the add-on again from Heroku when you need it."})
 }
 
-// ids reads an identifier of the path; what is none is not found.
+// backupID reads an identifier of the path; what is none is not found.
 func backupID(r *http.Request) (remora.BackupID, error) {
 	id, err := remora.ParseBackupID(chi.URLParam(r, "backup"))
 	if err != nil {

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 type overviewPage struct {
 	remora.Overview
 	ServiceAccount string
-	Attention      string // a sentence, where somebody must act
+	HelperApp      string // as commands name it
 	NotShared      bool
 	Cards          []card
 	Live           bool // something is queued or running
@@ -34,9 +35,9 @@ func (p *Pages) page(r *http.Request, s remora.Session) (overviewPage, error) {
 	if err != nil {
 		return overviewPage{}, err
 	}
-	page := overviewPage{Overview: o, ServiceAccount: p.ServiceAccount, NotShared: o.Resource.Attention == remora.ReasonNotShared}
-	if o.Resource.Attention != remora.ReasonNone {
-		page.Attention = o.Resource.Attention.Sentence()
+	page := overviewPage{
+		Overview: o, ServiceAccount: p.ServiceAccount, HelperApp: cmp.Or(o.Resource.HelperApp, "HELPER-APP"),
+		NotShared: o.Resource.Attention == remora.ReasonNotShared,
 	}
 	for _, d := range o.Databases {
 		c := card{Database: d, Now: o.Now}

@@ -53,7 +53,12 @@ func ago(now, t time.Time) string {
 	return length(now.Sub(t)) + " ago"
 }
 
-func until(now, t time.Time) string { return "in " + length(t.Sub(now)) }
+func until(now, t time.Time) string {
+	if !t.After(now) {
+		return "now"
+	}
+	return "in " + length(t.Sub(now))
+}
 
 func took(from, to time.Time) string {
 	if from.IsZero() || to.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"regexp"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -24,13 +25,15 @@ func RequestID(ctx context.Context) string {
 // Heroku's router names each request in X-Request-ID (https://devcenter.heroku.com/articles/http-request-id).
 var saneID = regexp.MustCompile(`^[A-Za-z0-9-]{20,64}$`)
 
-// observe names a request, writes one line about it at its end, measures it, and turns a panic into a 500.
-func (s *Server) observe(next http.Handler) http.Handler {
-	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+func histogram() *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "remora_http_request_seconds", Help: "Requests by method, route and status.",
 		Buckets: []float64{.005, .025, .1, .25, 1, 5, 30},
 	}, []string{"method", "route", "status"})
-	s.cfg.Metrics.MustRegister(seconds)
+}
+
+// observe names a request, writes one line about it at its end, measures it, and turns a panic into a 500.
+func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		id := r.Header.Get("X-Request-ID")
@@ -45,7 +48,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			panicked := recover()
 			cut := panicked == any(http.ErrAbortHandler) //nolint:errorlint // a panic's value, compared as net/http does
 			if panicked != nil && !cut {
-				s.cfg.Log.ErrorContext(ctx, "handler panicked", "request_id", id, "panic", panicked)
+				s.cfg.Log.ErrorContext(ctx, "handler panicked", "request_id", id, "panic", panicked, "stack", string(debug.Stack()))
 				if ww.Status() == 0 {
 					http.Error(ww, "Something went wrong on our side. Quote request "+id+" when you write to us.", http.StatusInternalServerError)
 				}
@@ -54,14 +57,14 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			if route == "" {
 				route = "none"
 			}
-			status := max(ww.Status(), 0)
+			status := ww.Status()
 			if status == 0 {
-				status = http.StatusOK
+				status = http.StatusOK // what net/http sends for a handler that wrote nothing
 			}
 			took := time.Since(started)
-			seconds.WithLabelValues(method(r), route, strconv.Itoa(status)).Observe(took.Seconds())
+			s.seconds.WithLabelValues(method(r), route, strconv.Itoa(status)).Observe(took.Seconds())
 			s.cfg.Log.InfoContext(ctx, "request", "request_id", id, "method", method(r), "route", route, "status", status,
-				"bytes", ww.BytesWritten(), "duration", took.Round(time.Microsecond))
+				"bytes", ww.BytesWritten(), "duration", took.Round(time.Microsecond), "cut", cut)
 			if cut {
 				panic(panicked) // net/http cuts the connection
 			}

@@ -3,6 +3,7 @@
 package httpserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -21,14 +22,18 @@ import (
 
 // Config of a server.
 type Config struct {
-	Log     *slog.Logger
-	Metrics *prometheus.Registry
-	// Ready tells whether the service can do its work; /readyz answers with it.
+	Log     *slog.Logger         // default: nowhere
+	Metrics *prometheus.Registry // default: one of its own
+	// Ready tells whether the service can do its work; /readyz answers with it. Default: it can.
 	Ready func(context.Context) error
 	// MetricsToken opens /metrics as a bearer token. Where it is empty there is no /metrics.
 	MetricsToken string
 	// Plain is set where the server is reached without https, as in the demo: no HSTS then.
 	Plain bool
+	// Read is how long a request may take to arrive, and Write how long from then on an answer may take to
+	// leave. Default 30 s each, which is when Heroku's router gives up. A handler whose answer takes longer, a
+	// download, moves its write deadline by http.ResponseController as long as it gets on.
+	Read, Write time.Duration
 	// Stop is how long requests may go on after the server was told to stop. Default 20 s: Heroku kills
 	// after 30.
 	Stop time.Duration
@@ -36,8 +41,9 @@ type Config struct {
 
 // Server is a router with everything that is common around it.
 type Server struct {
-	cfg Config
-	mux *chi.Mux
+	cfg     Config
+	mux     *chi.Mux
+	seconds *prometheus.HistogramVec
 }
 
 // maxBody bounds what a request may send: the largest that Heroku sends is below 4 KiB.
@@ -45,10 +51,20 @@ const maxBody = 64 << 10
 
 // New returns a server whose routes are added by the callers of Mux.
 func New(cfg Config) *Server {
-	if cfg.Stop == 0 {
-		cfg.Stop = 20 * time.Second
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, mux: chi.NewRouter()}
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func(context.Context) error { return nil }
+	}
+	cfg.Read = cmp.Or(cfg.Read, 30*time.Second)
+	cfg.Write = cmp.Or(cfg.Write, 30*time.Second)
+	cfg.Stop = cmp.Or(cfg.Stop, 20*time.Second)
+	s := &Server{cfg: cfg, mux: chi.NewRouter(), seconds: histogram()}
+	cfg.Metrics.MustRegister(s.seconds)
 	// Heroku's router is the one proxy before us; what a client itself puts into the header counts for nothing.
 	s.mux.Use(s.observe, s.headers, limit, middleware.ClientIPFromXFFTrustedProxies(1))
 	s.mux.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
@@ -106,12 +122,12 @@ func limit(next http.Handler) http.Handler {
 	})
 }
 
-// Run serves on l until ctx ends, then lets requests end for as long as configured. It closes l.
+// Run serves on l until ctx ends, then takes no new request and lets those that run end for as long as
+// configured; what is left then is cut off. It closes l.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
-		Handler: s.mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 60 * time.Second,
-		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
-		// No WriteTimeout: a download lasts as long as it lasts.
+		Handler: s.mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: s.cfg.Read, WriteTimeout: s.cfg.Write,
+		IdleTimeout: 60 * time.Second, MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()

@@ -16,7 +16,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 
@@ -27,9 +30,15 @@ import (
 
 // Store is what the handlers need written down. Errors carry a remora.Kind.
 type Store interface {
+	// ProvisionResource writes a new resource down, and the job that makes it ready. The same again changes
+	// nothing and returns what is there. KindGone for an id that was removed.
 	ProvisionResource(ctx context.Context, p remora.Provision, key redact.Secret, recipient string) (remora.Resource, error)
+	// ChangePlan: KindNotFound, KindGone, KindInvalid for an unknown plan, KindPlanLimit for one too small.
 	ChangePlan(ctx context.Context, id remora.ResourceID, slug string) (remora.Resource, error)
+	// DeprovisionResource leaves a tombstone, also for an id never seen. KindGone where there is one already.
 	DeprovisionResource(ctx context.Context, id remora.ResourceID) error
+	// OpenSession starts a session under a token, once for each used. KindForbidden where it was used
+	// before, or the resource is not, or no longer, here.
 	OpenSession(ctx context.Context, s remora.Session, token, used string) error
 }
 
@@ -39,11 +48,12 @@ type Config struct {
 	ID       string        // the manifest's id, which is the Basic-auth user
 	Password redact.Secret // the manifest's api.password
 	SSOSalt  redact.Secret // the manifest's api.sso_salt
-	NewKey   func() (key redact.Secret, recipient string, err error)
-	Cookie   websession.Cookie
-	Home     string // where a sign-on leads
-	Now      func() time.Time
-	Log      *slog.Logger
+	// NewKey makes what a new resource's archives are sealed to: the key and its public half.
+	NewKey func() (key redact.Secret, recipient string, err error)
+	Cookie websession.Cookie
+	Home   string // where a sign-on leads
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // API is the handlers.
@@ -83,7 +93,8 @@ func (a *API) authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// provisionRequest is what we read of Heroku's; other fields may come and go.
+// provisionRequest is what we read of Heroku's; other fields may come and go. callback_url is none of them: we
+// know Heroku's address, and call no other that a request names.
 type provisionRequest struct {
 	UUID   string `json:"uuid"`
 	Name   string `json:"name"`
@@ -91,8 +102,29 @@ type provisionRequest struct {
 	Region string `json:"region"`
 	Grant  *struct {
 		Code      redact.Secret `json:"code"`
-		ExpiresAt time.Time     `json:"expires_at"`
+		ExpiresAt string        `json:"expires_at"`
 	} `json:"oauth_grant"`
+}
+
+// provision checks what must be right. When the grant expires is good to know and no more: Heroku's token
+// endpoint is the judge of that, so a time in another form does not cost the customer the add-on.
+func (in provisionRequest) provision() (remora.Provision, error) {
+	id, err := remora.ParseResourceID(in.UUID)
+	if err != nil || !printable(in.Name) || !printable(in.Region) {
+		return remora.Provision{}, remora.Invalid("The request needs a uuid, and a name and region of at most %d bytes.", maxText)
+	}
+	plan, err := remora.PlanOf(in.Plan)
+	if err != nil {
+		return remora.Provision{}, err
+	}
+	p := remora.Provision{ID: id, Name: in.Name, Plan: plan.Slug, Region: in.Region}
+	if in.Grant != nil {
+		p.Grant = in.Grant.Code
+		if at, err := time.Parse(time.RFC3339, in.Grant.ExpiresAt); err == nil {
+			p.GrantExpiresAt = at
+		}
+	}
+	return p, nil
 }
 
 type message struct {
@@ -100,8 +132,13 @@ type message struct {
 	Message string `json:"message"`
 }
 
-// maxText bounds a name or region as Heroku sends it.
+// maxText bounds a name, a region, a user or an e-mail address as Heroku sends it.
 const maxText = 256
+
+// printable tells whether a text is short and of characters that a database and a page can hold.
+func printable(s string) bool {
+	return len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
 
 func (a *API) provision(w http.ResponseWriter, r *http.Request) {
 	var in provisionRequest
@@ -109,12 +146,7 @@ func (a *API) provision(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, err)
 		return
 	}
-	id, err := remora.ParseResourceID(in.UUID)
-	if err != nil || len(in.Name) > maxText || len(in.Region) > maxText {
-		a.refuse(w, r, remora.Invalid("The request needs a uuid, and a name and region of at most %d bytes.", maxText))
-		return
-	}
-	plan, err := remora.PlanOf(in.Plan)
+	p, err := in.provision()
 	if err != nil {
 		a.refuse(w, r, err)
 		return
@@ -123,10 +155,6 @@ func (a *API) provision(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		a.refuse(w, r, err)
 		return
-	}
-	p := remora.Provision{ID: id, Name: in.Name, Plan: plan.Slug, Region: in.Region}
-	if in.Grant != nil {
-		p.Grant, p.GrantExpiresAt = in.Grant.Code, in.Grant.ExpiresAt
 	}
 	res, err := a.Store.ProvisionResource(r.Context(), p, key, recipient)
 	if err != nil {
@@ -202,10 +230,13 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status, known := statuses[remora.KindOf(err)]
 	if !known {
 		status = http.StatusInternalServerError
-		a.Log.ErrorContext(r.Context(), "partner request failed", "request_id", w.Header().Get("X-Request-ID"), "error", err)
+		a.Log.ErrorContext(r.Context(), "partner request failed", "request_id", requestID(w), "error", err)
 	}
-	a.answer(w, status, message{Message: remora.Public(err, "Something went wrong on our side. Heroku will try again; request "+w.Header().Get("X-Request-ID")+".")})
+	a.answer(w, status, message{Message: remora.Public(err, "Something went wrong on our side. Heroku will try again; request "+requestID(w)+".")})
 }
+
+// requestID is the name under which the log has this request.
+func requestID(w http.ResponseWriter) string { return w.Header().Get("X-Request-ID") }
 
 func (a *API) answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"html/template"
 	"io"
 	"net/http"
 	"net/url"
@@ -23,17 +24,7 @@ var errSignOn = &remora.Error{Kind: remora.KindForbidden, Public: "This sign-on 
 
 // signOn turns Heroku's signed form post into a session, once.
 func (a *API) signOn(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		a.turnAway(w, r, err)
-		return
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		a.turnAway(w, r, errSignOn)
-		return
-	}
-	s, used, err := verify(form, a.SSOSalt.Reveal(), a.Now())
+	s, used, err := a.signed(r)
 	if err != nil {
 		a.turnAway(w, r, err)
 		return
@@ -47,9 +38,25 @@ func (a *API) signOn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, a.Home, http.StatusSeeOther)
 }
 
+// signed reads the form. Its address may carry anything; only the body counts.
+func (a *API) signed(r *http.Request) (remora.Session, string, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return remora.Session{}, "", errSignOn
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return remora.Session{}, "", errSignOn
+	}
+	return verify(form, a.SSOSalt.Reveal(), a.Now())
+}
+
 // verify checks Heroku's signature. The SHA-256 token, over resource, salt, time, user and e-mail, decides
 // where it is present; else the SHA-1 one, which leaves user and e-mail unsigned, so that they are not taken.
-// It returns what identifies the sign-on, to be used once.
+//
+// It returns what identifies the sign-on, to be used once. That is the resource and the second, not the token:
+// a form carries both tokens, and each would be good once more after the other. Two members who open one
+// resource in the same second are the price; the later one is told to click again.
 func verify(form url.Values, salt string, now time.Time) (remora.Session, string, error) {
 	field := func(name string) string { return form.Get(name) }
 	for name, values := range form {
@@ -78,18 +85,40 @@ func verify(form url.Values, salt string, now time.Time) (remora.Session, string
 		sum := sha1.Sum([]byte(signed)) //nolint:gosec // as above
 		token, want = field("resource_token"), hex.EncodeToString(sum[:])
 	}
-	if subtle.ConstantTimeCompare([]byte(token), []byte(want)) != 1 {
+	if subtle.ConstantTimeCompare([]byte(token), []byte(want)) != 1 || !printable(s.UserID) || !printable(s.Email) {
 		return remora.Session{}, "", errSignOn
 	}
-	return s, string(id) + ":" + token, nil
+	return s, string(id) + ":" + field("timestamp"), nil
 }
 
-// turnAway tells a person, in plain text, that they are not signed on.
+// turnAway tells a person that they are not signed on, and what to do.
 func (a *API) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusForbidden
 	if remora.KindOf(err) == remora.KindInternal {
 		status = http.StatusInternalServerError
-		a.Log.ErrorContext(r.Context(), "sign-on failed", "request_id", w.Header().Get("X-Request-ID"), "error", err)
+		a.Log.ErrorContext(r.Context(), "sign-on failed", "request_id", requestID(w), "error", err)
 	}
-	http.Error(w, remora.Public(err, "Something went wrong on our side. Open the add-on again from Heroku in a minute."), status)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_ = turnedAway.Execute(w, remora.Public(err, "Something went wrong on our side. Open the add-on again from Heroku in a minute; request "+requestID(w)+".")) // the connection may be gone
 }
+
+// turnedAway has the dashboard's style sheet; without it the page reads as well.
+var turnedAway = template.Must(template.New("").Parse(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Not signed on · Remora Backup</title>
+<link rel="stylesheet" href="/static/remora.css">
+</head>
+<body>
+<header class="bar"><span class="brand">Remora Backup</span></header>
+<main class="narrow">
+<h1>Not signed on</h1>
+<p>{{.}}</p>
+<pre>heroku addons:open remora-backup</pre>
+</main>
+</body>
+</html>
+`))

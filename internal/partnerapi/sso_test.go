@@ -1,7 +1,10 @@
 package partnerapi
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,6 +28,14 @@ func form(change func(url.Values)) url.Values {
 		change(v)
 	}
 	return v
+}
+
+// scoped signs another user.
+func scoped(v url.Values, user, email string) {
+	sum := sha256.Sum256([]byte(v.Get("resource_id") + ":" + salt + ":" + v.Get("timestamp") + ":" + user + ":" + email))
+	v.Set("user_id", user)
+	v.Set("email", email)
+	v.Set("user_scoped_resource_token", hex.EncodeToString(sum[:]))
 }
 
 func TestVerify(t *testing.T) {
@@ -52,6 +63,9 @@ func TestVerify(t *testing.T) {
 		"timestamp in floats":   func(v url.Values) { v.Set("timestamp", "1.76e9") },
 		"negative timestamp":    func(v url.Values) { v.Set("timestamp", "-1760000000") },
 		"no timestamp":          func(v url.Values) { v.Del("timestamp") },
+		"user with a NUL":       func(v url.Values) { scoped(v, "u\x00", "e") },
+		"e-mail not UTF-8":      func(v url.Values) { scoped(v, "u", "\xff") },
+		"e-mail without end":    func(v url.Values) { scoped(v, "u", strings.Repeat("e", 300)) },
 		"no resource":           func(v url.Values) { v.Del("resource_id") },
 	} {
 		if _, _, err := verify(form(change), salt, at); err == nil {
@@ -71,4 +85,24 @@ func TestVerify(t *testing.T) {
 	if _, _, err := verify(form(nil), "other", at); err == nil {
 		t.Error("any salt does")
 	}
+}
+
+// Whatever comes, nothing but a signed form gets in.
+func FuzzVerify(f *testing.F) {
+	f.Add(form(nil).Encode())
+	f.Add("resource_id=&timestamp=&resource_token=")
+	f.Add(form(func(v url.Values) { v.Del("user_scoped_resource_token"); v.Set("resource_token", sha2s) }).Encode())
+	f.Fuzz(func(t *testing.T, body string) {
+		v, err := url.ParseQuery(body)
+		if err != nil {
+			return
+		}
+		s, used, err := verify(v, salt, at)
+		if err != nil {
+			return
+		}
+		if string(s.Resource) != "01234567-89ab-cdef-0123-456789abcdef" || used == "" || (v.Get("resource_token") != sha1s && v.Get("user_scoped_resource_token") != sha2s) {
+			t.Errorf("%q got in as %+v", body, s)
+		}
+	})
 }

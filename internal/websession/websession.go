@@ -2,7 +2,10 @@
 // store keeps the hash.
 package websession
 
-import "net/http"
+import (
+	"encoding/hex"
+	"net/http"
+)
 
 // Cookie is how the token travels.
 type Cookie struct {
@@ -30,10 +33,14 @@ func (c Cookie) write(w http.ResponseWriter, token string, age int) {
 	})
 }
 
-// Token returns the token that a request brings, or "".
+// Token returns the token that a request brings, or "" where it brings none, or what no sign-on ever gave: a
+// token is 256 bits in hexadecimal. The store knows which ones are good.
 func (c Cookie) Token(r *http.Request) string {
 	k, err := r.Cookie(c.name())
-	if err != nil {
+	if err != nil || len(k.Value) != 64 {
+		return ""
+	}
+	if _, err := hex.DecodeString(k.Value); err != nil {
 		return ""
 	}
 	return k.Value

@@ -1,0 +1,220 @@
+package dashboard_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/internal/dashboard"
+	"github.com/remora-backup/remora/internal/httpserver"
+	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/pgtest"
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/websession"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+const serviceAccount = "backups@remora.example"
+
+// content is the archive that every backup of a test has.
+var content = bytes.Repeat([]byte("PGDMP: not really, but long enough to be cut in pieces.\n"), 20_000)
+
+// site is the pages on a real database, behind the real server's middleware.
+type site struct {
+	*postgres.Store
+	*httpserver.Server
+	http *httptest.Server
+	log  *written
+
+	ahead time.Duration // how far the store's clock is set forward
+	open  func() (dashboard.Archive, error)
+}
+
+type written struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (w *written) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.Write(p)
+}
+
+func (w *written) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.String()
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{log: &written{}, open: func() (dashboard.Archive, error) { return bytes.NewReader(content), nil }}
+	keys, err := keyring.Parse(keyring.Generate("k1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Store, err = postgres.New(postgres.Config{
+		Pool: pgtest.Pool(t), Keys: keys, Now: func(at time.Time) time.Time { return at.Add(s.ahead) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(s.log, nil))
+	s.Server = httpserver.New(httpserver.Config{Log: log, Write: 200 * time.Millisecond})
+	s.http = httptest.NewUnstartedServer(s.Mux())
+	s.http.Config.WriteTimeout = 200 * time.Millisecond
+	s.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	s.http.Start()
+	t.Cleanup(s.http.Close)
+	pages, err := dashboard.New(dashboard.Config{
+		Store: s.Store, Cookie: websession.Cookie{Plain: true}, BaseURL: s.http.URL, ServiceAccount: serviceAccount, Log: log,
+		Now:  func() time.Time { return time.Now().Add(s.ahead) },
+		Open: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) { return s.open() },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages.Routes(s.Mux())
+	return s
+}
+
+// tenant is one resource with a session on it.
+type tenant struct {
+	*site
+	id      remora.ResourceID
+	session string
+}
+
+// tenant provisions a resource that is ready and attached as said, and signs on to it.
+func (s *site) tenant(t *testing.T, found ...postgres.Found) *tenant {
+	t.Helper()
+	ctx := t.Context()
+	n := &tenant{site: s, id: remora.NewID[remora.ResourceID](), session: remora.NewToken()}
+	p := remora.Provision{ID: n.id, Name: "remora-backup-clean-1", Plan: "mako", Region: "us", Grant: redact.New("grant")}
+	_, err := s.ProvisionResource(ctx, p, redact.New("key"), "age1")
+	if err == nil {
+		err = s.SetReady(ctx, n.id, "app-id", "helper")
+	}
+	if err == nil && len(found) > 0 {
+		err = s.SaveFound(ctx, n.id, "helper", found)
+	}
+	if err == nil {
+		err = s.OpenSession(ctx, remora.Session{Resource: n.id, Email: "owner@example.com"}, n.session, "used-"+string(n.id))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func shop() postgres.Found {
+	return postgres.Found{AddonID: "id-1", Addon: "postgresql-curved-1", OwnerApp: "shop", Attachment: "REMORA_DB", Credential: "remora_ro"}
+}
+
+func (n *tenant) view(t *testing.T) remora.Overview {
+	t.Helper()
+	o, err := n.Overview(t.Context(), n.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// claim begins the live backup's run.
+func (n *tenant) claim(t *testing.T) postgres.Claim {
+	t.Helper()
+	c, err := n.ClaimBackup(t.Context(), n.view(t).Backups[0].ID, "w1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// keep brings the live backup to its good end.
+func (n *tenant) keep(t *testing.T) remora.Backup {
+	t.Helper()
+	c := n.claim(t)
+	err := n.KeepBackup(t.Context(), c, remora.Kept{
+		ServerVersion: "15.18", ClientVersion: "15.18", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 7, PlainSize: int64(len(content)),
+		Objects: []remora.Object{{Name: "head", Size: 12, SHA256: []byte{1}}, {Name: "body-001", Size: 4_200_000, SHA256: []byte{2}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := n.Backup(t.Context(), n.id, c.Backup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// fail brings the live backup to a bad end.
+func (n *tenant) fail(t *testing.T, f *remora.Failure, fix string) remora.BackupID {
+	t.Helper()
+	c := n.claim(t)
+	if _, err := n.FailRun(t.Context(), c, f, fix); err != nil {
+		t.Fatal(err)
+	}
+	return c.Backup
+}
+
+type answer struct {
+	*http.Response
+	body string
+	err  error // of reading the body
+}
+
+// do sends a request as the tenant's browser would, without following redirects.
+func (n *tenant) do(t *testing.T, method, path string, headers ...string) answer {
+	t.Helper()
+	if n.session != "" {
+		headers = append(headers, "Cookie", "remora="+n.session)
+	}
+	return n.send(t, method, path, headers...)
+}
+
+func (s *site) send(t *testing.T, method, path string, headers ...string) answer {
+	t.Helper()
+	if !strings.HasPrefix(path, "http") {
+		path = s.http.URL + path
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return answer{resp, string(body), err}
+}
+
+// says checks that a page has every one of the words, and none after "not".
+func says(t *testing.T, page string, words ...string) {
+	t.Helper()
+	want := true
+	for _, w := range words {
+		if w == "not" {
+			want = false
+		} else if strings.Contains(page, w) != want {
+			t.Errorf("says %q: %v, in:\n%s", w, !want, page)
+		}
+	}
+}

@@ -1,0 +1,199 @@
+package dashboard_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+func TestFirstPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+
+	t.Run("nothing attached", func(t *testing.T) {
+		n := s.tenant(t)
+		says(t, n.do(t, "GET", "/dashboard").body, "remora-backup-clean-1", "Plan mako", "<strong>helper</strong>", "No database yet",
+			"heroku access:add "+serviceAccount+" -a helper", "heroku pg:credentials:create", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO remora_ro",
+			"--credential remora_ro -a helper", "data-live", "not", "Attachments listed")
+	})
+	t.Run("not shared", func(t *testing.T) {
+		n := s.tenant(t)
+		if err := n.SetAttention(t.Context(), n.id, remora.ReasonNotShared); err != nil {
+			t.Fatal(err)
+		}
+		says(t, n.do(t, "GET", "/dashboard").body, "This needs you.", "is not shared", "<pre>heroku access:add "+serviceAccount+" -a helper</pre>", "Check again")
+	})
+	t.Run("verified", func(t *testing.T) {
+		n := s.tenant(t, shop())
+		b := n.keep(t)
+		page := n.do(t, "GET", "/dashboard").body
+		says(t, page, "postgresql-curved-1", "of app shop", `<span class="state verified">verified</span>`, "1.1 MB", "Back up now",
+			"/dashboard/backups/"+string(b.ID), "Restore…", "Next one in", "automatically", "not", "data-live", "disabled", "No database yet")
+	})
+	t.Run("running", func(t *testing.T) {
+		n := s.tenant(t, shop())
+		c := n.claim(t)
+		p := remora.Progress{State: remora.RunDumping, Bytes: 1_234_567, TablesDone: 3, TablesTotal: 8, Current: `sales."odd <b>name"`}
+		if err := n.Beat(t.Context(), c, p); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/dashboard", "/dashboard/live", "/dashboard/backups/" + string(c.Backup), "/dashboard/backups/" + string(c.Backup) + "/live"} {
+			says(t, n.do(t, "GET", path).body, "running", "3 of 8 tables", "1.2 MB", `value="37"`, "odd &lt;b&gt;name", "data-live", "Refresh", "not", "odd <b>")
+		}
+		says(t, n.do(t, "GET", "/dashboard").body, "<button disabled>Back up now</button>", "There is no verified backup yet")
+	})
+	t.Run("owner's credential", func(t *testing.T) {
+		f := shop()
+		f.Credential, f.Problem = "", "It is the owner's."
+		n := s.tenant(t, f)
+		says(t, n.do(t, "GET", "/dashboard").body, "refused", "can change your data", "heroku pg:credentials:create postgresql-curved-1 --name remora_ro -a shop",
+			"GRANT USAGE", "heroku addons:detach REMORA_DB -a helper", "heroku addons:attach postgresql-curved-1 --credential remora_ro -a helper",
+			"not", "Back up now")
+	})
+	t.Run("beyond the plan", func(t *testing.T) {
+		var found []postgres.Found
+		for _, name := range []string{"db-1", "db-2", "db-3"} {
+			found = append(found, postgres.Found{AddonID: name, Addon: name, Attachment: "A", Credential: "remora_ro"})
+		}
+		says(t, s.tenant(t, found...).do(t, "GET", "/dashboard").body, "db-1", "db-2", "db-3", "choose a larger plan")
+	})
+	t.Run("detached", func(t *testing.T) {
+		n := s.tenant(t, shop())
+		b := n.keep(t)
+		if err := n.SaveFound(t.Context(), n.id, "helper", nil); err != nil {
+			t.Fatal(err)
+		}
+		says(t, n.do(t, "GET", "/dashboard").body, "detached", "no longer attached", "heroku addons:attach postgresql-curved-1 --credential remora_ro -a helper",
+			string(b.ID), "not", "Back up now", "Next one")
+	})
+}
+
+func TestFailedBackup(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	id := n.fail(t, &remora.Failure{Reason: remora.ReasonPermission, Detail: "pg_dump: error: permission denied for table \u202esdrow"}, `GRANT SELECT ON ALL TABLES IN SCHEMA "public" TO "remora_ro";`)
+	says(t, n.do(t, "GET", "/dashboard").body, `<span class="state failed">failed</span>`, "may not read everything", "Details")
+	page := n.do(t, "GET", "/dashboard/backups/"+string(id)).body
+	says(t, page, "This needs you.", "may not read everything", "GRANT SELECT ON ALL TABLES IN SCHEMA &#34;public&#34;",
+		"<bdi>pg_dump: error: permission denied", "not", "Make a link", "data-live", "Cancel this backup")
+	if a := n.do(t, "POST", "/dashboard/backups/"+string(id)+"/links"); a.StatusCode != http.StatusConflict {
+		t.Errorf("a link to nothing: %s", a.Status)
+	}
+
+	m := s.tenant(t, shop())
+	id = m.fail(t, &remora.Failure{Reason: remora.ReasonPermission}, "")
+	says(t, m.do(t, "GET", "/dashboard/backups/"+string(id)).body, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO remora_ro")
+
+	m = s.tenant(t, shop())
+	id = m.fail(t, &remora.Failure{Reason: remora.ReasonUnreachable}, "")
+	says(t, m.do(t, "GET", "/dashboard").body, "did not answer", "Next attempt in", `<span class="state queued">queued</span>`)
+	says(t, m.do(t, "GET", "/dashboard/backups/"+string(id)).body, "Why the last attempt failed", "Next attempt at", "Cancel this backup", "data-live")
+	if a := m.do(t, "POST", "/dashboard/backups/"+string(id)+"/cancel"); a.StatusCode != http.StatusSeeOther {
+		t.Fatal(a.Status, a.body)
+	}
+	says(t, m.do(t, "GET", "/dashboard/backups/"+string(id)).body, "canceled", "not", "data-live", "Next attempt")
+}
+
+func TestGettingItBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	b := n.keep(t)
+	at := "/dashboard/backups/" + string(b.ID)
+	says(t, n.do(t, "GET", at).body, "Make a link", "restores into PostgreSQL 15 or later", "custom format 1.14, 7 tables", "pg_dump 15.18", "not", "/d/")
+	made := n.do(t, "POST", at+"/links")
+	if made.StatusCode != http.StatusOK {
+		t.Fatal(made.Status, made.body)
+	}
+	_, after, _ := strings.Cut(made.body, `<pre class="link">`)
+	link, _, ok := strings.Cut(after, "<")
+	if !ok || !strings.HasPrefix(link, s.http.URL+"/d/") || len(link) != len(s.http.URL)+3+64 {
+		t.Fatalf("%q", link)
+	}
+	says(t, made.body, "heroku pg:backups:restore '"+link+"' DATABASE_URL -a shop", "curl -fL '"+link+"' -o backup.dump", "pg_restore --no-owner --no-acl",
+		"good for 60 min", "owner@example.com", "Revoke")
+	says(t, n.do(t, "GET", at).body, "Revoke", "not", "/d/")
+	if a := s.send(t, "GET", link); a.body != string(content) {
+		t.Error(a.Status, len(a.body))
+	}
+	links, err := n.Links(t.Context(), n.id, b.ID)
+	if err != nil || len(links) != 1 {
+		t.Fatal(links, err)
+	}
+	if a := n.do(t, "POST", at+"/links/"+string(links[0].ID)+"/revoke"); a.StatusCode != http.StatusSeeOther {
+		t.Error(a.Status, a.body)
+	}
+	says(t, n.do(t, "GET", at).body, "revoked", "not", ">Revoke<")
+	if a := s.send(t, "GET", link); a.StatusCode != http.StatusGone || !strings.Contains(a.body, "Make a new one") {
+		t.Error(a.Status, a.body)
+	}
+	if strings.Contains(s.log.String(), link[len(link)-64:]) {
+		t.Error("a link's token is in the log")
+	}
+}
+
+func TestBackUpNow(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	first := n.keep(t)
+	at := "/dashboard/databases/" + string(first.Database) + "/backups"
+	for range 20 { // a click is cheap to repeat
+		if a := n.do(t, "POST", at); a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"), "/dashboard#") {
+			t.Fatal(a.Status, a.body)
+		}
+	}
+	if o := n.view(t); len(o.Backups) != 2 || o.Backups[0].RequestedBy != "owner@example.com" {
+		t.Errorf("%+v", o.Backups)
+	}
+	says(t, n.do(t, "GET", "/dashboard").body, "by owner@example.com")
+	if a := n.do(t, "POST", "/dashboard/check"); a.StatusCode != http.StatusSeeOther {
+		t.Error(a.Status)
+	}
+}
+
+// What others name is text on our pages, whatever it looks like.
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	const evil = `<img src=x onerror=alert(1)>"'&{{.}}` + "\u202e\u0007"
+	s := newSite(t)
+	f := shop()
+	f.Addon, f.OwnerApp, f.Attachment, f.Credential = evil, evil, evil, evil
+	n := s.tenant(t, f)
+	b := n.keep(t)
+	for _, a := range []answer{
+		n.do(t, "GET", "/dashboard"), n.do(t, "GET", "/dashboard/backups/"+string(b.ID)), n.do(t, "POST", "/dashboard/backups/"+string(b.ID)+"/links"),
+	} {
+		says(t, a.body, "&lt;img", "not", "<img", "onerror=alert(1)>")
+	}
+	_, token, err := n.MakeLink(t.Context(), n.id, b.ID, "p", time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := s.send(t, "HEAD", "/d/"+token).Header.Get("Content-Disposition"); !strings.HasPrefix(d, `attachment; filename="`) || strings.ContainsAny(d, "<>'&{") {
+		t.Error(d)
+	}
+}
+
+// An error that is none of ours to tell shows a stock sentence and the name to find it by.
+func TestInnerWordsStayInside(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	s.Pool.Close()
+	a := n.do(t, "GET", "/dashboard")
+	id := a.Header.Get("X-Request-ID")
+	if a.StatusCode != http.StatusInternalServerError {
+		t.Error(a.Status)
+	}
+	says(t, a.body, "Quote request "+id, "not", "closed pool")
+	says(t, s.log.String(), id, "closed pool")
+	if a := s.send(t, "GET", "/d/x"); a.StatusCode != http.StatusBadGateway || strings.Contains(a.body, "closed pool") {
+		t.Error(a.Status, a.body)
+	}
+}
