@@ -117,7 +117,8 @@ func (b *bundle) heroku(t *testing.T, args ...string) string {
 // connect does what a customer does, from addons:create to an attached credential, and signs on.
 func (b *bundle) connect(t *testing.T) *stack.Visitor {
 	t.Helper()
-	b.heroku(t, "addons:create", "remora-backup:mako", "-a", stack.HelperApp, "--wait")
+	b.heroku(t, "addons:create", "remora-backup:mako", "-a", stack.HelperApp)
+	b.heroku(t, "addons:wait", "remora-backup", "-a", stack.HelperApp)
 	b.heroku(t, "access:add", stack.Service, "-a", stack.HelperApp)
 	b.heroku(t, "pg:credentials:create", stack.Addon, "--name", stack.Credential, "-a", stack.ShopApp)
 	if err := b.Grants(t.Context()); err != nil {

@@ -202,7 +202,7 @@ func TestFiftyProvisionsAtOnce(t *testing.T) {
 	answers := make([]string, 50)
 	for i := range answers {
 		all.Go(func() {
-			r := httptest.NewRequest("POST", "/heroku/resources", strings.NewReader(provisionBody(id)))
+			r := httptest.NewRequest(http.MethodPost, "/heroku/resources", strings.NewReader(provisionBody(id)))
 			r.SetBasicAuth("remora-backup", password)
 			w := httptest.NewRecorder()
 			s.handlers[i%2].ServeHTTP(w, r)
@@ -296,7 +296,7 @@ func TestOnlyHerokuCalls(t *testing.T) {
 	if w := s.call("GET", "/heroku/resources", ""); w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("%d", w.Code)
 	}
-	r := httptest.NewRequest("POST", "/heroku/resources/"+newID(), nil)
+	r := httptest.NewRequest(http.MethodPost, "/heroku/resources/"+newID(), nil)
 	r.SetBasicAuth("remora-backup", password)
 	r.Header.Set("X-HTTP-Method-Override", "DELETE")
 	if w := s.serve(r); w.Code != http.StatusMethodNotAllowed {
@@ -332,7 +332,7 @@ func signOn(id string) url.Values {
 }
 
 func (s *service) signOn(form url.Values, cookie string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("POST", "/heroku/sso?next=//evil.example", strings.NewReader(form.Encode()))
+	r := httptest.NewRequest(http.MethodPost, "/heroku/sso?next=//evil.example", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Origin", "https://addons-sso.heroku.com")
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
@@ -366,7 +366,7 @@ func TestSignOn(t *testing.T) {
 	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/dashboard" {
 		t.Fatalf("%d %v %s", w.Code, w.Header(), w.Body)
 	}
-	r := httptest.NewRequest("GET", "/", nil)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Cookie", w.Header().Get("Set-Cookie"))
 	token := websession.Cookie{}.Token(r)
 	session, err := s.Session(t.Context(), token)
@@ -385,7 +385,7 @@ func TestSignOn(t *testing.T) {
 	form = signOn(provisioned())
 	form.Del("user_scoped_resource_token")
 	w = s.signOn(form, "")
-	r = httptest.NewRequest("GET", "/", nil)
+	r = httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Cookie", w.Header().Get("Set-Cookie"))
 	if session, err := s.Session(t.Context(), websession.Cookie{}.Token(r)); err != nil || session.Email != "" || session.UserID != "" {
 		t.Errorf("%+v %v", session, err)
@@ -404,10 +404,10 @@ func TestSignOn(t *testing.T) {
 	refused("large", s.signOn(large, ""))
 	refused("nothing", s.signOn(nil, ""))
 
-	if w := s.serve(httptest.NewRequest("GET", "/heroku/sso?"+signOn(provisioned()).Encode(), nil)); w.Code != http.StatusMethodNotAllowed {
+	if w := s.serve(httptest.NewRequest(http.MethodGet, "/heroku/sso?"+signOn(provisioned()).Encode(), nil)); w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("by GET: %d", w.Code)
 	}
-	inAddress := httptest.NewRequest("POST", "/heroku/sso?"+signOn(provisioned()).Encode(), nil)
+	inAddress := httptest.NewRequest(http.MethodPost, "/heroku/sso?"+signOn(provisioned()).Encode(), nil)
 	refused("in the address", s.serve(inAddress))
 	if strings.Contains(s.log.String(), "sign-on failed") {
 		t.Error("a refused sign-on is no fault of ours:", s.log)
@@ -446,7 +446,7 @@ func TestSlowBodyAndMisconfiguration(t *testing.T) {
 		t.Error("an empty configuration is taken")
 	}
 	s := newService(t)
-	r := httptest.NewRequest("POST", "/heroku/resources", io.MultiReader(strings.NewReader(`{"uuid":`), broken{}))
+	r := httptest.NewRequest(http.MethodPost, "/heroku/resources", io.MultiReader(strings.NewReader(`{"uuid":`), broken{}))
 	r.SetBasicAuth("remora-backup", password)
 	if w := s.serve(r); w.Code != http.StatusUnprocessableEntity {
 		t.Errorf("a body that breaks off: %d", w.Code)
