@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -349,4 +350,49 @@ func TestSignOnIsGoodOnceAndSessionsEnd(t *testing.T) {
 	if err := b.PurgeSessions(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// A queued backup whose job is gone would keep its database from every later backup, and a resource without
+// its job would never be ready.
+func TestLostJobsAreMadeAgain(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	backup := b.first(t, b.resource(t, "db-1")).ID
+	unready := remora.NewID[remora.ResourceID]()
+	if _, err := b.ProvisionResource(ctx, provision(unready), redact.New("key"), "age1recipient"); err != nil {
+		t.Fatal(err)
+	}
+	stranded := func(want int, when string) {
+		t.Helper()
+		if n, err := b.EnqueueStranded(ctx); n != want || err != nil {
+			t.Errorf("%s: %d stranded, %v", when, n, err)
+		}
+	}
+	set := func(set string) {
+		t.Helper()
+		if _, err := b.pool.Exec(ctx, "UPDATE river.river_job SET "+set+" WHERE args->>'backup_id' = $1 OR args->>'resource_id' = $2", backup, unready); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.ahead = time.Hour
+	stranded(0, "with their jobs waiting")
+	set("state = 'running', attempted_at = now()")
+	stranded(0, "with a worker on them")
+	set("attempted_at = now() - interval '1 hour'")
+	stranded(2, "after the worker was killed")
+	stranded(0, "with their new jobs")
+	set("state = 'discarded', finalized_at = now()")
+	b.ahead = 0
+	stranded(0, "right after they were asked for")
+	b.ahead = time.Hour
+	stranded(2, "after the jobs were discarded")
+	if _, err := b.ClaimBackup(ctx, backup, "w"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetAttention(ctx, unready, remora.ReasonTokenRevoked); err != nil {
+		t.Fatal(err)
+	}
+	set("state = 'discarded', finalized_at = now()")
+	stranded(0, "once one runs and somebody must act on the other")
 }

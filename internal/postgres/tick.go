@@ -59,3 +59,35 @@ func (s *Store) EnqueueChecks(ctx context.Context) (int, error) {
 	})
 	return n, err
 }
+
+// EnqueueStranded gives a job to every queued backup and every resource not yet ready that has none: the job
+// was discarded after its last attempt, or its worker was killed before it wrote anything down, which River
+// finds out only once the job's own timeout has passed. One job too many does no harm, since it is rows that
+// are claimed. It returns how many it found; call again while that is not 0.
+func (s *Store) EnqueueStranded(ctx context.Context) (int, error) {
+	n := 0
+	err := s.forService(ctx, func(t *tx) error {
+		before := t.now.Add(-s.Lease)
+		backups, err := t.q.LockStrandedBackups(ctx, pgsql.LockStrandedBackupsParams{Before: &before, Lease: s.Lease, Most: batch})
+		if err != nil {
+			return fmt.Errorf("find stranded backups: %w", err)
+		}
+		for _, b := range backups {
+			if err := t.enqueue(ctx, jobargs.RunBackup{Backup: remora.BackupID(b.ID), Attempt: int(b.Attempts) + 1}); err != nil {
+				return err
+			}
+		}
+		resources, err := t.q.LockStrandedResources(ctx, pgsql.LockStrandedResourcesParams{Before: before, Lease: s.Lease, Most: batch})
+		if err != nil {
+			return fmt.Errorf("find stranded resources: %w", err)
+		}
+		for _, id := range resources {
+			if err := t.enqueue(ctx, jobargs.MakeReady{Resource: remora.ResourceID(id)}); err != nil {
+				return err
+			}
+		}
+		n = len(backups) + len(resources)
+		return nil
+	})
+	return n, err
+}

@@ -430,6 +430,48 @@ func (q *Queries) LockBackup(ctx context.Context, arg LockBackupParams) (Backup,
 	return i, err
 }
 
+const lockStrandedBackups = `-- name: LockStrandedBackups :many
+SELECT b.id, b.attempts FROM backups b
+ WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) < $1
+   AND NOT EXISTS (SELECT 1 FROM river.river_job j
+                    WHERE j.kind = 'run_backup' AND j.args @> jsonb_build_object('backup_id', b.id)
+                      AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
+                           OR j.state = 'running' AND j.attempted_at > now() - $2::interval))
+ ORDER BY b.queued_at LIMIT $3 FOR UPDATE OF b SKIP LOCKED
+`
+
+type LockStrandedBackupsParams struct {
+	Before *time.Time
+	Lease  time.Duration
+	Most   int32
+}
+
+type LockStrandedBackupsRow struct {
+	ID       string
+	Attempts int32
+}
+
+// Queued, and no job will start them.
+func (q *Queries) LockStrandedBackups(ctx context.Context, arg LockStrandedBackupsParams) ([]LockStrandedBackupsRow, error) {
+	rows, err := q.db.Query(ctx, lockStrandedBackups, arg.Before, arg.Lease, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []LockStrandedBackupsRow{}
+	for rows.Next() {
+		var i LockStrandedBackupsRow
+		if err := rows.Scan(&i.ID, &i.Attempts); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const requeueBackup = `-- name: RequeueBackup :execrows
 UPDATE backups
    SET state = 'queued', reason = $1, detail = $2, fix = $3, retry_at = $4,

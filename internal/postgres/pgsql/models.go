@@ -8,15 +8,6 @@ import (
 	"time"
 )
 
-type AuditLog struct {
-	ID         int64
-	ResourceID string
-	At         time.Time
-	Actor      string
-	Action     string
-	Subject    string
-}
-
 type Backup struct {
 	ID             string
 	ResourceID     string
@@ -125,19 +116,4 @@ type Schedule struct {
 	DatabaseID string
 	Minute     int32
 	NextRunAt  time.Time
-}
-
-type Session struct {
-	TokenHash  []byte
-	ResourceID string
-	UserID     string
-	Email      string
-	CreatedAt  time.Time
-	SeenAt     time.Time
-}
-
-type SsoUse struct {
-	TokenHash  []byte
-	ResourceID string
-	UsedAt     time.Time
 }

@@ -275,6 +275,43 @@ func (q *Queries) LockResource(ctx context.Context, id string) (Resource, error)
 	return i, err
 }
 
+const lockStrandedResources = `-- name: LockStrandedResources :many
+SELECT r.id FROM resources r
+ WHERE r.state = 'provisioning' AND r.created_at < $1
+   AND NOT EXISTS (SELECT 1 FROM river.river_job j
+                    WHERE j.kind = 'make_ready' AND j.args @> jsonb_build_object('resource_id', r.id)
+                      AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
+                           OR j.state = 'running' AND j.attempted_at > now() - $2::interval))
+ ORDER BY r.created_at LIMIT $3 FOR UPDATE OF r SKIP LOCKED
+`
+
+type LockStrandedResourcesParams struct {
+	Before time.Time
+	Lease  time.Duration
+	Most   int32
+}
+
+// Not ready, nobody was told to act, and no job will make them ready.
+func (q *Queries) LockStrandedResources(ctx context.Context, arg LockStrandedResourcesParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, lockStrandedResources, arg.Before, arg.Lease, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const releaseRefresh = `-- name: ReleaseRefresh :exec
 UPDATE resources SET refresh_claimed_until = NULL WHERE id = $1
 `

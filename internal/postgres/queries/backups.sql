@@ -11,6 +11,16 @@ SELECT id FROM backups WHERE database_id = sqlc.arg(database_id) AND resource_id
 -- For a job, which knows the backup only. Runs in the service's scope.
 SELECT resource_id, state FROM backups WHERE id = sqlc.arg(id);
 
+-- name: LockStrandedBackups :many
+-- Queued, and no job will start them.
+SELECT b.id, b.attempts FROM backups b
+ WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) < sqlc.arg(before)
+   AND NOT EXISTS (SELECT 1 FROM river.river_job j
+                    WHERE j.kind = 'run_backup' AND j.args @> jsonb_build_object('backup_id', b.id)
+                      AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
+                           OR j.state = 'running' AND j.attempted_at > now() - sqlc.arg(lease)::interval))
+ ORDER BY b.queued_at LIMIT sqlc.arg(most) FOR UPDATE OF b SKIP LOCKED;
+
 -- name: LockBackup :one
 SELECT * FROM backups WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) FOR UPDATE;
 

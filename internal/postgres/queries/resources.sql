@@ -36,6 +36,16 @@ RETURNING sealed_refresh;
 -- name: ReleaseRefresh :exec
 UPDATE resources SET refresh_claimed_until = NULL WHERE id = sqlc.arg(id);
 
+-- name: LockStrandedResources :many
+-- Not ready, nobody was told to act, and no job will make them ready.
+SELECT r.id FROM resources r
+ WHERE r.state = 'provisioning' AND r.created_at < sqlc.arg(before)
+   AND NOT EXISTS (SELECT 1 FROM river.river_job j
+                    WHERE j.kind = 'make_ready' AND j.args @> jsonb_build_object('resource_id', r.id)
+                      AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
+                           OR j.state = 'running' AND j.attempted_at > now() - sqlc.arg(lease)::interval))
+ ORDER BY r.created_at LIMIT sqlc.arg(most) FOR UPDATE OF r SKIP LOCKED;
+
 -- name: SetReady :execrows
 UPDATE resources
    SET state = 'active', attention = '', ready_at = sqlc.arg(now), helper_app_id = sqlc.arg(helper_app_id), helper_app = sqlc.arg(helper_app)
