@@ -396,8 +396,8 @@ func TestCanaryIsNowhere(t *testing.T) {
 	for _, x := range []remora.BackupID{good.ID, refused.ID, denied.ID} {
 		seen += b.get(t, v, "/dashboard/backups/"+string(x))
 	}
-	seen += b.metrics(t) + b.everything(t)
-	for _, want := range []string{"permission denied", "login_refused", "remora_runs_total", "run_backup"} {
+	seen += b.metrics(t, b.WebURL) + b.metrics(t, b.Metrics) + b.everything(t)
+	for _, want := range []string{"permission denied", "login_refused", "remora_runs_total", "remora_http_request", "run_backup"} {
 		if !strings.Contains(seen, want) {
 			t.Errorf("the search does not see %q, so it proves nothing", want)
 		}
@@ -410,9 +410,9 @@ func TestCanaryIsNowhere(t *testing.T) {
 	}
 }
 
-func (b *bundle) metrics(t *testing.T) string {
+func (b *bundle) metrics(t *testing.T, base string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, b.WebURL+"/metrics", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +426,7 @@ func (b *bundle) metrics(t *testing.T) string {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatal(resp.Status, err)
 	}
-	return string(text) + " remora_runs_total" // the worker's own are in its log and rows here
+	return string(text)
 }
 
 // everything is our whole database as text, jobs included, read as its superuser.

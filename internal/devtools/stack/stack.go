@@ -57,6 +57,7 @@ type Stack struct {
 	Sim      *herokusim.Sim
 	SimURL   string
 	WebURL   string
+	Metrics  string // where the worker serves its own measures
 	Bucket   *objectstore.Bucket
 	Store    *postgres.Store
 	Owner    string // the customer's role
@@ -86,6 +87,9 @@ func Start(ctx context.Context, cfg Config) (_ *Stack, err error) {
 		return nil, err
 	}
 	if s.WebURL, err = reserve(cfg.Port); err != nil {
+		return nil, err
+	}
+	if s.Metrics, err = reserve(0); err != nil {
 		return nil, err
 	}
 	if err := s.simulator(); err != nil {
@@ -188,7 +192,7 @@ func (s *Stack) settings() error {
 		"HEROKU_API_URL=" + s.SimURL, "HEROKU_ID_URL=" + s.SimURL, "PORT=" + port, "BIND=127.0.0.1", "PUBLIC_URL=" + s.WebURL,
 		"S3_ENDPOINT=" + s.S3.Endpoint(), "S3_BUCKET=" + bucketName, "S3_ACCESS_KEY=demo-access", "S3_SECRET_KEY=demo-secret-key", "S3_PATH_STYLE=true",
 		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "LEASE=12s", "CHECK_EVERY=10s",
-		"METRICS_TOKEN=demo-metrics",
+		"METRICS_TOKEN=demo-metrics", "WORKER_METRICS=127.0.0.1" + s.Metrics[len("http://localhost"):],
 	}
 	if s.Bucket, err = objectstore.New(objectstore.Config{
 		Endpoint: s.S3.Endpoint(), Region: "us-east-1", Bucket: bucketName, AccessKey: "demo-access", SecretKey: redact.New("demo-secret-key"),
