@@ -191,10 +191,11 @@ func (b *bundle) equal(t *testing.T, v *stack.Visitor, backup remora.BackupID, n
 
 // The main job with the real Heroku CLI: create, share, attach, back up; the credential is rotated and the
 // database fails over to another address, and the next backup needs nobody; restore through Heroku; upgrade;
-// destroy.
+// destroy. Every call of Heroku's is delivered twice, and believed the second time.
 func TestMainJob(t *testing.T) {
 	t.Parallel()
 	b := start(t, 20_000)
+	b.Sim.DeliverTwice()
 	ctx := t.Context()
 	v := b.connect(t)
 	first := b.verified(t, "")
@@ -259,6 +260,9 @@ func TestMainJob(t *testing.T) {
 	}
 	if err := b.Store.DeprovisionResource(ctx, remora.ResourceID(id)); remora.KindOf(err) != remora.KindGone {
 		t.Error(err)
+	}
+	if n := len(b.Sim.Counters().Calls); n != 8 { // create, upgrade to nonsense, upgrade, destroy
+		t.Errorf("Heroku called %d times", n)
 	}
 	if u := b.Sim.Counters().Unknown; len(u) != 0 {
 		t.Errorf("calls that the simulator does not know: %v", u)

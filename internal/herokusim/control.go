@@ -38,6 +38,10 @@ func (s *Sim) Provision(ctx context.Context, resource string) int {
 	return status
 }
 
+// DeliverTwice sends every further call to the provider a second time, and believes the second answer, as where
+// the first one was lost on its way.
+func (s *Sim) DeliverTwice() { s.twice.Store(true) }
+
 // ResetSecret changes the add-on's OAuth client secret, which ends every access token.
 func (s *Sim) ResetSecret(secret string) {
 	s.mu.Lock()
@@ -77,6 +81,7 @@ func (s *Sim) AddonID(ref, inApp string) string {
 // control is for whoever drives a simulator that runs as a process of its own.
 func (s *Sim) control(r chi.Router) {
 	r.Get("/counters", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, s.Counters()) })
+	r.Post("/twice", func(w http.ResponseWriter, _ *http.Request) { s.DeliverTwice(); reply(w, 200, object{}) })
 	r.Post("/tokens/expire", func(w http.ResponseWriter, _ *http.Request) { s.ExpireTokens(); reply(w, 200, object{}) })
 	r.Post("/resources/{id}/revoke", func(w http.ResponseWriter, r *http.Request) { s.Revoke(chi.URLParam(r, "id")); reply(w, 200, object{}) })
 	r.Post("/databases/{name}/credentials/{credential}/rotate", func(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,7 +47,8 @@ type Provider struct {
 
 // Sim is a running simulator. Its handlers and methods are safe for concurrent use.
 type Sim struct {
-	cfg Config
+	cfg   Config
+	twice atomic.Bool // every call to the provider is delivered twice
 
 	mu          sync.Mutex
 	apps        map[string]*app // by name
