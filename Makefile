@@ -6,15 +6,15 @@ help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z\/0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup bin/s3dev bin/remora-demo ## the whole service on this machine, and the main job; ARGS=--once ends after it, ARGS=--help tells more
+demo: setup/demo bin/s3dev bin/remora-demo ## the whole service on this machine, and the main job; ARGS=--once ends after it, ARGS=--help tells more
 	@exec bin/remora-demo $(ARGS)
 
 .PHONY: test
-test: setup bin/s3dev bin/remora-demo ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
+test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
 	go test -race -timeout 15m ./...
 
 .PHONY: memory
-memory: setup bin/s3dev bin/remora-demo ## the worker's peak memory for archives of 100 MB and 1 GB
+memory: setup/demo bin/s3dev bin/remora-demo ## the worker's peak memory for archives of 100 MB and 1 GB
 	go test -count=1 -v -timeout 20m -run TestMemory ./cmd/remora-demo -memory-mb 100
 
 .PHONY: check
@@ -42,9 +42,9 @@ vulncheck: ## known vulnerabilities in what we use (needs the Go vulnerability d
 .PHONY: build
 build: bin/remora ## the product's one program
 
-.PHONY: setup
-setup:
-	@internal/devtools/setup.sh test
+.PHONY: setup/demo setup/test
+setup/demo setup/test:
+	@internal/devtools/setup.sh $(@F)
 
 .PHONY: bin/s3dev bin/remora bin/remora-demo
 bin/s3dev:

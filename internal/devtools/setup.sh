@@ -14,20 +14,27 @@ root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 missing_postgres() {
 	[ -z "${PG_BIN_DIR:-}" ] && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && ! command -v initdb >/dev/null
 }
+missing_compiler() { ! command -v gcc >/dev/null && ! command -v clang >/dev/null; }
 
+packages=()
 if [ "$what" != check ] && missing_postgres; then
-	if command -v apt-get >/dev/null && { [ "$(id -u)" = 0 ] || command -v sudo >/dev/null; }; then
-		say "PostgreSQL's server and client are missing; installing Debian's package postgresql (apt-get install)."
-		say "No cluster of the system's own is created: create_main_cluster = false is written first."
-		root mkdir -p /etc/postgresql-common/createcluster.d
-		echo 'create_main_cluster = false' | root tee /etc/postgresql-common/createcluster.d/no-main.conf >/dev/null
-		root apt-get update -qq
-		root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null
-	else
-		say "PostgreSQL's server programs (initdb, postgres) and client programs (pg_dump, pg_restore) are missing."
-		say "Install them with your system's packages, or name their folder in PG_BIN_DIR. (On Debian and Ubuntu this is done for you, as root or with sudo.)"
+	say "PostgreSQL's server programs (initdb, postgres) and client programs (pg_dump, pg_restore) are missing."
+	packages+=(postgresql)
+fi
+if [ "$what" = test ] && missing_compiler; then
+	say "A C compiler is missing, which Go's race detector is linked with."
+	packages+=(gcc libc6-dev)
+fi
+if [ ${#packages[@]} -gt 0 ]; then
+	if ! command -v apt-get >/dev/null || { [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; }; then
+		say "Install them with your system's packages; PostgreSQL's may be anywhere, its folder named in PG_BIN_DIR. (On Debian and Ubuntu this is done for you, as root or with sudo.)"
 		exit 1
 	fi
+	say "installing Debian's packages: ${packages[*]} (apt-get install). No Postgres cluster of the system's own is created: create_main_cluster = false is written first."
+	root mkdir -p /etc/postgresql-common/createcluster.d
+	echo 'create_main_cluster = false' | root tee /etc/postgresql-common/createcluster.d/no-main.conf >/dev/null
+	root apt-get update -qq
+	root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
 if [ "$what" != check ] && [ -z "${REMORA_HEROKU_CLI:-}" ] && [ ! -x "$cli/node_modules/.bin/heroku" ]; then
