@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/logtest"
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/wiring"
 )
@@ -39,27 +39,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// logs collects what the processes say; it is searched for secrets and shown when a test fails.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 type bundle struct {
 	*stack.Stack
-	logs        *logs
+	logs        *logtest.Buffer
 	web, worker *stack.Process
 }
 
@@ -75,7 +57,7 @@ func start(t *testing.T, rows int, program ...string) *bundle {
 		}
 		program = []string{self}
 	}
-	b := &bundle{logs: &logs{}}
+	b := &bundle{logs: &logtest.Buffer{}}
 	var err error
 	b.Stack, err = stack.Start(ctx, stack.Config{Root: filepath.Join("..", ".."), Program: program, Logs: b.logs})
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/logtest"
 	"github.com/remora-backup/remora/internal/pgtest"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
@@ -35,32 +35,15 @@ type site struct {
 	*postgres.Store
 	*httpserver.Server
 	http *httptest.Server
-	log  *written
+	log  *logtest.Buffer
 
 	ahead time.Duration // how far the store's clock is set forward
 	open  func() (dashboard.Archive, error)
 }
 
-type written struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (w *written) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.Write(p)
-}
-
-func (w *written) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.String()
-}
-
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{log: &written{}, open: func() (dashboard.Archive, error) { return bytes.NewReader(content), nil }}
+	s := &site{log: &logtest.Buffer{}, open: func() (dashboard.Archive, error) { return bytes.NewReader(content), nil }}
 	keys, err := keyring.Parse(keyring.Generate("k1"))
 	if err != nil {
 		t.Fatal(err)

@@ -13,32 +13,21 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/remora-backup/remora/internal/httpserver"
+	"github.com/remora-backup/remora/internal/logtest"
 )
 
-// lines collects what is logged.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
+// lines is what was logged, as JSON.
+type lines struct{ logtest.Buffer }
 
 func (l *lines) find(t *testing.T, msg string) map[string]any {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.b.String()) {
+	for line := range strings.Lines(l.String()) {
 		var m map[string]any
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatal(err)
@@ -47,7 +36,7 @@ func (l *lines) find(t *testing.T, msg string) map[string]any {
 			return m
 		}
 	}
-	t.Fatalf("no line %q in: %s", msg, l.b.String())
+	t.Fatalf("no line %q in: %s", msg, l.String())
 	return nil
 }
 
@@ -163,9 +152,7 @@ func TestPathsStayOutOfLogAndMetrics(t *testing.T) {
 	if !strings.Contains(metrics, `route="/d/{token}"`) || !strings.Contains(metrics, `route="none"`) {
 		t.Error(metrics)
 	}
-	r.log.mu.Lock()
-	defer r.log.mu.Unlock()
-	if strings.Contains(metrics+r.log.b.String(), token) {
+	if strings.Contains(metrics+r.log.String(), token) {
 		t.Error("a token is in the log or the metrics")
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/logtest"
 	"github.com/remora-backup/remora/internal/partnerapi"
 	"github.com/remora-backup/remora/internal/pgtest"
 	"github.com/remora-backup/remora/internal/postgres"
@@ -40,29 +41,12 @@ const (
 type service struct {
 	*postgres.Store
 	handlers [2]http.Handler
-	log      *written
-}
-
-type written struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (w *written) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.Write(p)
-}
-
-func (w *written) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.b.String()
+	log      *logtest.Buffer
 }
 
 func newService(t *testing.T) *service {
 	t.Helper()
-	s := &service{log: &written{}}
+	s := &service{log: &logtest.Buffer{}}
 	keys, err := keyring.Parse(keyring.Generate("k1"))
 	if err != nil {
 		t.Fatal(err)

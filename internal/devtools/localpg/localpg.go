@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -24,6 +23,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/devtools/child"
 )
 
 // superuser is the cluster's first role. Its name says that no test should work as it without need.
@@ -47,7 +48,13 @@ type Cluster struct {
 	settings          map[string]string
 
 	mu   sync.Mutex
-	proc *process
+	proc *server
+}
+
+// server is the running program and what it says.
+type server struct {
+	*child.Process
+	output *bytes.Buffer // to be read once it has ended
 }
 
 // Start makes a cluster and starts it; it is ready for connections when Start returns. The caller ends it
@@ -190,7 +197,7 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	for _, k := range keys {
 		args = append(args, "-c", k+"="+c.settings[k])
 	}
-	p, err := start(c.command("postgres", args...))
+	p, err := c.start("postgres", args...)
 	if err != nil {
 		return err
 	}
@@ -200,7 +207,7 @@ func (c *Cluster) Restart(ctx context.Context) error {
 	return c.await(ctx, p)
 }
 
-func (c *Cluster) await(ctx context.Context, p *process) error {
+func (c *Cluster) await(ctx context.Context, p *server) error {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	poll := time.NewTicker(20 * time.Millisecond)
@@ -211,7 +218,7 @@ func (c *Cluster) await(ctx context.Context, p *process) error {
 			return conn.Close(ctx)
 		}
 		select {
-		case <-p.done:
+		case <-p.Done():
 			return fmt.Errorf("postgres ended at its start: %s", p.output.String())
 		case <-ctx.Done():
 			return fmt.Errorf("postgres takes no connections: %w", err)
@@ -242,23 +249,26 @@ func (c *Cluster) end(sig syscall.Signal) error {
 	if p == nil {
 		return nil
 	}
-	return p.end(sig)
+	return p.End(sig)
 }
 
 func (c *Cluster) fail(err error) error {
 	return errors.Join(err, c.Kill())
 }
 
-// command makes a command that runs in the cluster's own user: postgres refuses to be root.
-func (c *Cluster) command(name string, args ...string) *exec.Cmd {
+// start starts a program in the cluster's own user: postgres refuses to be root.
+func (c *Cluster) start(name string, args ...string) (*server, error) {
 	cmd := exec.Command(filepath.Join(c.binDir, name), args...) //nolint:gosec // our own constants
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "HOME=/nonexistent"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT, Setpgid: true}
 	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
-	return cmd
+	s := &server{output: &bytes.Buffer{}}
+	cmd.Stdout, cmd.Stderr = s.output, s.output
+	var err error
+	s.Process, err = child.Start(cmd, syscall.SIGQUIT)
+	return s, err
 }
 
 // nobody exists on every Debian, which initdb needs: it looks its user up.
@@ -282,59 +292,17 @@ func (c *Cluster) write(path, content string) error {
 }
 
 func (c *Cluster) run(ctx context.Context, name string, args ...string) error {
-	p, err := start(c.command(name, args...))
+	p, err := c.start(name, args...)
 	if err != nil {
 		return err
 	}
 	select {
-	case <-p.done:
+	case <-p.Done():
 	case <-ctx.Done():
-		return errors.Join(ctx.Err(), p.end(syscall.SIGKILL))
+		return errors.Join(ctx.Err(), p.End(syscall.SIGKILL))
 	}
-	if p.err != nil {
-		return fmt.Errorf("%s: %w: %s", name, p.err, p.output.String())
-	}
-	return nil
-}
-
-// process is a child that is started and waited for by one thread, since Pdeathsig fires when the thread
-// that started the child ends, not when the process does.
-type process struct {
-	cmd    *exec.Cmd
-	output bytes.Buffer
-	done   chan struct{}
-	err    error
-}
-
-func start(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &p.output, &p.output
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			p.err = cmd.Wait()
-			close(p.done)
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", filepath.Base(cmd.Path), err)
-	}
-	return p, nil
-}
-
-func (p *process) end(sig syscall.Signal) error {
-	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("end %s: %w", filepath.Base(p.cmd.Path), err)
-	}
-	select {
-	case <-p.done:
-	case <-time.After(20 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.done
+	if p.Err() != nil {
+		return fmt.Errorf("%s: %w: %s", name, p.Err(), p.output.String())
 	}
 	return nil
 }

@@ -5,47 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/remora-backup/remora/internal/devtools/child"
 )
 
 // Process is one process of the product.
-type Process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error
-}
+type Process struct{ *child.Process }
 
 // Spawn starts a process of the product by its name, with further settings. It is stopped with the stack.
 func (s *Stack) Spawn(name string, settings ...string) (*Process, error) {
-	p := &Process{cmd: s.command(name, settings), done: make(chan struct{})}
-	started := make(chan error)
-	go func() { // Pdeathsig follows the thread
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			p.err = p.cmd.Wait()
-			close(p.done)
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
-	s.onClose(p.Stop)
-	return p, nil
-}
-
-func (s *Stack) command(name string, settings []string) *exec.Cmd {
 	cmd := exec.Command(s.Program[0], append(s.Program[1:len(s.Program):len(s.Program)], name)...) //nolint:gosec // ourselves
 	cmd.Env = append(append([]string{"REMORA_STACK=1"}, s.env...), settings...)
 	cmd.Stdout, cmd.Stderr = s.Logs, s.Logs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	return cmd
+	c, err := child.Start(cmd, syscall.SIGKILL)
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{c}
+	s.onClose(p.Stop)
+	return p, nil
 }
 
 func (s *Stack) run(ctx context.Context, name string) error {
@@ -56,39 +37,19 @@ func (s *Stack) run(ctx context.Context, name string) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-p.done:
+	case <-p.Done():
 	}
-	if p.err != nil {
-		return fmt.Errorf("%s: %w", name, p.err)
+	if p.Err() != nil {
+		return fmt.Errorf("%s: %w", name, p.Err())
 	}
 	return nil
 }
 
-// PID is the process's id.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
-
 // Kill ends the process as the kernel would, and waits.
-func (p *Process) Kill() error {
-	err := p.cmd.Process.Kill()
-	<-p.done
-	if errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	return err
-}
+func (p *Process) Kill() error { return p.End(syscall.SIGKILL) }
 
-// Stop asks the process to end and waits, 30 s at most.
-func (p *Process) Stop() error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); errors.Is(err, os.ErrProcessDone) {
-		return nil
-	}
-	select {
-	case <-p.done:
-		return nil
-	case <-time.After(30 * time.Second):
-		return errors.Join(errors.New("a process did not end in 30 s"), p.Kill())
-	}
-}
+// Stop asks the process to end and waits.
+func (p *Process) Stop() error { return p.End(syscall.SIGTERM) }
 
 // AwaitWeb waits until the web process answers.
 func (s *Stack) AwaitWeb(ctx context.Context, p *Process) error {
@@ -109,7 +70,7 @@ func (s *Stack) AwaitWeb(ctx context.Context, p *Process) error {
 			}
 		}
 		select {
-		case <-p.done:
+		case <-p.Done():
 			return errors.New("the web process ended at its start; its log says why")
 		case <-ctx.Done():
 			return errors.New("the web process does not answer; its log says why")
