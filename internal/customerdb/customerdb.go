@@ -18,6 +18,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/credential"
 	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -38,6 +39,10 @@ type Server struct {
 
 const timeout = 10 * time.Second
 
+// maxMessage bounds one message of the server's, in bytes; what we ask for takes a few hundred. pgx would make room
+// for whatever a message announces.
+const maxMessage = 64 << 10
+
 // Inspect connects, asks and disconnects, within 10 s for each of the two. Errors are *remora.Failure and
 // never hold the password.
 func Inspect(ctx context.Context, t Target) (Server, error) {
@@ -49,7 +54,7 @@ func Inspect(ctx context.Context, t Target) (Server, error) {
 	defer cancel()
 	conn, err := pgx.ConnectConfig(connecting, cfg)
 	if err != nil {
-		return Server{}, failure(err)
+		return Server{}, failure(err, t.Credential.Password)
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
 	asking, cancel := context.WithTimeout(ctx, timeout)
@@ -59,7 +64,7 @@ func Inspect(ctx context.Context, t Target) (Server, error) {
 	err = conn.QueryRow(asking, `SELECT current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1),
 		pg_catalog.pg_database_size(pg_catalog.current_database()), pg_catalog.pg_is_in_recovery()`).Scan(&number, &s.Version, &s.Size, &s.Standby)
 	if err != nil {
-		return Server{}, failure(err)
+		return Server{}, failure(err, t.Credential.Password)
 	}
 	s.Major = number / 10000
 	return s, nil
@@ -88,6 +93,7 @@ func config(t Target) (*pgx.ConnConfig, error) {
 		"search_path": "pg_catalog",
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.MaxProtocolMessageBodyLen = maxMessage
 	return cfg, nil
 }
 
@@ -98,12 +104,14 @@ var reasons = map[string]remora.Reason{
 	"57P01": remora.ReasonUnreachable, "57P02": remora.ReasonUnreachable, "57P03": remora.ReasonUnreachable,
 }
 
-func failure(err error) error {
+// failure names what went wrong. A server that asks for the password itself knows it and may say it again.
+func failure(err error, password redact.Secret) error {
+	scrub := redact.NewScrubber(password).Scrub
 	f := &remora.Failure{Reason: remora.ReasonUnreachable}
 	var pg *pgconn.PgError
 	switch {
 	case errors.As(err, &pg):
-		f.Detail = pg.Severity + ":  " + pg.Message
+		f.Detail = scrub(pg.Severity + ":  " + pg.Message)
 		f.Reason = reasons[pg.Code]
 		if f.Reason == remora.ReasonNone {
 			f.Reason = remora.ReasonInternal
@@ -111,7 +119,7 @@ func failure(err error) error {
 	case refusedTLS(err):
 		f.Reason = remora.ReasonTLSRequired
 	}
-	f.Cause = errors.New(text(err))
+	f.Cause = errors.New(scrub(text(err)))
 	return f
 }
 

@@ -396,3 +396,40 @@ func TestLostJobsAreMadeAgain(t *testing.T) {
 	set("state = 'discarded', finalized_at = now()")
 	stranded(0, "once one runs and somebody must act on the other")
 }
+
+// What a customer's server says and names is in the server's encoding, and may hold anything: none of it may keep
+// a run from beating or ending.
+func TestForeignTextIsWrittenDownSomehow(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	backup := b.first(t, id)
+	bad := "caf\xe9\x00\x1b[2J\n" + strings.Repeat("é", 200_000)
+	c, err := b.ClaimBackup(ctx, backup.ID, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Beat(ctx, c, remora.Progress{State: remora.RunDumping, Current: bad}); err != nil {
+		t.Error(err)
+	}
+	if p := b.first(t, id).Progress; p == nil || !strings.HasPrefix(p.Current, "caf?") || len(p.Current) > 1024 {
+		t.Errorf("%+v", p)
+	}
+	if err := b.SaveServer(ctx, id, c.Database.ID, bad, 1); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.FailRun(ctx, c, &remora.Failure{Reason: remora.ReasonConnectionLost, Detail: bad}, bad); err != nil {
+		t.Error(err)
+	}
+	if got := b.first(t, id); !strings.HasPrefix(got.Detail, "caf?") || strings.ContainsAny(got.Detail, "\x00\x1b") || len(got.Detail) > 70_000 {
+		t.Errorf("%.80q", got.Detail)
+	}
+	b.ahead = time.Hour
+	if c, err = b.ClaimBackup(ctx, backup.ID, "w"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.KeepBackup(ctx, c, remora.Kept{ServerVersion: bad, ClientVersion: bad, ArchiveVersion: bad, Unexplained: bad}); err != nil {
+		t.Error(err)
+	}
+}

@@ -107,7 +107,7 @@ func (s *Store) DatabaseOf(ctx context.Context, id remora.ResourceID, db remora.
 // SaveServer writes down what the database's server said of itself.
 func (s *Store) SaveServer(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, version string, size int64) error {
 	return s.forResource(ctx, id, func(t *tx) error {
-		return t.q.SetServer(ctx, pgsql.SetServerParams{ID: string(db), ResourceID: string(id), ServerVersion: version, SizeBytes: size})
+		return t.q.SetServer(ctx, pgsql.SetServerParams{ID: string(db), ResourceID: string(id), ServerVersion: foreign(version, maxWord), SizeBytes: size})
 	})
 }
 

@@ -120,7 +120,7 @@ func (s *Store) Beat(ctx context.Context, c Claim, p remora.Progress) error {
 		return changed(t.q.BeatRun(ctx, pgsql.BeatRunParams{
 			ID: string(c.Run), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Lease: s.Lease, //nolint:gosec // one a run
 			State: string(p.State), Bytes: p.Bytes,
-			TablesDone: int32(p.TablesDone), TablesTotal: int32(p.TablesTotal), Current: p.Current, //nolint:gosec // bounded by the archive's head
+			TablesDone: int32(p.TablesDone), TablesTotal: int32(p.TablesTotal), Current: foreign(p.Current, maxWord), //nolint:gosec // bounded by the archive's head
 		}))
 	})
 }
@@ -148,9 +148,9 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 		}
 		return changed(t.q.KeepBackup(ctx, pgsql.KeepBackupParams{
 			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
-			State: string(state), Reason: string(reason), Detail: k.Unexplained, ServerVersion: k.ServerVersion,
-			ClientVersion: k.ClientVersion, ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
-			ArchiveVersion: k.ArchiveVersion, Tables: int32(k.Tables), //nolint:gosec // bounded by the archive's head
+			State: string(state), Reason: string(reason), Detail: foreign(k.Unexplained, maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),
+			ClientVersion: foreign(k.ClientVersion, maxWord), ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
+			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), //nolint:gosec // bounded by the archive's head
 			PlainSize: k.PlainSize, StoredSize: stored,
 		}))
 	})
@@ -169,7 +169,7 @@ func (s *Store) FailRun(ctx context.Context, c Claim, f *remora.Failure, fix str
 		}
 		return changed(t.q.EndBackup(ctx, pgsql.EndBackupParams{
 			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
-			State: string(remora.BackupFailed), Reason: string(f.Reason), Detail: f.Detail, Fix: fix,
+			State: string(remora.BackupFailed), Reason: string(f.Reason), Detail: foreign(f.Detail, maxWords), Fix: foreign(fix, maxWords),
 		}))
 	})
 	return retried, err
@@ -239,7 +239,7 @@ func (t *tx) again(ctx context.Context, r retry, f *remora.Failure, fix string) 
 	at := t.now.Add(r.wait)
 	err := changed(t.q.RequeueBackup(ctx, pgsql.RequeueBackupParams{
 		ID: string(r.Backup), ResourceID: string(r.Resource.ID), Epoch: int32(r.Epoch), //nolint:gosec // one a run
-		Reason: string(f.Reason), Detail: f.Detail, Fix: fix, RetryAt: &at, Uncounted: int32(r.uncounted), //nolint:gosec // 0 or 1
+		Reason: string(f.Reason), Detail: foreign(f.Detail, maxWords), Fix: foreign(fix, maxWords), RetryAt: &at, Uncounted: int32(r.uncounted), //nolint:gosec // 0 or 1
 	}))
 	if err != nil {
 		return err

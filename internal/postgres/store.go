@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -169,4 +171,26 @@ func changed(rows int64, err error) error {
 		return errStale
 	}
 	return err
+}
+
+// Most of foreign text that is kept, in bytes: a name or a version with its surroundings, and what pg_dump said.
+const (
+	maxWord  = 1 << 10
+	maxWords = 64 << 10
+)
+
+// foreign makes what a customer's server said or named fit for a column and a page: UTF-8, since names come in
+// the database's own encoding, of at most so many bytes, and without the control characters that Postgres or a
+// terminal would stumble over.
+func foreign(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most-len("…")], "") + "…"
+	}
+	return s
 }
