@@ -101,7 +101,7 @@ func config(t Target) (*pgx.ConnConfig, error) {
 var reasons = map[string]remora.Reason{
 	"28P01": remora.ReasonLoginRefused, "28000": remora.ReasonLoginRefused, "42501": remora.ReasonLoginRefused,
 	"3D000": remora.ReasonDatabaseMissing, "53300": remora.ReasonTooManyConnections,
-	"57P01": remora.ReasonUnreachable, "57P02": remora.ReasonUnreachable, "57P03": remora.ReasonUnreachable,
+	"57014": remora.ReasonUnreachable, "57P01": remora.ReasonUnreachable, "57P02": remora.ReasonUnreachable, "57P03": remora.ReasonUnreachable,
 }
 
 // failure names what went wrong. A server that asks for the password itself knows it and may say it again.
@@ -114,7 +114,7 @@ func failure(err error, password redact.Secret) error {
 		f.Detail = scrub(pg.Severity + ":  " + pg.Message)
 		f.Reason = reasons[pg.Code]
 		if f.Reason == remora.ReasonNone {
-			f.Reason = remora.ReasonInternal
+			f.Reason = remora.ReasonDumpFailed
 		}
 	case refusedTLS(err):
 		f.Reason = remora.ReasonTLSRequired

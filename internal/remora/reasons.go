@@ -57,7 +57,7 @@ type verdict struct {
 }
 
 var verdicts = map[Reason]verdict{
-	ReasonNotShared:          {"The Helper App is not shared with our service account. Run the heroku access:add command shown on this page.", ActorCustomer, false},
+	ReasonNotShared:          {"The Helper App is not shared with our service account. Run the heroku access:add command that the first page shows.", ActorCustomer, false},
 	ReasonDetached:           {"The credential is no longer attached to the Helper App. Attach it again with heroku addons:attach.", ActorCustomer, false},
 	ReasonOwnerCredential:    {"The attachment carries the database owner's credential, which can change your data. Create a read-only credential and attach that one instead.", ActorCustomer, false},
 	ReasonBadURL:             {"The credential's config var is not a plain Postgres address. Attach the credential again so that Heroku writes it anew.", ActorCustomer, false},
@@ -67,7 +67,7 @@ var verdicts = map[Reason]verdict{
 	ReasonLoginRefused:       {"The database refused the credential's password. If it was just rotated we pick the new one up by ourselves; otherwise repair it with heroku pg:credentials:rotate.", ActorCustomer, true},
 	ReasonDatabaseMissing:    {"The database that the credential names does not exist on its server. Attach the credential of the right database.", ActorCustomer, false},
 	ReasonTooManyConnections: {"The database has no free connection. We try again by ourselves; if it stays so, raise the credential's connection limit or free connections.", ActorCustomer, true},
-	ReasonPermission:         {"The credential may not read everything. Run the GRANT statements shown on this page as the database's owner.", ActorCustomer, false},
+	ReasonPermission:         {"The credential may not read everything. Run the GRANT statements on the backup's page as the database's owner.", ActorCustomer, false},
 	ReasonRowSecurity:        {"A table has row-level security, so this credential would see only part of it, and we do not store partial tables as backups. Let the credential bypass row security or add a policy that shows it every row.", ActorCustomer, false},
 	ReasonLargeObject:        {"The credential may not read a large object. Run GRANT SELECT ON LARGE OBJECT for it as the database's owner.", ActorCustomer, false},
 	ReasonLockTimeout:        {"A table was locked by another session, usually a migration. We step back and try again by ourselves.", ActorNobody, true},
@@ -76,7 +76,7 @@ var verdicts = map[Reason]verdict{
 	ReasonSchemaChanged:      {"A table was changed or dropped while the backup began. We try again by ourselves.", ActorNobody, true},
 	ReasonVersionMismatch:    {"The database server is newer than every pg_dump we have. We have been told and will add it.", ActorUs, false},
 	ReasonNoClient:           {"This worker has no pg_dump that can read the database's version. We have been told.", ActorUs, false},
-	ReasonDumpFailed:         {"pg_dump ended with an error that we do not recognise; its words are below.", ActorCustomer, true},
+	ReasonDumpFailed:         {"The database or pg_dump gave an error that we do not recognise; its words are below. We try again by ourselves.", ActorCustomer, true},
 	ReasonArchiveInvalid:     {"What pg_dump wrote is not a whole archive, so nothing was kept. We try again by ourselves.", ActorUs, true},
 	ReasonUnexplainedOutput:  {"pg_dump ended well but said something that we cannot explain; its words are below. The archive is kept as incomplete.", ActorCustomer, false},
 	ReasonStoreFull:          {"Our store has no room left, so nothing was kept. We have been told.", ActorUs, true},
