@@ -54,6 +54,8 @@ type Site struct {
 	PublicURL    string        `env:"PUBLIC_URL" required:"" help:"How the outside reaches the web process, such as https://remora.example.com."`
 	MetricsToken redact.Secret `env:"METRICS_TOKEN" help:"Opens /metrics as a bearer token; without it there is no /metrics."`
 	LinkGood     time.Duration `env:"LINK_GOOD" default:"1h" help:"How long a download link is good."`
+
+	ServiceAccount string `env:"SERVICE_ACCOUNT" required:"" help:"The e-mail address of the account that customers share their Helper App with."`
 }
 
 // Store is the bucket.
@@ -96,15 +98,10 @@ type keys struct {
 	Keyring redact.Secret `env:"KEYRING" required:"" help:"Keys that seal secrets at rest: id:base64 of 32 bytes, the first seals, separated by commas."`
 }
 
-type account struct {
-	ServiceAccount string `env:"SERVICE_ACCOUNT" required:"" help:"The e-mail address of the account that customers share their Helper App with."`
-}
-
 type cli struct {
 	Web struct {
 		common
 		keys
-		account
 		Partner
 		Site
 		Store
@@ -123,24 +120,24 @@ type cli struct {
 var ErrHelp = errors.New("config: help was printed")
 
 // Load reads the command from args and its settings from the environment. An error names the settings that are
-// wrong or missing and never a value. serviceAccount is filled for web only.
-func Load(args []string, stdout io.Writer) (s Settings, serviceAccount string, err error) {
+// wrong or missing, and never a secret.
+func Load(args []string, stdout io.Writer) (s Settings, err error) {
 	var c cli
 	helped := false
 	parser, err := kong.New(&c, kong.Name("remora"), kong.Description("Backups of Heroku Postgres that are sealed, verified and need the least access."),
 		kong.Writers(stdout, &bytes.Buffer{}), kong.Exit(func(int) { helped = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
-		return s, "", fmt.Errorf("settings: %w", err)
+		return s, fmt.Errorf("settings: %w", err)
 	}
 	ctx, err := parser.Parse(args)
 	if helped {
-		return s, "", ErrHelp
+		return s, ErrHelp
 	}
 	if err == nil {
 		err = missing(ctx)
 	}
 	if err != nil {
-		return s, "", plain(err)
+		return s, plain(err)
 	}
 	var ring redact.Secret
 	s.Command = Command(ctx.Command())
@@ -148,26 +145,64 @@ func Load(args []string, stdout io.Writer) (s Settings, serviceAccount string, e
 	case Web:
 		w := c.Web
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
-		s.Partner, s.Site, s.Store, serviceAccount = w.Partner, w.Site, w.Store, w.ServiceAccount
+		s.Partner, s.Site, s.Store = w.Partner, w.Site, w.Store
 		s.Site.PublicURL = strings.TrimRight(s.Site.PublicURL, "/")
-		if u, err := url.Parse(s.Site.PublicURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-			return s, "", errors.New("PUBLIC_URL must be an http(s) address")
-		}
+		err = errors.Join(s.Site.check(), s.Store.check())
 	case Worker:
 		w := c.Worker
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
 		s.Heroku, s.Store, s.Work = w.Heroku, w.Store, w.Work
-		if s.Work.Concurrency < 1 || s.Work.Concurrency > 1000 {
-			return s, "", errors.New("CONCURRENCY must be between 1 and 1000")
-		}
+		err = errors.Join(s.Heroku.check(), s.Store.check(), s.Work.check())
 	case Migrate:
 		s.Database, s.LogText = c.Migrate.Database, c.Migrate.LogText
-		return s, "", nil
+		return s, nil
 	}
-	if s.Keys, err = keyring.Parse(ring); err != nil {
-		return s, "", fmt.Errorf("KEYRING: %w", err)
+	var kerr error
+	if s.Keys, kerr = keyring.Parse(ring); kerr != nil {
+		err = errors.Join(err, fmt.Errorf("KEYRING: %w", kerr))
 	}
-	return s, serviceAccount, nil
+	return s, err
+}
+
+func (s Site) check() error {
+	return errors.Join(
+		address("PUBLIC_URL", s.PublicURL), between("PORT", s.Port, 1, 65535),
+		between("LINK_GOOD", s.LinkGood, time.Minute, 7*24*time.Hour),
+		unless(strings.Contains(s.ServiceAccount, "@"), "SERVICE_ACCOUNT must be an e-mail address"),
+	)
+}
+
+func (s Store) check() error { return address("S3_ENDPOINT", s.Endpoint) }
+
+func (h Heroku) check() error {
+	return errors.Join(address("HEROKU_API_URL", h.APIURL), address("HEROKU_ID_URL", h.IDURL))
+}
+
+// check bounds what would else stop the service without a word: a lease shorter than a few heartbeats loses every
+// run, a period of nothing never comes.
+func (w Work) check() error {
+	return errors.Join(
+		between("CONCURRENCY", w.Concurrency, 1, 1000), between("LEASE", w.Lease, 10*time.Second, time.Hour),
+		between("TICK_EVERY", w.TickEvery, time.Second, time.Hour), between("SWEEP_EVERY", w.SweepEvery, time.Second, 24*time.Hour),
+		between("SWEEP_AFTER", w.SweepAfter, time.Second, 24*time.Hour), between("CHECK_EVERY", w.CheckEvery, time.Second, 24*time.Hour),
+	)
+}
+
+func address(name, value string) error {
+	u, err := url.Parse(value)
+	good := err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") && u.User == nil && u.RawQuery == ""
+	return unless(good, name+" must be an address such as https://example.com")
+}
+
+func between[T int | time.Duration](name string, v, least, most T) error {
+	return unless(least <= v && v <= most, fmt.Sprintf("%s must be between %v and %v", name, least, most))
+}
+
+func unless(good bool, problem string) error {
+	if good {
+		return nil
+	}
+	return errors.New(problem)
 }
 
 // plain turns kong's words for missing settings into ours.

@@ -28,15 +28,15 @@ func set(t *testing.T, change map[string]string) {
 
 func TestLoad(t *testing.T) {
 	set(t, nil)
-	s, account, err := config.Load([]string{"web"}, io.Discard)
-	if err != nil || s.Command != config.Web || account != "s@example.com" || s.Site.PublicURL != "https://remora.example" || s.Partner.AddonID != "remora-backup" || s.Keys == nil {
+	s, err := config.Load([]string{"web"}, io.Discard)
+	if err != nil || s.Command != config.Web || s.Site.ServiceAccount != "s@example.com" || s.Site.PublicURL != "https://remora.example" || s.Partner.AddonID != "remora-backup" || s.Keys == nil {
 		t.Errorf("%+v %v", s, err)
 	}
-	s, _, err = config.Load([]string{"worker"}, io.Discard)
+	s, err = config.Load([]string{"worker"}, io.Discard)
 	if err != nil || s.Work.Concurrency != 4 || s.Heroku.APIURL != "https://api.heroku.com" || s.Heroku.ClientSecret.Reveal() != "CANARY" {
 		t.Errorf("%+v %v", s, err)
 	}
-	if _, _, err := config.Load([]string{"--help"}, io.Discard); !errors.Is(err, config.ErrHelp) {
+	if _, err := config.Load([]string{"--help"}, io.Discard); !errors.Is(err, config.ErrHelp) {
 		t.Error(err)
 	}
 }
@@ -45,11 +45,12 @@ func TestLoad(t *testing.T) {
 func TestProblemsAreNamed(t *testing.T) {
 	for setting, c := range map[string]struct{ command, value string }{
 		"PUBLIC_URL": {"web", "nonsense"}, "KEYRING": {"web", "k1:CANARY"}, "DATABASE_URL": {"migrate", ""}, "SERVICE_TOKEN": {"worker", ""},
-		"PORT": {"web", "CANARY"}, "CONCURRENCY": {"worker", "0"}, "LEASE": {"worker", "CANARY"},
+		"PORT": {"web", "CANARY"}, "CONCURRENCY": {"worker", "0"}, "LEASE": {"worker", "1s"}, "TICK_EVERY": {"worker", "CANARY"}, "SWEEP_EVERY": {"worker", "-1m"}, "CHECK_EVERY": {"worker", "0s"},
+		"S3_ENDPOINT": {"worker", "foo"}, "HEROKU_API_URL": {"worker", "api.heroku.com"}, "LINK_GOOD": {"web", "-1h"}, "SERVICE_ACCOUNT": {"web", "backups"},
 	} {
 		t.Run(setting, func(t *testing.T) {
 			set(t, map[string]string{setting: c.value})
-			_, _, err := config.Load([]string{c.command}, io.Discard)
+			_, err := config.Load([]string{c.command}, io.Discard)
 			if err == nil || !strings.Contains(strings.ToUpper(strings.ReplaceAll(err.Error(), "-", "_")), setting) {
 				t.Errorf("%v", err)
 			}

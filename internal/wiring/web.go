@@ -19,7 +19,7 @@ import (
 	"github.com/remora-backup/remora/internal/websession"
 )
 
-func (p process) web(ctx context.Context, account string) error {
+func (p process) web(ctx context.Context) error {
 	pool, err := p.pool(ctx, 10)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (p process) web(ctx context.Context, account string) error {
 		return err
 	}
 	pages, err := dashboard.New(dashboard.Config{
-		Store: store, Cookie: cookie, BaseURL: p.Site.PublicURL, ServiceAccount: account, LinkGood: p.Site.LinkGood, Log: p.log,
+		Store: store, Cookie: cookie, BaseURL: p.Site.PublicURL, ServiceAccount: p.Site.ServiceAccount, LinkGood: p.Site.LinkGood, Log: p.log,
 		Open: func(ctx context.Context, id remora.ResourceID, b remora.Backup) (dashboard.Archive, error) {
 			secret, err := store.ResourceKey(ctx, id)
 			if err != nil {

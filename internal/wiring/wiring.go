@@ -25,7 +25,7 @@ import (
 // what is worth an exit status. policy says which hosts of customers may be dialled; it is the program's own
 // and no setting.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, policy dialer.Policy) error {
-	s, account, err := config.Load(args, stdout)
+	s, err := config.Load(args, stdout)
 	if errors.Is(err, config.ErrHelp) {
 		return nil
 	}
@@ -40,7 +40,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	switch s.Command {
 	case config.Web:
-		return p.web(ctx, account)
+		return p.web(ctx)
 	case config.Worker:
 		return p.worker(ctx)
 	default:
@@ -64,7 +64,7 @@ func logger(w io.Writer, text bool) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, nil))
 }
 
-// pool opens our database, waiting a little for one that is just starting.
+// pool opens our database and sees that it answers.
 func (p process) pool(ctx context.Context, conns int32) (*pgxpool.Pool, error) {
 	pool, err := postgres.NewPool(ctx, p.Database.Reveal(), conns)
 	if err != nil {
