@@ -33,7 +33,8 @@ type Entry struct {
 	Tag       string // the object's name
 	HasData   bool   // a block of its own follows the head
 
-	offsetAt int // where the entry's data offset lies in the head
+	copied   bool // its block is what a COPY statement takes
+	offsetAt int  // where the entry's data offset lies in the head
 }
 
 // Head is an archive's header and table of contents.
@@ -44,11 +45,13 @@ type Head struct {
 	ServerVersion string
 	DumpVersion   string // pg_dump's
 	Entries       []Entry
+	Sequences     []Sequence
 
-	raw     []byte
-	offSize int
-	intSize int
-	byID    map[int]int // index of the entry with data
+	raw        []byte
+	compressAt int // where the compression lies in raw
+	offSize    int
+	intSize    int
+	byID       map[int]int // index of the entry with data
 }
 
 // Limits of a head. Real ones are far below: 2,000 tables make 7 MiB.
@@ -191,6 +194,7 @@ func readHead(r *bufio.Reader) (*Head, error) {
 		return nil, fmt.Errorf("%w: integers of %d and offsets of %d bytes", ErrUnsupported, h.intSize, h.offSize)
 	}
 	in.intSize = h.intSize
+	h.compressAt = len(in.raw)
 	h.Compression = in.compression(h.Version)
 	for range 7 { // when the dump was made, as C's struct tm
 		in.int()
@@ -239,10 +243,10 @@ func (h *Head) add(in *headReader) {
 	in.skip() // object's OID
 	e.Tag, _ = in.text()
 	e.Kind, _ = in.text()
-	in.int()  // section
-	in.skip() // definition
+	in.int() // section
+	definition, _ := in.text()
 	in.skip() // drop statement
-	in.skip() // copy statement
+	_, e.copied = in.text()
 	e.Namespace, _ = in.text()
 	in.skip() // tablespace
 	in.skip() // table access method
@@ -277,6 +281,9 @@ func (h *Head) add(in *headReader) {
 		h.byID[e.DumpID] = len(h.Entries)
 	}
 	h.Entries = append(h.Entries, e)
+	if e.Kind == "SEQUENCE SET" {
+		h.Sequences = append(h.Sequences, sequence(e, definition))
+	}
 }
 
 // statedOffset is where the head as it was read says that an entry's block starts; ok is false where it says
@@ -291,9 +298,19 @@ func (h *Head) statedOffset(e Entry) (at uint64, ok bool) {
 	return at, b[0] == offsetSet
 }
 
-// setOffset writes where an entry's block starts, as pg_dump does on a file it can seek.
-func (h *Head) setOffset(e Entry, at int64) {
-	b := h.raw[e.offsetAt : e.offsetAt+1+h.offSize]
+// setGzip makes a head that names no compression name gzip, at zlib's default level, in as many bytes.
+func (h *Head) setGzip(raw []byte) {
+	h.Compression = Gzip
+	if h.Version.Minor >= 15 {
+		raw[h.compressAt] = 1
+		return
+	}
+	raw[h.compressAt], raw[h.compressAt+1] = 1, 1 // minus one; the other bytes are zero
+}
+
+// setOffset writes into a head where an entry's block starts, as pg_dump does on a file it can seek.
+func (h *Head) setOffset(raw []byte, e Entry, at int64) {
+	b := raw[e.offsetAt : e.offsetAt+1+h.offSize]
 	if h.offSize == 4 {
 		if at > 1<<32-1 {
 			return // stays "not set"

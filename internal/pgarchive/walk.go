@@ -3,6 +3,7 @@ package pgarchive
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 )
@@ -14,7 +15,8 @@ type Handlers struct {
 	Head func(h *Head, raw []byte) error
 	// Body gets the bytes after the head, in order. p is valid during the call only.
 	Body func(p []byte) error
-	// Progress, where set, is told each time a block begins and once at the end. It must be quick.
+	// Progress, where set, is told each time a block begins, whenever some more was read, and once at the end. It
+	// must be quick.
 	Progress func(Progress)
 }
 
@@ -31,7 +33,8 @@ type Archive struct {
 	*Head
 	Raw      []byte // the head with its data offsets filled in; the archive is Raw and the body
 	BodySize int64
-	Tables   int // entries of kind TABLE DATA
+	Tables   int       // entries of kind TABLE DATA
+	Contents *Contents // nil where the data was compressed already and so not looked into
 }
 
 // Size is the whole archive's, in bytes.
@@ -46,33 +49,69 @@ const bufferSize = 256 << 10
 // where blocks start, as it does in an archive read back from the store, they must start there. Memory: twice
 // the head (64 MiB at most; 2,000 tables make 7), what its entries say, and 256 KiB. It does not close r.
 func Walk(r io.Reader, to Handlers) (*Archive, error) {
+	w, err := begin(r)
+	if err != nil {
+		return nil, err
+	}
+	return w.walk(to)
+}
+
+// begin reads the head.
+func begin(r io.Reader) (*walker, error) {
 	br := bufio.NewReaderSize(r, bufferSize)
 	h, err := readHead(br)
 	if err != nil {
 		return nil, err
 	}
-	if err := to.Head(h, h.raw); err != nil {
-		return nil, err
+	w := &walker{
+		in: br, head: h, raw: bytes.Clone(h.raw), at: int64(len(h.raw)), total: len(h.byID), seen: map[int]bool{},
+		chunkAt: 1 + h.intSize,
 	}
-	w := &walker{head: h, raw: bytes.Clone(h.raw), at: int64(len(h.raw)), total: len(h.byID), progress: to.Progress, seen: map[int]bool{}}
 	w.want(1, (*walker).block)
-	h.raw = w.raw // handlers were given the other copy
-	if err := w.run(br, to.Body); err != nil {
+	return w, nil
+}
+
+// walk passes everything as it is.
+func (w *walker) walk(to Handlers) (*Archive, error) {
+	w.progress = to.Progress
+	if err := to.Head(w.head, w.head.raw); err != nil {
 		return nil, err
 	}
-	a := &Archive{Head: h, Raw: w.raw, BodySize: w.at - int64(len(w.raw))}
-	for _, e := range h.Entries {
+	if err := w.run(to.Body); err != nil {
+		return nil, err
+	}
+	return w.archive(w.at - int64(len(w.raw))), nil
+}
+
+func (w *walker) archive(bodySize int64) *Archive {
+	w.head.raw = w.raw // handlers were given the other copy
+	a := &Archive{Head: w.head, Raw: w.raw, BodySize: bodySize}
+	for _, e := range w.head.Entries {
 		if e.Kind == "TABLE DATA" {
 			a.Tables++
 		}
 	}
-	w.tell("")
-	return a, nil
+	w.tell()
+	return a
+}
+
+// sink takes what a walker finds in the body, where it is not passed as it is.
+type sink interface {
+	// block begins: its type and its entry's number as they stand.
+	block(e Entry, objects bool, framing []byte) error
+	// object begins, by its number as it stands; zero ends the block.
+	object(number []byte) error
+	// data is more of the table or large object. It must not keep p.
+	data(p []byte) error
+	// end is that of the table or large object.
+	end() error
 }
 
 // walker follows the framing of the body through buffers that break it anywhere. It is always in one of two
 // conditions: collecting a field of `need` bytes, or passing over `skip` bytes of a chunk.
 type walker struct {
+	in       *bufio.Reader
+	sink     sink // nil where everything is passed as it is
 	head     *Head
 	raw      []byte
 	at       int64 // offset in the archive
@@ -82,6 +121,9 @@ type walker struct {
 	skip     int
 	current  Entry
 	objects  bool // inside of a large-objects block
+	chunks   bool // the field being collected is a chunk's length
+	chunkAt  int  // how long such a field is
+	kind     byte // of the block
 	started  bool // inside of a block
 	done     int
 	total    int
@@ -90,12 +132,18 @@ type walker struct {
 }
 
 func (w *walker) want(n int, next func(*walker) error) {
-	w.field, w.need, w.next = w.field[:0], n, next
+	w.field, w.need, w.next, w.chunks = w.field[:0], n, next, false
 }
 
-func (w *walker) run(br *bufio.Reader, body func([]byte) error) error {
+func (w *walker) wantChunk() {
+	w.want(w.chunkAt, (*walker).chunk)
+	w.chunks = true
+}
+
+// run feeds the body to the walker, and passes it to body where that is set.
+func (w *walker) run(body func([]byte) error) error {
 	for {
-		if _, err := br.Peek(1); err != nil {
+		if _, err := w.in.Peek(1); err != nil {
 			// Identity, not errors.Is: the end is io.EOF itself. A failure that wraps one ("read: EOF") is a
 			// failure, and an archive that happens to stop at a block's border must not pass for whole.
 			if err == io.EOF {
@@ -103,14 +151,17 @@ func (w *walker) run(br *bufio.Reader, body func([]byte) error) error {
 			}
 			return fmt.Errorf("read archive: %w", err)
 		}
-		p, _ := br.Peek(br.Buffered())
+		p, _ := w.in.Peek(w.in.Buffered())
 		if err := w.feed(p); err != nil {
 			return err
 		}
-		if err := body(p); err != nil {
-			return err
+		if body != nil {
+			if err := body(p); err != nil {
+				return err
+			}
 		}
-		_, _ = br.Discard(len(p)) // they are buffered
+		_, _ = w.in.Discard(len(p)) // they are buffered
+		w.tell()
 	}
 }
 
@@ -118,10 +169,21 @@ func (w *walker) feed(p []byte) error {
 	for len(p) > 0 {
 		if w.skip > 0 {
 			n := min(w.skip, len(p))
+			if err := w.data(p[:n]); err != nil {
+				return err
+			}
 			w.skip -= n
-			w.at += int64(n)
 			p = p[n:]
 			continue
+		}
+		if w.chunks && len(w.field) == 0 {
+			rest, err := w.feedChunks(p)
+			if err != nil {
+				return err
+			}
+			if p = rest; len(p) == 0 {
+				return nil
+			}
 		}
 		n := min(w.need-len(w.field), len(p))
 		w.field = append(w.field, p[:n]...)
@@ -134,6 +196,30 @@ func (w *walker) feed(p []byte) error {
 		}
 	}
 	return nil
+}
+
+// feedChunks takes chunks that are in p whole, which is nearly all of them: pg_dump writes one for each row.
+func (w *walker) feedChunks(p []byte) (rest []byte, err error) {
+	for len(p) > w.chunkAt && p[0] == 0 {
+		n := int(binary.LittleEndian.Uint32(p[1:]))
+		if n == 0 || n > len(p)-w.chunkAt || w.chunkAt != 5 {
+			break
+		}
+		w.at += int64(w.chunkAt)
+		if err := w.data(p[w.chunkAt : w.chunkAt+n]); err != nil {
+			return nil, err
+		}
+		p = p[w.chunkAt+n:]
+	}
+	return p, nil
+}
+
+func (w *walker) data(p []byte) error {
+	w.at += int64(len(p))
+	if w.sink == nil {
+		return nil
+	}
+	return w.sink.data(p)
 }
 
 // end judges the end of the stream: it must be where a block could begin, with none missing.
@@ -166,6 +252,7 @@ func (w *walker) block() error {
 	default:
 		return w.corrupt("a block has the type %d", w.field[0])
 	}
+	w.kind = w.field[0]
 	w.started = true
 	w.want(1+w.head.intSize, (*walker).id)
 	return nil
@@ -189,12 +276,16 @@ func (w *walker) id() error {
 	if at, stated := w.head.statedOffset(w.current); stated && at != uint64(start) { //nolint:gosec // not negative
 		return w.corrupt("the block of entry %d starts at %d, where the head says %d", id, start, at)
 	}
-	w.head.setOffset(w.current, start)
-	w.tell(w.title())
+	w.tell()
+	if w.sink == nil {
+		w.head.setOffset(w.raw, w.current, start)
+	} else if err := w.sink.block(w.current, w.objects, append([]byte{w.kind}, w.field...)); err != nil {
+		return err
+	}
 	if w.objects {
 		w.want(1+w.head.intSize, (*walker).object)
 	} else {
-		w.want(1+w.head.intSize, (*walker).chunk)
+		w.wantChunk()
 	}
 	return nil
 }
@@ -202,6 +293,8 @@ func (w *walker) id() error {
 // title is what a person calls the block that is being read.
 func (w *walker) title() string {
 	switch {
+	case w.current.DumpID == 0:
+		return ""
 	case w.objects:
 		return "large objects"
 	case w.current.Namespace != "":
@@ -216,9 +309,14 @@ func (w *walker) object() error {
 	if w.field[0] > 1 {
 		return w.corrupt("a large object's number is malformed")
 	}
+	if w.sink != nil {
+		if err := w.sink.object(w.field); err != nil {
+			return err
+		}
+	}
 	for _, b := range w.field[1:] {
 		if b != 0 {
-			w.want(1+w.head.intSize, (*walker).chunk)
+			w.wantChunk()
 			return nil
 		}
 	}
@@ -232,13 +330,19 @@ func (w *walker) chunk() error {
 	if !ok || n < 0 {
 		return w.corrupt("a chunk's length is malformed")
 	}
-	switch {
-	case n > 0:
+	if n > 0 {
 		w.skip = n
-		w.want(1+w.head.intSize, (*walker).chunk)
-	case w.objects:
+		w.wantChunk()
+		return nil
+	}
+	if w.sink != nil {
+		if err := w.sink.end(); err != nil {
+			return err
+		}
+	}
+	if w.objects {
 		w.want(1+w.head.intSize, (*walker).object)
-	default:
+	} else {
 		w.close()
 	}
 	return nil
@@ -246,12 +350,13 @@ func (w *walker) chunk() error {
 
 func (w *walker) close() {
 	w.started = false
+	w.current = Entry{}
 	w.done++
 	w.want(1, (*walker).block)
 }
 
-func (w *walker) tell(current string) {
+func (w *walker) tell() {
 	if w.progress != nil {
-		w.progress(Progress{Bytes: w.at, Done: w.done, Total: w.total, Current: current})
+		w.progress(Progress{Bytes: w.at, Done: w.done, Total: w.total, Current: w.title()})
 	}
 }

@@ -1,0 +1,273 @@
+package pgarchive
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+)
+
+// pieceSize is how much is compressed at a time. A piece knows nothing of the one before it, which costs about
+// 1 % of the size.
+const pieceSize = 256 << 10
+
+// ahead is how many pieces of one archive are under way, beside the one being filled.
+const ahead = 3
+
+// Recode reads one archive that pg_dump wrote without compression (-Fc -Z0), as Walk does, and passes it on as
+// pg_dump writes it with gzip: any pg_restore that knows the archive's version reads it. Its data is compressed by c
+// while more is read, and counted: Contents says what every table held. Handlers are called from another goroutine,
+// one at a time and never after Recode has returned. An archive that is compressed already is walked and passed as
+// it is. Errors and memory are Walk's, and about 2 MiB.
+func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
+	w, err := begin(r)
+	if err != nil {
+		return nil, err
+	}
+	if w.head.Compression != None {
+		return w.walk(to)
+	}
+	w.progress = to.Progress
+	w.head.setGzip(w.head.raw)
+	w.head.setGzip(w.raw)
+	if err := to.Head(w.head, w.head.raw); err != nil {
+		return nil, err
+	}
+	rec := &recoder{
+		compressor: c, intSize: w.head.intSize, counter: newCounter(), objects: sha256.New(), contents: &Contents{Sequences: w.head.Sequences},
+		order: make(chan *piece, ahead), stop: make(chan struct{}), corrupt: w.corrupt,
+	}
+	rec.next = newPiece()
+	w.sink = rec
+	out := &assembler{head: w.head, raw: w.raw, at: int64(len(w.raw)), to: to.Body}
+	written := make(chan error, 1)
+	go func() { written <- out.run(rec.order, rec.stop) }()
+	rerr := w.run(nil)
+	if rerr == nil {
+		rerr = rec.flush()
+	}
+	close(rec.order)
+	if err := <-written; err != nil { // then reading failed only because of it
+		return nil, err
+	}
+	if rerr != nil {
+		return nil, rerr
+	}
+	a := w.archive(out.at - int64(len(w.raw)))
+	a.Contents = rec.contents
+	if l := &a.Contents.LargeObjects; l.Count > 0 {
+		l.SHA256 = hex.EncodeToString(rec.objects.Sum(nil))
+	}
+	return a, nil
+}
+
+// piece is some framing and then some data of one table or large object, in the archive's order.
+type piece struct {
+	framing []byte // goes out before the data, as it is
+	marks   []mark
+	in      []byte
+	out     bytes.Buffer
+	stream  bool // there is data, if only none of it: a zlib stream of nothing has bytes
+	first   bool // of its zlib stream
+	last    bool
+	size    int // of in, which the assembler does not see
+	sum     uint32
+	done    chan struct{}
+	err     error
+}
+
+// mark says that an entry's block begins at some byte of the framing.
+type mark struct {
+	entry Entry
+	at    int
+}
+
+var pieces = sync.Pool{New: func() any { return &piece{} }}
+
+func newPiece() *piece {
+	p := pieces.Get().(*piece) //nolint:forcetypeassert // what the pool makes
+	p.framing, p.marks, p.in = p.framing[:0], p.marks[:0], p.in[:0]
+	p.out.Reset()
+	p.stream, p.first, p.last, p.err = false, false, false, nil
+	p.done = make(chan struct{})
+	return p
+}
+
+// recoder cuts what a walker finds into pieces and counts it.
+type recoder struct {
+	compressor *Compressor
+	intSize    int
+	order      chan *piece
+	stop       chan struct{} // closed when nobody takes pieces any more
+	corrupt    func(string, ...any) error
+
+	next     *piece
+	table    bool // what is read is a table's COPY text
+	counter  *counter
+	objects  hash.Hash
+	contents *Contents
+}
+
+var errStopped = errors.New("pgarchive: the archive's taker has failed")
+
+func (r *recoder) block(e Entry, objects bool, framing []byte) error {
+	r.next.marks = append(r.next.marks, mark{e, len(r.next.framing)})
+	r.next.framing = append(r.next.framing, framing...)
+	if r.table = !objects && e.copied; r.table {
+		r.counter.begin(e)
+	}
+	if !objects {
+		r.next.first = true
+	}
+	return nil
+}
+
+func (r *recoder) object(number []byte) error {
+	r.next.framing = append(r.next.framing, number...)
+	oid := uint32(0)
+	for i, b := range number[1:5] {
+		oid |= uint32(b) << (8 * i)
+	}
+	if oid != 0 {
+		r.contents.LargeObjects.Count++
+		_, _ = fmt.Fprintf(r.objects, "%d\n", oid) // a hash never fails
+		r.next.first = true
+	}
+	return nil
+}
+
+func (r *recoder) data(p []byte) error {
+	for len(p) > 0 {
+		if len(r.next.in) == pieceSize {
+			if err := r.send(); err != nil {
+				return err
+			}
+		}
+		n := min(len(p), pieceSize-len(r.next.in))
+		r.next.in = append(r.next.in, p[:n]...)
+		p = p[n:]
+	}
+	return nil
+}
+
+func (r *recoder) end() error {
+	r.next.last = true
+	if err := r.send(); err != nil {
+		return err
+	}
+	r.next.framing = appendInt(r.next.framing, r.intSize, 0) // no more chunks
+	if !r.table {
+		return nil
+	}
+	t, ok := r.counter.end()
+	if !ok {
+		return r.corrupt("the rows of %s.%s do not end as COPY's text ends", t.Schema, t.Name)
+	}
+	r.contents.Tables = append(r.contents.Tables, t)
+	return nil
+}
+
+// send hands the piece on, to be compressed now and written in its turn.
+func (r *recoder) send() error {
+	p := r.next
+	p.stream, p.size = true, len(p.in)
+	select {
+	case r.order <- p:
+	case <-r.stop:
+		return errStopped
+	}
+	r.next = newPiece()
+	if r.table {
+		r.counter.add(p.in)
+	} else {
+		r.contents.LargeObjects.Bytes += int64(p.size)
+		_, _ = r.objects.Write(p.in)
+	}
+	r.compressor.todo <- p
+	return nil
+}
+
+// flush sends the framing after the last data.
+func (r *recoder) flush() error {
+	close(r.next.done)
+	select {
+	case r.order <- r.next:
+		return nil
+	case <-r.stop:
+		return errStopped
+	}
+}
+
+// maxChunk bounds a chunk that we write; pg_restore makes room for each as it is announced.
+const maxChunk = 128 << 10
+
+// assembler writes pieces in order.
+type assembler struct {
+	head *Head
+	raw  []byte // gets the offsets
+	at   int64  // offset in the archive
+	to   func([]byte) error
+	sum  uint32 // Adler-32 of the stream so far
+	buf  []byte
+}
+
+// run takes pieces until there are no more. After an error it closes stop and takes the rest for nothing.
+func (a *assembler) run(order <-chan *piece, stop chan<- struct{}) (err error) {
+	for p := range order {
+		<-p.done
+		if err == nil {
+			if err = p.err; err == nil {
+				err = a.write(p)
+			}
+			if err != nil {
+				close(stop)
+			}
+		}
+		pieces.Put(p)
+	}
+	return err
+}
+
+func (a *assembler) write(p *piece) error {
+	for _, m := range p.marks {
+		a.head.setOffset(a.raw, m.entry, a.at+int64(m.at))
+	}
+	a.buf = append(a.buf[:0], p.framing...)
+	if p.stream {
+		if p.first {
+			a.sum = 1
+		}
+		a.sum = joinAdler(a.sum, p.sum, p.size)
+		if p.last {
+			p.out.Write(binary.BigEndian.AppendUint32(nil, a.sum))
+		}
+		for p.out.Len() > 0 {
+			chunk := p.out.Next(maxChunk)
+			a.buf = appendInt(a.buf, a.head.intSize, len(chunk))
+			a.buf = append(a.buf, chunk...)
+		}
+	}
+	a.at += int64(len(a.buf))
+	if len(a.buf) == 0 {
+		return nil
+	}
+	if err := a.to(a.buf); err != nil {
+		return err
+	}
+	return nil
+}
+
+// appendInt writes a number as archives have them: a sign byte and the magnitude, little-endian.
+func appendInt(b []byte, size, v int) []byte {
+	b = append(b, 0)
+	for range size {
+		b = append(b, byte(v))
+		v >>= 8
+	}
+	return b
+}
