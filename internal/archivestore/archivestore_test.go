@@ -44,6 +44,9 @@ func newBundle(t *testing.T, change ...func(*objectstore.Config)) bundle {
 	return bundle{s3test.Open(t, cfg), key, keys}
 }
 
+// contents stand for what an archive contains.
+const contents = `{"tables":[{"name":"customers","rows":4711}]}`
+
 func newRef() archivestore.Ref {
 	return archivestore.Ref{Resource: remora.NewID[remora.ResourceID](), Backup: remora.NewID[remora.BackupID](), Epoch: 1}
 }
@@ -60,7 +63,7 @@ func (b bundle) store(t *testing.T, ref archivestore.Ref, head, body []byte) arc
 	if _, err := io.Copy(w, bytes.NewReader(body)); err != nil {
 		t.Fatal(err)
 	}
-	m, err := w.Commit(head, archivestore.Manifest{Tables: 3}, b.keys, time.Now())
+	m, err := w.Commit(head, []byte(contents), archivestore.Manifest{Tables: 3}, b.keys, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,10 +113,13 @@ func TestWhatIsStoredComesBack(t *testing.T) {
 			if err := archivestore.Verify(t.Context(), b.bucket, r.Manifest); err != nil {
 				t.Error(err)
 			}
+			if got, err := archivestore.Contents(t.Context(), b.bucket, ref, b.key, b.keys); err != nil || string(got) != contents {
+				t.Errorf("%s %v", got, err)
+			}
 			if name == "small" {
 				for _, key := range b.keysOf(t) {
 					stored, err := b.bucket.Get(t.Context(), key, 1<<20)
-					if err != nil || bytes.Contains(stored, head) || bytes.Contains(stored, body) {
+					if err != nil || bytes.Contains(stored, head) || bytes.Contains(stored, body) || bytes.Contains(stored, []byte("customers")) {
 						t.Errorf("%s lies there plain: %v", key, err)
 					}
 				}
@@ -140,7 +146,7 @@ func TestAbortLeavesNothing(t *testing.T) {
 	if _, err := w.Write([]byte("other")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Commit([]byte("head"), archivestore.Manifest{}, b.keys, time.Now()); err == nil {
+	if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, b.keys, time.Now()); err == nil {
 		t.Error("written over")
 	}
 	if err := w.Abort(); err != nil {

@@ -2,6 +2,7 @@
 //
 //	r/<resource>/b/<backup>/<epoch>/body-001   the archive after its head, sealed
 //	                                body-002   … where the first has all the parts an object may have
+//	                                contents   every table's rows and digest, sealed
 //	                                manifest   what belongs to the backup, with a MAC
 //	                                head       the archive's header and table of contents, sealed
 //

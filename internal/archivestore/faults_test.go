@@ -41,7 +41,7 @@ func (b bundle) try(t *testing.T, ref archivestore.Ref, size int) (*archivestore
 	if _, err := w.Write(noise(size)); err != nil {
 		return w, err
 	}
-	_, err := w.Commit(noise(1000), archivestore.Manifest{}, b.keys, time.Now())
+	_, err := w.Commit(noise(1000), []byte(contents), archivestore.Manifest{}, b.keys, time.Now())
 	return w, err
 }
 
@@ -124,7 +124,7 @@ func TestAKeyThatMayNotDeleteLeavesItToTheDeleter(t *testing.T) {
 	if err := w.Abort(); err != nil {
 		t.Error(err)
 	}
-	if left := direct.keysOf(t); len(left) != 3 {
+	if left := direct.keysOf(t); len(left) != 4 {
 		t.Errorf("left %v", left)
 	}
 	if err := archivestore.Delete(t.Context(), direct.bucket, ref); err != nil {
@@ -167,13 +167,13 @@ func TestDelete(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(b.keysOf(t)); n != 9 {
+	if n := len(b.keysOf(t)); n != 12 {
 		t.Errorf("%d objects are left", n)
 	}
 	if err := archivestore.DeleteResource(t.Context(), b.bucket, one.Resource); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(b.keysOf(t)); n != 3 {
+	if n := len(b.keysOf(t)); n != 4 {
 		t.Errorf("%d objects are left", n)
 	}
 	for _, ref := range []archivestore.Ref{{}, {Resource: one.Resource}, {Resource: one.Resource, Backup: one.Backup}, {Resource: "x", Backup: one.Backup, Epoch: 1}} {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,7 @@ func ParseKey(key string) (Ref, bool) {
 const (
 	headName     = "head"
 	manifestName = "manifest"
+	contentsName = "contents"
 )
 
 func bodyName(n int) string { return fmt.Sprintf("body-%03d", n) }
@@ -71,6 +73,16 @@ type Manifest struct {
 	Tables         int               `json:"tables"`
 	PlainSize      int64             `json:"plain_size"` // bytes of the archive
 	Objects        []StoredObject    `json:"objects"`    // the head, then the bodies in order
+	// Contents is what the archive holds, row by row counted, as JSON; absent where it was not counted.
+	Contents *StoredObject `json:"contents,omitempty"`
+}
+
+// Stored lists everything that is stored of the backup beside the manifest itself.
+func (m Manifest) Stored() []StoredObject {
+	if m.Contents == nil {
+		return m.Objects
+	}
+	return append(slices.Clone(m.Objects), *m.Contents)
 }
 
 // StoredObject is one sealed part of the archive.
@@ -138,5 +150,6 @@ func (m Manifest) adds() bool {
 		}
 		sum += o.PlainSize
 	}
-	return len(m.Objects) > 0 && sum == m.PlainSize
+	contents := m.Contents == nil || m.Contents.Name == contentsName && m.Contents.PlainSize >= 0 && m.Contents.Size > m.Contents.PlainSize
+	return len(m.Objects) > 0 && sum == m.PlainSize && contents
 }

@@ -27,32 +27,66 @@ type segment struct {
 // Open opens the archive of one run. Errors: ErrNotOurs, seal.ErrForged, objectstore.ErrNotFound when it was never committed,
 // objectstore.ErrMismatch when an object is not as long as the manifest says.
 func Open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) (*Reader, error) {
-	raw, err := b.Get(ctx, ref.key(manifestName), maxManifest)
-	if err != nil {
-		return nil, err
-	}
-	m, err := decode(raw, ref, keys)
+	m, err := manifest(ctx, b, ref, keys)
 	if err != nil {
 		return nil, err
 	}
 	r := &Reader{Manifest: m}
 	at := int64(0)
 	for _, o := range m.Objects {
-		stored, err := b.Head(ctx, ref.key(o.Name))
+		plain, err := open(ctx, b, ref.key(o.Name), o, key)
 		if err != nil {
 			return nil, err
-		}
-		if stored.Size != o.Size {
-			return nil, fmt.Errorf("%w: %s has %d bytes instead of %d", objectstore.ErrMismatch, o.Name, stored.Size, o.Size)
-		}
-		plain, err := seal.OpenAt(&window{ctx: ctx, bucket: b, key: ref.key(o.Name), size: o.Size}, o.file(), key)
-		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", o.Name, err)
 		}
 		r.segments = append(r.segments, segment{at, o.PlainSize, plain})
 		at += o.PlainSize
 	}
 	return r, nil
+}
+
+// open opens one object for reading anywhere.
+func open(ctx context.Context, b *objectstore.Bucket, at string, o StoredObject, key seal.Key) (io.ReaderAt, error) {
+	stored, err := b.Head(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	if stored.Size != o.Size {
+		return nil, fmt.Errorf("%w: %s has %d bytes instead of %d", objectstore.ErrMismatch, o.Name, stored.Size, o.Size)
+	}
+	plain, err := seal.OpenAt(&window{ctx: ctx, bucket: b, key: at, size: o.Size}, o.file(), key)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", o.Name, err)
+	}
+	return plain, nil
+}
+
+// Contents reads what a committed archive contains, as it was given to Commit; nil where nothing was. Errors are
+// Open's.
+func Contents(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) ([]byte, error) {
+	m, err := manifest(ctx, b, ref, keys)
+	if err != nil || m.Contents == nil {
+		return nil, err
+	}
+	if m.Contents.PlainSize > maxContents {
+		return nil, ErrNotOurs
+	}
+	plain, err := open(ctx, b, ref.key(m.Contents.Name), *m.Contents, key)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.NewSectionReader(plain, 0, m.Contents.PlainSize))
+}
+
+// maxContents bounds what is read of them, in bytes: some hundred for each table.
+const maxContents = 512 << 20
+
+// manifest reads and checks what a backup consists of.
+func manifest(ctx context.Context, b *objectstore.Bucket, ref Ref, keys MACer) (Manifest, error) {
+	raw, err := b.Get(ctx, ref.key(manifestName), maxManifest)
+	if err != nil {
+		return Manifest{}, err
+	}
+	return decode(raw, ref, keys)
 }
 
 // Size is the plain archive's, in bytes.
@@ -86,7 +120,7 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 // Verify reads every stored object again and holds it against the manifest's digests.
 func Verify(ctx context.Context, b *objectstore.Bucket, m Manifest) error {
 	ref := Ref{m.Resource, m.Backup, m.Epoch}
-	for _, o := range m.Objects {
+	for _, o := range m.Stored() {
 		in, err := b.OpenRange(ctx, ref.key(o.Name), 0, o.Size)
 		if err != nil {
 			return err

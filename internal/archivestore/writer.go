@@ -87,10 +87,10 @@ func (w *Writer) body(n int64) (*body, error) {
 	return b, err
 }
 
-// Commit stores the archive: the bodies become objects, then the manifest, then, as the commit, the head. The
-// caller must know by then that the body is whole. facts are the manifest's fields that the caller knows. On
-// an error nothing of it is listed; call Abort.
-func (w *Writer) Commit(head []byte, facts Manifest, keys MACer, now time.Time) (Manifest, error) {
+// Commit stores the archive: the bodies become objects, then what they contain, where that is known, then the
+// manifest, then, as the commit, the head. The caller must know by then that the body is whole. facts are the
+// manifest's fields that the caller knows. On an error nothing of it is listed; call Abort.
+func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now time.Time) (Manifest, error) {
 	sealedHead, headFile, err := sealBytes(head, w.recipient)
 	if err != nil {
 		return Manifest{}, err
@@ -111,23 +111,34 @@ func (w *Writer) Commit(head []byte, facts Manifest, keys MACer, now time.Time) 
 		}
 		m.Objects = append(m.Objects, describe(bodyName(i+1), o, b.sealed.File()))
 	}
+	if contents != nil {
+		sealed, file, err := sealBytes(contents, w.recipient)
+		if err != nil {
+			return Manifest{}, err
+		}
+		o, err := w.put(contentsName, sealed)
+		if err != nil {
+			return Manifest{}, err
+		}
+		c := describe(contentsName, o, file)
+		m.Contents = &c
+	}
 	manifest, err := m.encode(keys)
 	if err != nil {
 		return Manifest{}, err
 	}
-	for _, o := range []struct {
-		name  string
-		bytes []byte
-	}{{manifestName, manifest}, {headName, sealedHead}} {
-		_, err := w.show(o.name, func() (objectstore.Object, error) {
-			return w.bucket.PutIfAbsent(w.ctx, w.ref.key(o.name), o.bytes)
-		})
-		if err != nil {
-			return Manifest{}, err
-		}
+	if _, err := w.put(manifestName, manifest); err != nil {
+		return Manifest{}, err
+	}
+	if _, err := w.put(headName, sealedHead); err != nil {
+		return Manifest{}, err
 	}
 	w.over = true
 	return m, nil
+}
+
+func (w *Writer) put(name string, bytes []byte) (objectstore.Object, error) {
+	return w.show(name, func() (objectstore.Object, error) { return w.bucket.PutIfAbsent(w.ctx, w.ref.key(name), bytes) })
 }
 
 // show remembers what may have become visible: an error does not say that it has not, unless the key was

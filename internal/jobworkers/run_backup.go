@@ -3,6 +3,7 @@ package jobworkers
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -66,8 +67,8 @@ func (w *runBackup) attempt(ctx context.Context, c postgres.Claim) (remora.Kept,
 	return kept, err
 }
 
-// pipeline is one backup: pg_dump, walked to its proper end, read whole by pg_restore, sealed and uploaded as
-// it comes; committed only when all of them are content.
+// pipeline is one backup: pg_dump, walked to its proper end, compressed and counted, read whole by pg_restore, sealed
+// and uploaded as it comes; committed only when all of them are content.
 func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (kept remora.Kept, err error) {
 	src, err := w.locate(ctx, c)
 	if err != nil {
@@ -82,6 +83,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (k
 	}
 	dump, err := pgdump.Start(ctx, pgdump.Config{
 		Client: src.client, Credential: src.Credential, Addr: src.Addr, ServerMajor: src.server.Major,
+		Plain: pgarchive.WrittenBy(src.client.Major),
 	})
 	if err != nil {
 		return kept, err
@@ -98,16 +100,19 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (k
 			w.Log.WarnContext(ctx, "upload was not aborted", "backup_id", c.Backup, "error", aerr)
 		}
 	}()
-	archive, err := pgarchive.Walk(dump, pgarchive.Handlers{
+	archive, err := pgarchive.Recode(dump, w.Compress, pgarchive.Handlers{
 		Head: func(_ *pgarchive.Head, raw []byte) error {
 			_, err := check.Write(raw)
 			return err
 		},
 		Body: func(p []byte) error {
-			if _, err := check.Write(p); err != nil {
-				return err
+			_, err := check.Write(p)
+			if err == nil {
+				_, err = out.Write(p)
 			}
-			_, err := out.Write(p)
+			if err != nil {
+				_ = dump.Close() // nothing more of it is needed, and it may be waiting for a lock
+			}
 			return err
 		},
 		Progress: h.progress,
@@ -121,7 +126,11 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (k
 	if err := h.confirming(ctx); err != nil { // fenced once more, right before the commit
 		return kept, err
 	}
-	m, err := out.Commit(archive.Raw, archivestore.Manifest{
+	contents, err := contentsOf(archive)
+	if err != nil {
+		return kept, err
+	}
+	m, err := out.Commit(archive.Raw, contents, archivestore.Manifest{
 		ServerVersion: src.server.Version, ClientVersion: src.client.Version, ArchiveVersion: archive.Version.String(),
 		Compression: string(archive.Compression), Tables: archive.Tables,
 	}, w.Keys, w.Now())
@@ -129,8 +138,24 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (k
 		return kept, err
 	}
 	kept = keptOf(m, src.client.Major)
+	kept.Rows = remora.RowsUnknown
+	if archive.Contents != nil {
+		kept.Rows = archive.Contents.Rows()
+	}
 	kept.Unexplained = strings.Join(pgdump.Unexplained(dump.Stderr()), "\n")
 	return kept, nil
+}
+
+// contentsOf is what is stored of an archive's contents; nil where they were not counted.
+func contentsOf(a *pgarchive.Archive) ([]byte, error) {
+	if a.Contents == nil {
+		return nil, nil
+	}
+	b, err := json.Marshal(a.Contents)
+	if err != nil {
+		return nil, fmt.Errorf("encode contents: %w", err)
+	}
+	return b, nil
 }
 
 func keptOf(m archivestore.Manifest, major int) remora.Kept {
@@ -138,7 +163,7 @@ func keptOf(m archivestore.Manifest, major int) remora.Kept {
 		ServerVersion: m.ServerVersion, ClientVersion: m.ClientVersion, ClientMajor: major,
 		ArchiveVersion: m.ArchiveVersion, Tables: m.Tables, PlainSize: m.PlainSize,
 	}
-	for _, o := range m.Objects {
+	for _, o := range m.Stored() {
 		sum, _ := hex.DecodeString(o.SHA256) // we wrote it
 		k.Objects = append(k.Objects, remora.Object{Name: o.Name, Size: o.Size, PlainSize: o.PlainSize, SHA256: sum})
 	}

@@ -2,6 +2,7 @@ package jobworkers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,7 @@ import (
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/keyring"
 	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/pgtest"
 	"github.com/remora-backup/remora/internal/postgres"
@@ -99,8 +101,14 @@ func newBundle(t *testing.T, change ...func(*objectstore.Config)) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
+	compress, err := pgarchive.NewCompressor(2, pgarchive.Fast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = compress.Close() })
 	b.Workers, err = New(Config{
-		Name: "test", Store: store, Heroku: client, Bucket: s3test.Open(t, cfg), Keys: keys, Policy: dialer.AllowLoopback(), Resolver: net.DefaultResolver,
+		Compress: compress,
+		Name:     "test", Store: store, Heroku: client, Bucket: s3test.Open(t, cfg), Keys: keys, Policy: dialer.AllowLoopback(), Resolver: net.DefaultResolver,
 		Clients: pgdump.Find(t.Context(), []string{customer.BinDir()}, ""), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Metrics: prometheus.NewRegistry(), ServiceToken: redact.New("service"), BeatEvery: 50 * time.Millisecond,
 	})
@@ -184,12 +192,18 @@ func (b *bundle) nothing(t *testing.T, bucket *objectstore.Bucket) {
 	}
 }
 
-// restores has stock pg_restore read a backup's whole archive from the bucket.
+// restores has stock pg_restore read a backup's whole archive from the bucket, and compares what was counted.
 func (b *bundle) restores(t *testing.T, x remora.Backup) {
 	t.Helper()
-	r, err := archivestore.Open(t.Context(), b.Bucket, archivestore.Ref{Resource: b.id, Backup: x.ID, Epoch: x.Epoch}, b.key, b.Keys)
+	ref := archivestore.Ref{Resource: b.id, Backup: x.ID, Epoch: x.Epoch}
+	r, err := archivestore.Open(t.Context(), b.Bucket, ref, b.key, b.Keys)
 	if err != nil {
 		t.Fatal(err)
+	}
+	var contents pgarchive.Contents
+	stored, err := archivestore.Contents(t.Context(), b.Bucket, ref, b.key, b.Keys)
+	if err := errors.Join(err, json.Unmarshal(stored, &contents)); err != nil || x.Rows != 250000 || contents.Rows() != x.Rows || contents.Tables[0].Name != "large" {
+		t.Errorf("%d rows, %+v, %v", x.Rows, contents, err)
 	}
 	check, err := pgdump.StartCheck(t.Context(), b.Clients[0])
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/remora-backup/remora/internal/herokuapi"
 	"github.com/remora-backup/remora/internal/keyring"
 	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
@@ -27,8 +28,9 @@ type Config struct {
 	Bucket   *objectstore.Bucket
 	Keys     *keyring.Keyring
 	Clients  []pgdump.Client
-	Policy   dialer.Policy   // which hosts of customers may be dialled
-	Resolver dialer.Resolver // net.DefaultResolver in production
+	Compress *pgarchive.Compressor // of every backup here; the caller closes it
+	Policy   dialer.Policy         // which hosts of customers may be dialled
+	Resolver dialer.Resolver       // net.DefaultResolver in production
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
 
@@ -48,7 +50,7 @@ type Workers struct {
 
 // New returns the workers. It does no I/O.
 func New(cfg Config) (*Workers, error) {
-	if cfg.Store == nil || cfg.Heroku == nil || cfg.Bucket == nil || cfg.Keys == nil || cfg.Resolver == nil || cfg.Log == nil || cfg.Metrics == nil {
+	if cfg.Store == nil || cfg.Heroku == nil || cfg.Bucket == nil || cfg.Keys == nil || cfg.Compress == nil || cfg.Resolver == nil || cfg.Log == nil || cfg.Metrics == nil {
 		return nil, errors.New("jobworkers: a dependency is missing")
 	}
 	if cfg.BeatEvery == 0 {

@@ -71,6 +71,12 @@ const (
 // version or kind that this package does not know.
 var ErrUnsupported = errors.New("pgarchive: unsupported archive")
 
+// errNewer says that an archive has a version that came after this package.
+var errNewer = fmt.Errorf("%w: its version is newer than 1.16", ErrUnsupported)
+
+// WrittenBy tells whether pg_dump of that major writes a version that this package reads.
+func WrittenBy(major int) bool { return major >= 12 && major <= 18 }
+
 // CorruptError says where an archive stops making sense.
 type CorruptError struct {
 	Offset int64
@@ -184,7 +190,11 @@ func readHead(r *bufio.Reader) (*Head, error) {
 	if in.err != nil {
 		return nil, in.err
 	}
-	if v := h.Version; v.Major != 1 || v.Minor < 14 || v.Minor > 16 {
+	switch v := h.Version; {
+	case v.Major == 1 && v.Minor > 16:
+		h.raw = in.raw
+		return h, errNewer
+	case v.Major != 1 || v.Minor < 14:
 		return nil, fmt.Errorf("%w: version %s", ErrUnsupported, v)
 	}
 	if format != 1 {

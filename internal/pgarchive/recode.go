@@ -23,9 +23,13 @@ const ahead = 3
 // pg_dump writes it with gzip: any pg_restore that knows the archive's version reads it. Its data is compressed by c
 // while more is read, and counted: Contents says what every table held. Handlers are called from another goroutine,
 // one at a time and never after Recode has returned. An archive that is compressed already is walked and passed as
-// it is. Errors and memory are Walk's, and about 2 MiB.
+// it is; one of a version newer than this package is passed unread, all of it body, and Raw is empty. Errors and
+// memory are Walk's, and about 2 MiB.
 func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 	w, err := begin(r)
+	if errors.Is(err, errNewer) {
+		return w.pass(to)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +68,33 @@ func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 		l.SHA256 = hex.EncodeToString(rec.objects.Sum(nil))
 	}
 	return a, nil
+}
+
+// pass passes what cannot be read: that it is whole is for pg_restore to say.
+func (w *walker) pass(to Handlers) (*Archive, error) {
+	if err := to.Head(w.head, nil); err != nil {
+		return nil, err
+	}
+	if err := to.Body(w.head.raw); err != nil {
+		return nil, err
+	}
+	w.at, w.raw, w.progress = int64(len(w.head.raw)), nil, to.Progress
+	for {
+		_, err := w.in.Peek(1)
+		if err == io.EOF {
+			return w.archive(w.at), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read archive: %w", err)
+		}
+		p, _ := w.in.Peek(w.in.Buffered())
+		w.at += int64(len(p))
+		if err := to.Body(p); err != nil {
+			return nil, err
+		}
+		_, _ = w.in.Discard(len(p)) // they are buffered
+		w.tell()
+	}
 }
 
 // piece is some framing and then some data of one table or large object, in the archive's order.

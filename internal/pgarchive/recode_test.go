@@ -242,6 +242,24 @@ func TestRecodingFailsAsWalkingDoes(t *testing.T) {
 	}
 }
 
+// An archive of a version that came later is passed as it is.
+func TestNewerVersionsPassThrough(t *testing.T) {
+	t.Parallel()
+	in := stored(t, "1.16-gzip")
+	in[6] = 17
+	a, piped, full, err := recode(compressor(t, 1, pgarchive.Fast), bytes.NewReader(in))
+	if err != nil || !bytes.Equal(piped, in) || !bytes.Equal(full, in) || a.Size() != int64(len(in)) || a.Contents != nil || a.Version.Minor != 17 {
+		t.Errorf("%+v %v", a, err)
+	}
+	if _, _, err := walk(bytes.NewReader(in)); !errors.Is(err, pgarchive.ErrUnsupported) {
+		t.Error(err)
+	}
+	died := errors.New("pg_dump died")
+	if _, _, _, err := recode(compressor(t, 1, pgarchive.Fast), io.MultiReader(bytes.NewReader(in), iotest.ErrReader(died))); !errors.Is(err, died) {
+		t.Error(err)
+	}
+}
+
 // Ten thousand archives that something has happened to: each is refused, or what comes of it is an archive. One that
 // is cut is always refused, and one whose data was changed has other digests.
 func TestMutatedArchives(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -56,10 +57,13 @@ func Walk(r io.Reader, to Handlers) (*Archive, error) {
 	return w.walk(to)
 }
 
-// begin reads the head.
+// begin reads the head. With errNewer there is a walker too, which has read the version and no more.
 func begin(r io.Reader) (*walker, error) {
 	br := bufio.NewReaderSize(r, bufferSize)
 	h, err := readHead(br)
+	if errors.Is(err, errNewer) {
+		return &walker{in: br, head: h}, err
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	Client       Client
 	Credential   credential.Credential
 	Addr         netip.Addr // where to connect: resolved and checked by the caller, so that nobody can move it
+	Plain        bool       // the archive's data uncompressed, for a reader that compresses it
 	RequireSCRAM bool       // refuse a server that asks for the password itself, or for MD5
 	ServerMajor  int
 
@@ -47,12 +48,16 @@ func (c *Config) setDefaults() {
 // pg:backups (https://help.heroku.com/7U1BTYHB), without --verbose, so that what is left on standard error
 // means something. -d holds connection settings that have no environment variable, and nothing else.
 func (c *Config) args() []string {
-	return []string{
+	args := []string{
 		"--format=custom", "--no-acl", "--no-owner", "--quote-all-identifiers",
 		"--exclude-schema=heroku_ext", "--exclude-schema=_heroku",
 		"--no-password", "--lock-wait-timeout=" + strconv.FormatInt(c.LockWait.Milliseconds(), 10),
 		"--dbname=keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3",
 	}
+	if c.Plain {
+		args = append(args, "--compress=0")
+	}
+	return args
 }
 
 func (c *Config) env() []string {

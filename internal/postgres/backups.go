@@ -170,7 +170,7 @@ func backupOf(b pgsql.Backup, addon, ownerApp string) remora.Backup {
 		State: remora.BackupState(b.State), Reason: remora.Reason(b.Reason), Detail: b.Detail, Fix: b.Fix,
 		RequestedBy: b.RequestedBy, Epoch: int(b.Epoch), Attempts: int(b.Attempts),
 		ServerVersion: b.ServerVersion, ClientVersion: b.ClientVersion, ClientMajor: int(b.ClientMajor),
-		ArchiveVersion: b.ArchiveVersion, Tables: int(b.Tables), PlainSize: b.PlainSize, StoredSize: b.StoredSize,
+		ArchiveVersion: b.ArchiveVersion, Tables: int(b.Tables), Rows: b.Rows, PlainSize: b.PlainSize, StoredSize: b.StoredSize,
 		QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt), EndedAt: orZero(b.EndedAt), RetryAt: orZero(b.RetryAt),
 	}
 }

@@ -150,7 +150,7 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
 			State: string(state), Reason: string(reason), Detail: foreign(k.Unexplained, maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),
 			ClientVersion: foreign(k.ClientVersion, maxWord), ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
-			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), //nolint:gosec // bounded by the archive's head
+			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), Rows: k.Rows, //nolint:gosec // bounded by the archive's head
 			PlainSize: k.PlainSize, StoredSize: stored,
 		}))
 	})

@@ -65,6 +65,7 @@ type Backup struct {
 	ClientMajor    int    // it restores into a server of this major or later
 	ArchiveVersion string
 	Tables         int
+	Rows           int64 // of all tables, or RowsUnknown
 	PlainSize      int64 // bytes of the archive, which is what a link serves
 	StoredSize     int64 // bytes in the store
 	QueuedAt       time.Time
@@ -126,7 +127,12 @@ type Kept struct {
 	ClientMajor    int
 	ArchiveVersion string
 	Tables         int
+	Rows           int64 // or RowsUnknown
 	PlainSize      int64
 	Objects        []Object
 	Unexplained    string // pg_dump's words that we cannot explain; makes the backup incomplete
 }
+
+// RowsUnknown stands for the rows of an archive that could not be looked into: it has a format newer than our reader,
+// or was made before rows were counted.
+const RowsUnknown = -1

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/remora-backup/remora/internal/herokuapi"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/jobworkers"
+	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/postgres"
 )
@@ -57,8 +59,13 @@ func (p process) worker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	compress, err := pgarchive.NewCompressor(runtime.GOMAXPROCS(0), level(p.Work.CompressLevel))
+	if err != nil {
+		return err
+	}
+	defer compress.Close() //nolint:errcheck // it has no error to tell; runs have ended by then
 	workers, err := jobworkers.New(jobworkers.Config{
-		Name: hostname(), Store: store, Heroku: heroku, Bucket: bucket, Keys: p.Keys, Clients: clients, Policy: p.policy,
+		Name: hostname(), Store: store, Heroku: heroku, Bucket: bucket, Keys: p.Keys, Clients: clients, Compress: compress, Policy: p.policy,
 		Resolver: net.DefaultResolver, Log: p.log, Metrics: p.metrics, ServiceToken: p.Heroku.ServiceToken, SweepAfter: p.Work.SweepAfter,
 	})
 	if err != nil {
@@ -131,4 +138,16 @@ func (p process) serveMetrics(ctx context.Context) (stop func(), err error) {
 		_ = srv.Serve(l) // until it is closed
 	}()
 	return func() { _ = srv.Close(); <-ended }, nil
+}
+
+// level is how hard archives are compressed: as asked for, or small where a core is left beside the one that keeps up
+// with a database connection.
+func level(asked int) int {
+	switch {
+	case asked > 0:
+		return asked
+	case runtime.GOMAXPROCS(0) > 1:
+		return pgarchive.Small
+	}
+	return pgarchive.Fast
 }

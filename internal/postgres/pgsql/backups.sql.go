@@ -101,7 +101,7 @@ func (q *Queries) FindBackup(ctx context.Context, id string) (FindBackupRow, err
 }
 
 const getBackup = `-- name: GetBackup :one
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, d.addon, d.owner_app
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, d.addon, d.owner_app
   FROM backups b JOIN databases d ON d.id = b.database_id
  WHERE b.id = $1 AND b.resource_id = $2
 `
@@ -144,6 +144,7 @@ func (q *Queries) GetBackup(ctx context.Context, arg GetBackupParams) (GetBackup
 		&i.Backup.StartedAt,
 		&i.Backup.EndedAt,
 		&i.Backup.RetryAt,
+		&i.Backup.Rows,
 		&i.Addon,
 		&i.OwnerApp,
 	)
@@ -213,9 +214,9 @@ const keepBackup = `-- name: KeepBackup :execrows
 UPDATE backups
    SET state = $1, reason = $2, detail = $3, fix = '', ended_at = $4,
        server_version = $5, client_version = $6, client_major = $7,
-       archive_version = $8, tables = $9,
-       plain_size = $10, stored_size = $11
- WHERE id = $12 AND resource_id = $13 AND epoch = $14 AND state = 'running'
+       archive_version = $8, tables = $9, rows = $10,
+       plain_size = $11, stored_size = $12
+ WHERE id = $13 AND resource_id = $14 AND epoch = $15 AND state = 'running'
 `
 
 type KeepBackupParams struct {
@@ -228,6 +229,7 @@ type KeepBackupParams struct {
 	ClientMajor    int32
 	ArchiveVersion string
 	Tables         int32
+	Rows           int64
 	PlainSize      int64
 	StoredSize     int64
 	ID             string
@@ -246,6 +248,7 @@ func (q *Queries) KeepBackup(ctx context.Context, arg KeepBackupParams) (int64, 
 		arg.ClientMajor,
 		arg.ArchiveVersion,
 		arg.Tables,
+		arg.Rows,
 		arg.PlainSize,
 		arg.StoredSize,
 		arg.ID,
@@ -259,7 +262,7 @@ func (q *Queries) KeepBackup(ctx context.Context, arg KeepBackupParams) (int64, 
 }
 
 const listBackups = `-- name: ListBackups :many
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, d.addon, d.owner_app,
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM databases d
   JOIN backups b ON b.id IN (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT $1)
@@ -319,6 +322,7 @@ func (q *Queries) ListBackups(ctx context.Context, arg ListBackupsParams) ([]Lis
 			&i.Backup.StartedAt,
 			&i.Backup.EndedAt,
 			&i.Backup.RetryAt,
+			&i.Backup.Rows,
 			&i.Addon,
 			&i.OwnerApp,
 			&i.RunState,
@@ -391,7 +395,7 @@ func (q *Queries) LiveBackup(ctx context.Context, arg LiveBackupParams) (string,
 }
 
 const lockBackup = `-- name: LockBackup :one
-SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at FROM backups WHERE id = $1 AND resource_id = $2 FOR UPDATE
+SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows FROM backups WHERE id = $1 AND resource_id = $2 FOR UPDATE
 `
 
 type LockBackupParams struct {
@@ -426,6 +430,7 @@ func (q *Queries) LockBackup(ctx context.Context, arg LockBackupParams) (Backup,
 		&i.StartedAt,
 		&i.EndedAt,
 		&i.RetryAt,
+		&i.Rows,
 	)
 	return i, err
 }

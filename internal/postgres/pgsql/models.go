@@ -32,6 +32,7 @@ type Backup struct {
 	StartedAt      *time.Time
 	EndedAt        *time.Time
 	RetryAt        *time.Time
+	Rows           int64
 }
 
 type Database struct {

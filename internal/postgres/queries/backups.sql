@@ -60,7 +60,7 @@ UPDATE backups
 UPDATE backups
    SET state = sqlc.arg(state), reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = '', ended_at = sqlc.arg(now),
        server_version = sqlc.arg(server_version), client_version = sqlc.arg(client_version), client_major = sqlc.arg(client_major),
-       archive_version = sqlc.arg(archive_version), tables = sqlc.arg(tables),
+       archive_version = sqlc.arg(archive_version), tables = sqlc.arg(tables), rows = sqlc.arg(rows),
        plain_size = sqlc.arg(plain_size), stored_size = sqlc.arg(stored_size)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch) AND state = 'running';
 
