@@ -3,7 +3,6 @@ package jobworkers
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/pipeline"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -67,8 +67,7 @@ func (w *runBackup) attempt(ctx context.Context, c postgres.Claim) (remora.Kept,
 	return kept, err
 }
 
-// pipeline is one backup: pg_dump, walked to its proper end, compressed and counted, read whole by pg_restore, sealed
-// and uploaded as it comes; committed only when all of them are content.
+// pipeline finds the database and makes the archive.
 func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (kept remora.Kept, err error) {
 	src, err := w.locate(ctx, c)
 	if err != nil {
@@ -81,100 +80,35 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (k
 	if err != nil {
 		return kept, err
 	}
-	dump, err := pgdump.Start(ctx, pgdump.Config{
-		Client: src.client, Credential: src.Credential, Addr: src.Addr, ServerMajor: src.server.Major,
-		Plain: pgarchive.WrittenBy(src.client.Major),
+	made, err := pipeline.Run(ctx, pipeline.Source{
+		Client: src.client, Credential: src.Credential, Addr: src.Addr, ServerMajor: src.server.Major, ServerVersion: src.server.Version,
+	}, pipeline.Destination{
+		Bucket: w.Bucket, Ref: archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup, Epoch: c.Epoch}, Recipient: recipient, Keys: w.Keys,
+	}, pipeline.Options{
+		Compress: w.Compress, Progress: h.progress, Now: w.Now,
+		Confirm: h.confirming, // fenced once more, right before the commit
 	})
 	if err != nil {
 		return kept, err
 	}
-	defer closing(dump, &err)
-	check, err := pgdump.StartCheck(ctx, src.client)
-	if err != nil {
-		return kept, err
-	}
-	defer closing(check, &err)
-	out := archivestore.Create(ctx, w.Bucket, archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup, Epoch: c.Epoch}, recipient)
-	defer func() {
-		if aerr := out.Abort(); aerr != nil { // the sweep ends what this could not
-			w.Log.WarnContext(ctx, "upload was not aborted", "backup_id", c.Backup, "error", aerr)
-		}
-	}()
-	archive, err := pgarchive.Recode(dump, w.Compress, pgarchive.Handlers{
-		Head: func(_ *pgarchive.Head, raw []byte) error {
-			_, err := check.Write(raw)
-			return err
-		},
-		Body: func(p []byte) error {
-			_, err := check.Write(p)
-			if err == nil {
-				_, err = out.Write(p)
-			}
-			if err != nil {
-				_ = dump.Close() // nothing more of it is needed, and it may be waiting for a lock
-			}
-			return err
-		},
-		Progress: h.progress,
-	})
-	if err != nil {
-		return kept, err
-	}
-	if err := check.Finish(); err != nil {
-		return kept, err
-	}
-	if err := h.confirming(ctx); err != nil { // fenced once more, right before the commit
-		return kept, err
-	}
-	contents, err := contentsOf(archive)
-	if err != nil {
-		return kept, err
-	}
-	m, err := out.Commit(archive.Raw, contents, archivestore.Manifest{
-		ServerVersion: src.server.Version, ClientVersion: src.client.Version, ArchiveVersion: archive.Version.String(),
-		Compression: string(archive.Compression), Tables: archive.Tables,
-	}, w.Keys, w.Now())
-	if err != nil {
-		return kept, err
-	}
-	kept = keptOf(m, src.client.Major)
-	kept.Rows = remora.RowsUnknown
-	if archive.Contents != nil {
-		kept.Rows = archive.Contents.Rows()
-	}
-	kept.Unexplained = strings.Join(pgdump.Unexplained(dump.Stderr()), "\n")
-	return kept, nil
+	return keptOf(made, src.client.Major), nil
 }
 
-// contentsOf is what is stored of an archive's contents; nil where they were not counted.
-func contentsOf(a *pgarchive.Archive) ([]byte, error) {
-	if a.Contents == nil {
-		return nil, nil
-	}
-	b, err := json.Marshal(a.Contents)
-	if err != nil {
-		return nil, fmt.Errorf("encode contents: %w", err)
-	}
-	return b, nil
-}
-
-func keptOf(m archivestore.Manifest, major int) remora.Kept {
+func keptOf(made pipeline.Made, major int) remora.Kept {
+	m := made.Manifest
 	k := remora.Kept{
 		ServerVersion: m.ServerVersion, ClientVersion: m.ClientVersion, ClientMajor: major,
-		ArchiveVersion: m.ArchiveVersion, Tables: m.Tables, PlainSize: m.PlainSize,
+		ArchiveVersion: m.ArchiveVersion, Tables: m.Tables, Rows: remora.RowsUnknown, PlainSize: m.PlainSize,
+		Unexplained: strings.Join(pgdump.Unexplained(made.Said), "\n"),
+	}
+	if made.Contents != nil {
+		k.Rows = made.Contents.Rows()
 	}
 	for _, o := range m.Stored() {
 		sum, _ := hex.DecodeString(o.SHA256) // we wrote it
 		k.Objects = append(k.Objects, remora.Object{Name: o.Name, Size: o.Size, PlainSize: o.PlainSize, SHA256: sum})
 	}
 	return k
-}
-
-// closing ends a child and keeps its error where there is no earlier one.
-func closing(c interface{ Close() error }, err *error) {
-	if cerr := c.Close(); *err == nil {
-		*err = cerr
-	}
 }
 
 // end writes down how the run ended, and logs it in one line.

@@ -1,0 +1,148 @@
+// Package pipeline makes one archive: pg_dump, compressed and counted, read whole by stock pg_restore, sealed and
+// uploaded, all of it as it comes and nothing of it on a disk. It is given a credential that was found and checked,
+// and a place to put the archive, and knows nothing of tenants, schedules or runs.
+//
+// Each stage holds the one before it back: pg_dump waits while its pipe is full, the recoder while three pieces are
+// under way, the uploader while as many parts travel as it may. Memory does not grow with the database: about 2 MiB in
+// the recoder and the upload's part buffers, once the first part is full; besides that the table of contents, twice.
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/credential"
+	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/pgarchive"
+	"github.com/remora-backup/remora/internal/pgdump"
+)
+
+// Source is the database to read.
+type Source struct {
+	Client        pgdump.Client
+	Credential    credential.Credential
+	Addr          netip.Addr // resolved and checked
+	ServerMajor   int
+	ServerVersion string
+}
+
+// Destination is where the archive goes.
+type Destination struct {
+	Bucket    *objectstore.Bucket
+	Ref       archivestore.Ref
+	Recipient string // whom it is sealed to
+	Keys      archivestore.MACer
+}
+
+// Options of a run.
+type Options struct {
+	Compress *pgarchive.Compressor
+	Progress func(pgarchive.Progress)    // must be quick; may be nil
+	Confirm  func(context.Context) error // asked right before the commit, whether it may be; may be nil
+	Now      func() time.Time
+	// Unread leaves out the reading by pg_restore, to measure what that costs. Such an archive is not verified.
+	Unread bool
+}
+
+// Made is what a run has made.
+type Made struct {
+	Manifest archivestore.Manifest
+	Contents *pgarchive.Contents // nil where the rows were not counted
+	Said     string              // pg_dump's standard error, scrubbed
+}
+
+// Run makes one archive. After an error nothing of it is listed, and no child runs on. Errors: *remora.Failure,
+// *pgarchive.CorruptError, the store's, and Confirm's own.
+func Run(ctx context.Context, from Source, to Destination, o Options) (made Made, err error) {
+	dump, err := pgdump.Start(ctx, pgdump.Config{
+		Client: from.Client, Credential: from.Credential, Addr: from.Addr, ServerMajor: from.ServerMajor,
+		Plain: pgarchive.WrittenBy(from.Client.Major),
+	})
+	if err != nil {
+		return made, err
+	}
+	defer closing(dump, &err)
+	reader, err := startReader(ctx, from.Client, o.Unread)
+	if err != nil {
+		return made, err
+	}
+	defer closing(reader, &err)
+	out := archivestore.Create(ctx, to.Bucket, to.Ref, to.Recipient)
+	defer func() {
+		if aerr := out.Abort(); err != nil && aerr != nil { // the sweep ends what this could not
+			err = errors.Join(err, fmt.Errorf("abort: %w", aerr))
+		}
+	}()
+	archive, err := pgarchive.Recode(dump, o.Compress, pgarchive.Handlers{
+		Head: func(_ *pgarchive.Head, raw []byte) error {
+			_, err := reader.Write(raw)
+			return err
+		},
+		Body: func(p []byte) error {
+			_, err := reader.Write(p)
+			if err == nil {
+				_, err = out.Write(p)
+			}
+			if err != nil {
+				_ = dump.Close() // nothing more of it is needed, and it may be waiting for a lock
+			}
+			return err
+		},
+		Progress: o.Progress,
+	})
+	if err != nil {
+		return made, err
+	}
+	if err := reader.Finish(); err != nil {
+		return made, err
+	}
+	if o.Confirm != nil {
+		if err := o.Confirm(ctx); err != nil {
+			return made, err
+		}
+	}
+	made = Made{Contents: archive.Contents, Said: dump.Stderr()}
+	var contents []byte
+	if archive.Contents != nil {
+		if contents, err = json.Marshal(archive.Contents); err != nil {
+			return made, fmt.Errorf("encode contents: %w", err)
+		}
+	}
+	made.Manifest, err = out.Commit(archive.Raw, contents, archivestore.Manifest{
+		ServerVersion: from.ServerVersion, ClientVersion: from.Client.Version, ArchiveVersion: archive.Version.String(),
+		Compression: string(archive.Compression), Tables: archive.Tables,
+	}, to.Keys, o.Now())
+	return made, err
+}
+
+// reader reads an archive while it passes.
+type reader interface {
+	Write(p []byte) (int, error)
+	Finish() error
+	Close() error
+}
+
+func startReader(ctx context.Context, c pgdump.Client, unread bool) (reader, error) {
+	if unread {
+		return nobody{}, nil
+	}
+	return pgdump.StartCheck(ctx, c)
+}
+
+type nobody struct{}
+
+func (nobody) Write(p []byte) (int, error) { return len(p), nil }
+func (nobody) Finish() error               { return nil }
+func (nobody) Close() error                { return nil }
+
+// closing ends a child and keeps its error where there is no earlier one.
+func closing(c interface{ Close() error }, err *error) {
+	if cerr := c.Close(); *err == nil {
+		*err = cerr
+	}
+}
