@@ -42,11 +42,11 @@ func (w *findDatabases) Work(ctx context.Context, job *river.Job[jobargs.FindDat
 }
 
 func (w *findDatabases) find(ctx context.Context, id remora.ResourceID) (int, error) {
-	token, err := w.token(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	addon, err := w.Heroku.Addon(ctx, token, string(id)) // the app may have been renamed
+	var addon herokuapi.Addon
+	err := w.asAddon(ctx, id, func(token redact.Secret) (err error) {
+		addon, err = w.Heroku.Addon(ctx, token, string(id)) // the app may have been renamed
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("read add-on: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/herokuapi"
 	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -44,19 +45,21 @@ func (w *makeReady) ready(ctx context.Context, id remora.ResourceID) error {
 	if err := w.exchange(ctx, id); err != nil {
 		return err
 	}
-	token, err := w.token(ctx, id)
+	var addon herokuapi.Addon
+	err := w.asAddon(ctx, id, func(token redact.Secret) (err error) {
+		if addon, err = w.Heroku.Addon(ctx, token, string(id)); err != nil {
+			return fmt.Errorf("read add-on: %w", err)
+		}
+		if err := w.Heroku.SetConfig(ctx, token, string(id), ConfigVar, string(id)); err != nil {
+			return fmt.Errorf("set %s: %w", ConfigVar, err)
+		}
+		if err := w.Heroku.Provisioned(ctx, token, string(id)); err != nil {
+			return fmt.Errorf("announce: %w", err)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
-	}
-	addon, err := w.Heroku.Addon(ctx, token, string(id))
-	if err != nil {
-		return fmt.Errorf("read add-on: %w", err)
-	}
-	if err := w.Heroku.SetConfig(ctx, token, string(id), ConfigVar, string(id)); err != nil {
-		return fmt.Errorf("set %s: %w", ConfigVar, err)
-	}
-	if err := w.Heroku.Provisioned(ctx, token, string(id)); err != nil {
-		return fmt.Errorf("announce: %w", err)
 	}
 	return w.Store.SetReady(ctx, id, addon.App.ID, addon.App.Name)
 }

@@ -412,7 +412,7 @@ func TestOneRefreshForMany(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if tok, err := b.token(t.Context(), b.id); err != nil || tok.Reveal() == "old" {
+			if tok, _, err := b.token(t.Context(), b.id, time.Time{}); err != nil || tok.Reveal() == "old" {
 				t.Error(err)
 			}
 		})
@@ -420,6 +420,20 @@ func TestOneRefreshForMany(t *testing.T) {
 	wg.Wait()
 	if n := b.tokens.Load() - before; n != 1 {
 		t.Errorf("%d refreshes", n)
+	}
+	// One that Heroku has ended before its time is refreshed, once.
+	before = b.tokens.Load()
+	var refused atomic.Int32
+	b.heroku.Store(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/oauth/token" || !strings.HasSuffix(r.Header.Get("Authorization"), fmt.Sprint("HRKU-", before)) {
+			return false
+		}
+		refused.Add(1)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	if err := work(t, t.Context(), &findDatabases{Workers: b.Workers}, jobargs.FindDatabases{Resource: b.id}); err != nil || refused.Load() != 1 || b.tokens.Load() != before+1 {
+		t.Errorf("%d refused, %d refreshes, %v", refused.Load(), b.tokens.Load()-before, err)
 	}
 	// Revoked: said once, and not asked again.
 	if err := b.Store.SaveTokens(t.Context(), b.id, redact.New("old"), redact.New("r"), time.Now().Add(time.Minute)); err != nil {
