@@ -17,6 +17,10 @@ test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector,
 memory: setup/demo bin/s3dev bin/remora-demo ## the worker's peak memory for archives of 100 MB and 1 GB
 	go test -count=1 -v -timeout 20m -run TestMemory ./cmd/remora-demo -memory-mb 100
 
+.PHONY: bench
+bench: setup/bench bin/sdkupload bin/bench ## a backup measured beside other ways to make one; OUT=file.json, ARGS=-h tells more
+	@exec bin/bench $(if $(OUT),-out $(OUT)) $(ARGS)
+
 .PHONY: check
 check: ## format, vet, linter, generated code and modules up to date
 	@internal/devtools/setup.sh check
@@ -42,15 +46,19 @@ vulncheck: ## known vulnerabilities in what we use (needs the Go vulnerability d
 .PHONY: build
 build: bin/remora ## the product's one program
 
-.PHONY: setup/demo setup/test
-setup/demo setup/test:
+.PHONY: setup/demo setup/test setup/bench
+setup/demo setup/test setup/bench:
 	@internal/devtools/setup.sh $(@F)
 
-.PHONY: bin/s3dev bin/remora bin/remora-demo
+.PHONY: bin/s3dev bin/sdkupload bin/remora bin/remora-demo bin/bench
 bin/s3dev:
 	@go build -C internal/devtools/s3dev -o ../../../bin/s3dev .
 bin/remora:
 	@go build -o bin/remora ./cmd/remora
+bin/sdkupload:
+	@go build -C internal/devtools/sdkupload -o ../../../bin/sdkupload .
+bin/bench:
+	@go build -o bin/bench ./internal/devtools/bench
 bin/remora-demo:
 	@go build -o bin/remora-demo ./cmd/remora-demo
 

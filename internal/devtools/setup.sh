@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests and the demo need beyond Go, and says so first. Usage: setup.sh [check|test|demo]
+# Installs what the tests and the demo need beyond Go, and says so first. Usage: setup.sh [check|test|demo|bench]
 # With nothing missing it prints nothing.
 set -euo pipefail
 
@@ -25,6 +25,11 @@ if [ "$what" = test ] && missing_compiler; then
 	say "A C compiler is missing, which Go's race detector is linked with."
 	packages+=(gcc libc6-dev)
 fi
+if [ "$what" = bench ]; then
+	for program in zstd rclone; do
+		command -v "$program" >/dev/null || { say "$program is missing, which a backup is measured beside."; packages+=("$program"); }
+	done
+fi
 if [ ${#packages[@]} -gt 0 ]; then
 	if ! command -v apt-get >/dev/null || { [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; }; then
 		say "Install them with your system's packages; PostgreSQL's may be anywhere, its folder named in PG_BIN_DIR. (On Debian and Ubuntu this is done for you, as root or with sudo.)"
@@ -37,7 +42,7 @@ if [ ${#packages[@]} -gt 0 ]; then
 	root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
-if [ "$what" != check ] && [ -z "${REMORA_HEROKU_CLI:-}" ] && [ ! -x "$cli/node_modules/.bin/heroku" ]; then
+if { [ "$what" = test ] || [ "$what" = demo ]; } && [ -z "${REMORA_HEROKU_CLI:-}" ] && [ ! -x "$cli/node_modules/.bin/heroku" ]; then
 	if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
 		say "npm and node are missing; the real Heroku CLI, an npm package, is what the tests and the demo drive. Install Node.js 20 or later with npm."
 		exit 1

@@ -167,6 +167,13 @@ func (c *Cluster) configure(cfg Config) error {
 // Addr is where the server listens.
 func (c *Cluster) Addr() (host string, port int) { return "127.0.0.1", c.port }
 
+// PID is the process id of the running server's first process, whose children its sessions are.
+func (c *Cluster) PID() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proc.PID()
+}
+
 // BinDir is where the server's programs are.
 func (c *Cluster) BinDir() string { return c.binDir }
 

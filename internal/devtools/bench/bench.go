@@ -1,0 +1,341 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/devtools/localpg"
+	"github.com/remora-backup/remora/internal/devtools/nullstore"
+)
+
+type bench struct {
+	rounds   int
+	scale    float64
+	sets     []string
+	variants []string // empty: all
+	out      string
+	uploader string
+
+	dir     string
+	pg      *localpg.Cluster
+	near    *nullstore.Server
+	far     *nullstore.Server
+	closers []func() error
+}
+
+// variant is one way to make a backup.
+type variant struct {
+	name  string
+	note  string
+	needs string // a program
+	only  string // a set
+	run   func(ctx context.Context, b *bench, url string) (took, error)
+}
+
+const (
+	limit     = "limit"
+	reference = "pg_dump_upload"
+)
+
+var variants = []variant{
+	{name: limit, note: "pg_dump -Fc -Z0 >/dev/null: the most one connection gives", run: shell(`pg_dump -Fc -Z0 -d "$URL" >/dev/null`)},
+	{name: reference, note: "pg_dump -Fc | the AWS SDK's uploader", run: shell(`pg_dump -Fc -d "$URL" | "$UPLOADER"`)},
+	{name: "ours", note: "what a worker does, at its usual level 6: counted, read by pg_restore, sealed", run: pipe(task{Level: 6})},
+	{name: "ours_fast", note: "the same at level 1", run: pipe(task{Level: 1})},
+	{name: "ours_fast_unread", note: "level 1 without pg_restore reading along", run: pipe(task{Level: 1, Unread: true})},
+	{name: "ours_fast_far", note: "level 1 to a store 60 ms away that takes 50 MB/s a connection", only: "json", run: pipe(task{Level: 1, Store: "far"})},
+	{name: "zstd", note: "pg_dump -Fc -Z0 | zstd -T0 | the AWS SDK's uploader", needs: "zstd", run: shell(`pg_dump -Fc -Z0 -d "$URL" | zstd -q -T0 -c | "$UPLOADER"`)},
+	{name: "rclone", note: "pg_dump -Fc | rclone rcat", needs: "rclone", run: shell(`pg_dump -Fc -d "$URL" | rclone rcat --s3-no-check-bucket --retries 1 s:bench/rclone`)},
+	{name: "pg_dump", note: "pg_dump -Fc >/dev/null", run: shell(`pg_dump -Fc -d "$URL" >/dev/null`)},
+}
+
+func (b *bench) close() {
+	for _, c := range slices.Backward(b.closers) {
+		if err := c(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+	}
+}
+
+func (b *bench) prepare(ctx context.Context) (err error) {
+	if b.uploader, err = filepath.Abs(b.uploader); err != nil {
+		return err
+	}
+	if b.dir, err = os.MkdirTemp("", "remora-bench-"); err != nil {
+		return err
+	}
+	b.closers = append(b.closers, func() error { return os.RemoveAll(b.dir) })
+	if b.pg, err = localpg.Start(ctx, localpg.Config{TLS: true, Settings: map[string]string{"shared_buffers": "1GB", "max_wal_size": "8GB", "max_locks_per_transaction": "256"}}); err != nil {
+		return err
+	}
+	b.closers = append(b.closers, b.pg.Stop)
+	for _, s := range []struct {
+		server **nullstore.Server
+		cfg    nullstore.Config
+	}{{&b.near, nullstore.Config{}}, {&b.far, nullstore.Config{Latency: 60 * time.Millisecond, Rate: 50_000_000}}} {
+		if *s.server, err = nullstore.Start(s.cfg); err != nil {
+			return err
+		}
+		b.closers = append(b.closers, (*s.server).Close)
+	}
+	if err := os.WriteFile(b.certs(), slices.Concat(b.near.Cert, b.far.Cert), 0o600); err != nil {
+		return err
+	}
+	for _, set := range b.sets {
+		if !slices.Contains(setNames, set) {
+			return fmt.Errorf("there is no data set %q: %s", set, strings.Join(setNames, ", "))
+		}
+		start := time.Now()
+		if err := b.fill(ctx, set); err != nil {
+			return fmt.Errorf("make %s: %w", set, err)
+		}
+		fmt.Fprintf(os.Stderr, "made %s in %.0f s\n", set, time.Since(start).Seconds())
+	}
+	return nil
+}
+
+func (b *bench) certs() string { return filepath.Join(b.dir, "certs.pem") }
+
+func (b *bench) fill(ctx context.Context, set string) error {
+	for _, s := range []struct {
+		db  string
+		sql []string
+	}{{"postgres", []string{`CREATE DATABASE "` + set + `"`}}, {set, append(statements(set, b.scale), "VACUUM ANALYZE", "CHECKPOINT")}} {
+		conn, err := pgx.Connect(ctx, b.pg.SuperuserURL(s.db))
+		if err != nil {
+			return err
+		}
+		for _, sql := range s.sql {
+			if _, err = conn.Exec(ctx, sql); err != nil {
+				break
+			}
+		}
+		if err := errors.Join(err, conn.Close(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// env is what every variant gets.
+func (b *bench) env(url string, more ...string) []string {
+	return append([]string{
+		"PATH=" + b.pg.BinDir() + ":" + os.Getenv("PATH"), "HOME=" + b.dir, "URL=" + url, "UPLOADER=" + b.uploader, "S3_ENDPOINT=" + b.near.URL,
+		"SSL_CERT_FILE=" + b.certs(), "RCLONE_CONFIG_S_TYPE=s3", "RCLONE_CONFIG_S_PROVIDER=Other", "RCLONE_CONFIG_S_ENDPOINT=" + b.near.URL,
+		"RCLONE_CONFIG_S_ACCESS_KEY_ID=bench", "RCLONE_CONFIG_S_SECRET_ACCESS_KEY=bench",
+	}, more...)
+}
+
+// shell runs a pipeline; its CPU time is that of everything it started.
+func shell(script string) func(context.Context, *bench, string) (took, error) {
+	return func(ctx context.Context, b *bench, url string) (took, error) {
+		cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", script) //nolint:gosec // our own
+		cmd.Env = b.env(url)
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		start := time.Now()
+		if err := cmd.Run(); err != nil {
+			return took{}, fmt.Errorf("%w: %s", err, said.String())
+		}
+		u := cmd.ProcessState
+		return took{Wall: time.Since(start).Seconds(), Client: (u.UserTime() + u.SystemTime()).Seconds()}, nil
+	}
+}
+
+// pipe runs our pipeline in a process of its own.
+func pipe(t task) func(context.Context, *bench, string) (took, error) {
+	return func(ctx context.Context, b *bench, url string) (took, error) {
+		t := t
+		t.URL, t.BinDir, t.Store = url, b.pg.BinDir(), map[string]string{"": b.near.URL, "far": b.far.URL}[t.Store]
+		text, err := json.Marshal(t)
+		if err != nil {
+			return took{}, err
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return took{}, err
+		}
+		cmd := exec.CommandContext(ctx, self, "ours") //nolint:gosec // ourselves
+		cmd.Env = b.env(url, "BENCH_TASK="+string(text))
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return took{}, err
+		}
+		var r took
+		return r, json.Unmarshal(out, &r)
+	}
+}
+
+// backends is the CPU time of the server's sessions that have ended, in s (proc_pid_stat(5): cutime and cstime).
+func (b *bench) backends() (float64, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(b.pg.PID()) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var ticks float64
+	for _, f := range fields[13:15] {
+		n, err := strconv.ParseFloat(f, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return ticks / 100, nil // USER_HZ
+}
+
+func (b *bench) chosen(set string) []variant {
+	var out []variant
+	for _, v := range variants {
+		wanted := len(b.variants) == 0 || slices.Contains(b.variants, v.name) || v.name == limit || v.name == reference
+		if !wanted || v.only != "" && v.only != set {
+			continue
+		}
+		if v.needs != "" {
+			if _, err := exec.LookPath(v.needs); err != nil {
+				fmt.Fprintf(os.Stderr, "%s is left out: there is no %s on this machine\n", v.name, v.needs)
+				continue
+			}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func (b *bench) measure(ctx context.Context) error {
+	file := io.Discard
+	if b.out != "" {
+		f, err := os.Create(b.out)
+		if err != nil {
+			return err
+		}
+		defer f.Close() //nolint:errcheck // every line was written or is an error
+		file = f
+	}
+	fmt.Printf("%d cores, %s, PostgreSQL in %s, %d rounds, scale %g\nMedians; ratios are of runs in one round, lowest and highest in brackets.\n\n",
+		runtime.NumCPU(), runtime.Version(), b.pg.BinDir(), b.rounds, b.scale)
+	for _, v := range variants {
+		fmt.Printf("  %-17s %s\n", v.name, v.note)
+	}
+	for _, set := range b.sets {
+		runs, err := b.rotate(ctx, set)
+		if err != nil {
+			return err
+		}
+		if err := report(set, b.chosen(set), runs, file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rotate runs every variant once a round, each round beginning with another, after one round that only warms up.
+func (b *bench) rotate(ctx context.Context, set string) (map[string][]took, error) {
+	all := b.chosen(set)
+	runs := map[string][]took{}
+	for round := range b.rounds + 1 {
+		for i := range all {
+			v := all[(i+round)%len(all)]
+			t, err := b.one(ctx, v, set)
+			if err != nil {
+				return nil, fmt.Errorf("%s of %s: %w", v.name, set, err)
+			}
+			if round > 0 {
+				runs[v.name] = append(runs[v.name], t)
+			}
+		}
+		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", set, round, b.rounds)
+	}
+	return runs, nil
+}
+
+func (b *bench) one(ctx context.Context, v variant, set string) (took, error) {
+	before, err := b.backends()
+	if err != nil {
+		return took{}, err
+	}
+	b.near.Bytes()
+	b.far.Bytes()
+	t, err := v.run(ctx, b, b.pg.SuperuserURL(set))
+	if err != nil {
+		return took{}, err
+	}
+	after, err := b.backends()
+	t.Server, t.Bytes = after-before, b.near.Bytes()+b.far.Bytes()
+	return t, err
+}
+
+// line is one variant of one set, as OUT has it.
+type line struct {
+	Set      string   `json:"set"`
+	Variant  string   `json:"variant"`
+	Wall     float64  `json:"wall_s"`
+	ToLimit  float64  `json:"to_limit"`
+	LimitLow float64  `json:"to_limit_lowest"`
+	LimitTop float64  `json:"to_limit_highest"`
+	ToUpload float64  `json:"to_pgdump_upload"`
+	Client   float64  `json:"client_cpu_s"`
+	CPUTo    float64  `json:"client_cpu_to_pgdump_upload"`
+	Server   float64  `json:"server_cpu_s"`
+	RSS      *float64 `json:"peak_rss_mib"`
+	Bytes    int64    `json:"bytes_out"`
+	BytesTo  float64  `json:"bytes_to_pgdump_upload"`
+}
+
+func report(set string, all []variant, runs map[string][]took, file io.Writer) error {
+	ratio := func(of, to []took, what func(took) float64) (low, mid, top float64) {
+		var r []float64
+		for i := range of {
+			r = append(r, what(of[i])/what(to[i]))
+		}
+		slices.Sort(r)
+		return r[0], r[len(r)/2], r[len(r)-1]
+	}
+	wall := func(t took) float64 { return t.Wall }
+	client := func(t took) float64 { return t.Client }
+	fmt.Printf("\n%-8s %-17s %8s  %-18s %9s  %8s %7s  %8s  %7s  %9s %6s\n", "set", "variant", "wall s", "/ limit", "/ upload", "client s", "/ upl.", "server s", "RSS MiB", "bytes out", "/ upl.")
+	for _, v := range all {
+		r := runs[v.name]
+		l := line{Set: set, Variant: v.name, Wall: median(r, wall), Client: median(r, client), Server: median(r, func(t took) float64 { return t.Server })}
+		l.LimitLow, l.ToLimit, l.LimitTop = ratio(r, runs[limit], wall)
+		_, l.ToUpload, _ = ratio(r, runs[reference], wall)
+		_, l.CPUTo, _ = ratio(r, runs[reference], client)
+		l.Bytes = int64(median(r, func(t took) float64 { return float64(t.Bytes) }))
+		l.BytesTo = float64(l.Bytes) / max(float64(runs[reference][0].Bytes), 1)
+		rss := "–"
+		if mib := median(r, func(t took) float64 { return float64(t.RSS) }) / (1 << 20); mib > 0 {
+			l.RSS, rss = &mib, fmt.Sprintf("%.0f", mib)
+		}
+		fmt.Printf("%-8s %-17s %8.2f  %-18s %9.2f  %8.2f %7.2f  %8.2f  %7s  %9s %6.2f\n", set, v.name, l.Wall,
+			fmt.Sprintf("%.2f [%.2f %.2f]", l.ToLimit, l.LimitLow, l.LimitTop), l.ToUpload, l.Client, l.CPUTo, l.Server, rss, fmt.Sprintf("%.1f MB", float64(l.Bytes)/1e6), l.BytesTo)
+		text, err := json.Marshal(l)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(file, "%s\n", text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func median(all []took, what func(took) float64) float64 {
+	sorted := slices.SortedFunc(slices.Values(all), func(a, b took) int { return cmp.Compare(what(a), what(b)) })
+	return what(sorted[len(sorted)/2])
+}
