@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -182,6 +184,8 @@ func TestMainJob(t *testing.T) {
 	v := b.connect(t)
 	first := b.verified(t, "")
 	restored := b.equal(t, v, first.ID, "restored_1")
+	b.oneTable(t, v, first)
+	b.checked(t, v, first, restored, "")
 
 	// The comparison notices one changed value, or it would prove nothing.
 	if err := stack.Exec(ctx, restored, "UPDATE customers SET name = name || '.' WHERE id = 4711"); err != nil {
@@ -190,6 +194,7 @@ func TestMainJob(t *testing.T) {
 	if _, err := stack.Compare(ctx, b.Customer.BinDir(), b.OwnerURL("shop"), restored); err == nil || !strings.Contains(err.Error(), "customers") {
 		t.Errorf("one altered value: %v", err)
 	}
+	b.checked(t, v, first, restored, "public.customers")
 
 	if err := b.Sim.RotateCredential(ctx, stack.Addon, stack.Credential); err != nil {
 		t.Fatal(err)
@@ -248,6 +253,71 @@ func TestMainJob(t *testing.T) {
 	}
 	if u := b.Sim.Counters().Unknown; len(u) != 0 {
 		t.Errorf("calls that the simulator does not know: %v", u)
+	}
+}
+
+// checked holds a restored database against what was counted, with psql and nothing of ours; only the named table is
+// to differ.
+func (b *bundle) checked(t *testing.T, v *stack.Visitor, backup remora.Backup, restored, differs string) {
+	t.Helper()
+	link, err := v.Link(t.Context(), backup.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := v.Get(t.Context(), strings.TrimPrefix(link, b.WebURL)+"/check.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(b.Customer.BinDir(), "psql"), "-X", "-f", "-", restored)
+	cmd.Stdin = strings.NewReader(script)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal := 0
+	for line := range strings.Lines(string(out)) {
+		same, differing := strings.HasPrefix(line, "equal     "), strings.HasPrefix(line, "DIFFERENT ")
+		if same {
+			equal++
+		}
+		if same == differing || differing != (differs != "" && strings.Contains(line, differs+" ")) {
+			t.Errorf("%s", line)
+		}
+	}
+	if equal < 10 {
+		t.Errorf("%s", out)
+	}
+}
+
+// oneTable fetches one table of a backup, by the link's own parameter and by our command, and neither more of it.
+func (b *bundle) oneTable(t *testing.T, v *stack.Visitor, backup remora.Backup) {
+	t.Helper()
+	link, err := v.Link(t.Context(), backup.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, err := v.Get(t.Context(), strings.TrimPrefix(link, b.WebURL)+"?table=public.customers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "customers.dump")
+	var said bytes.Buffer
+	if err := wiring.Run(t.Context(), []string{"table", link, "public.customers", "-o", file}, &said, io.Discard, dialer.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	fetched, err := os.ReadFile(file)
+	if err != nil || string(fetched) != served || int64(len(fetched)) > backup.PlainSize*2/3 {
+		t.Errorf("%d bytes fetched, %d served, of %d: %s %v", len(fetched), len(served), backup.PlainSize, said.String(), err)
+	}
+	out, err := exec.Command(filepath.Join(b.Customer.BinDir(), "pg_restore"), "--data-only", "--table=customers", "-f", "-", file).CombinedOutput()
+	if err != nil || strings.Count(string(out), "@example.") < 1000 || strings.Contains(string(out), "COPY sales") {
+		t.Errorf("%.300s %v", out, err)
+	}
+	if err := wiring.Run(t.Context(), []string{"table", link, "public.nowhere", "-o", file + "2"}, &said, io.Discard, dialer.Strict()); err == nil || !strings.Contains(err.Error(), "public.nowhere") {
+		t.Error(err)
+	}
+	if _, err := v.Get(t.Context(), strings.TrimPrefix(link, b.WebURL)+"?table=nowhere"); err == nil || !strings.Contains(err.Error(), "404") {
+		t.Error(err)
 	}
 }
 

@@ -25,6 +25,8 @@ const (
 	Web     Command = "web"
 	Worker  Command = "worker"
 	Migrate Command = "migrate"
+
+	FetchTable Command = "table <from> <tables>"
 )
 
 // Settings of one process. Those of another process are empty.
@@ -38,6 +40,7 @@ type Settings struct {
 	Store    Store
 	Heroku   Heroku
 	Work     Work
+	Table    Table
 }
 
 // Partner is how Heroku calls us.
@@ -90,6 +93,13 @@ type Work struct {
 	WorkerMetrics string        `env:"WORKER_METRICS" help:"Where the worker serves /metrics and /healthz, such as 127.0.0.1:9100; empty is nowhere."`
 }
 
+// Table is what to fetch of an archive.
+type Table struct {
+	From   string   `arg:"" help:"A download link, or a file."`
+	Tables []string `arg:"" help:"Tables, each as schema.table."`
+	To     string   `short:"o" required:"" help:"The file to write; it must not exist."`
+}
+
 type common struct {
 	Database redact.Secret `name:"database-url" env:"DATABASE_URL" required:"" help:"Our own Postgres."`
 	LogText  bool          `env:"LOG_TEXT" help:"Log for people instead of JSON."`
@@ -115,6 +125,7 @@ type cli struct {
 		Work
 	} `cmd:"" help:"Make backups."`
 	Migrate struct{ common } `cmd:"" help:"Bring our own database up to this release."`
+	Table   Table            `cmd:"" help:"Fetch single tables of an archive, by its link, without the rest of it."`
 }
 
 // ErrHelp says that help was asked for and printed.
@@ -156,6 +167,9 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		err = errors.Join(s.Heroku.check(), s.Store.check(), s.Work.check())
 	case Migrate:
 		s.Database, s.LogText = c.Migrate.Database, c.Migrate.LogText
+		return s, nil
+	case FetchTable:
+		s.Table = c.Table
 		return s, nil
 	}
 	var kerr error

@@ -16,6 +16,7 @@ import (
 // open are the routes that need no session.
 var open = map[string]bool{
 	"GET /": true, "GET /healthz": true, "GET /readyz": true, "GET /static/{file}": true, "GET /d/{token}": true, "HEAD /d/{token}": true,
+	"GET /d/{token}/contents.json": true, "GET /d/{token}/check.sql": true,
 }
 
 // routes lists all of the server's; those added later too.

@@ -47,8 +47,13 @@ type Archive interface {
 
 // Config of the pages.
 type Config struct {
-	Store          Store
-	Open           func(ctx context.Context, id remora.ResourceID, b remora.Backup) (Archive, error)
+	Store Store
+	// Contents tells what a backup's archive contains, as JSON, and how to hold a database against it, as a psql script;
+	// nil where nobody has counted.
+	Contents func(ctx context.Context, id remora.ResourceID, b remora.Backup) (list []byte, script string, err error)
+	// Open opens a backup's archive, or the part of it that holds the named tables. Errors: KindNotFound for a table
+	// that is not in it.
+	Open           func(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (Archive, error)
 	Cookie         websession.Cookie
 	BaseURL        string           // how the outside reaches us, for links; without a slash at the end
 	ServiceAccount string           // the account that a Helper App is shared with
@@ -93,6 +98,8 @@ func (p *Pages) Routes(r chi.Router) {
 	r.Get("/static/{file}", p.static)
 	r.Get("/", p.front)
 	r.Get("/d/{token}", p.download)
+	r.Get("/d/{token}/contents.json", p.contents)
+	r.Get("/d/{token}/check.sql", p.contents)
 	r.Head("/d/{token}", p.download)
 	r.Group(func(r chi.Router) {
 		r.Use(http.NewCrossOriginProtection().Handler)

@@ -23,6 +23,22 @@ func (n *tenant) link(t *testing.T, b remora.BackupID) string {
 	return "/d/" + token
 }
 
+func TestContents(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	at := n.link(t, n.keep(t).ID)
+	for path, want := range map[string]string{
+		at + "/contents.json": `200 application/json {"tables":[]}`, at + "/check.sql": "200 text/plain; charset=utf-8 SELECT 1;",
+		"/d/" + strings.Repeat("0", 64) + "/check.sql": "404 text/plain; charset=utf-8 ",
+	} {
+		a := s.send(t, "GET", path)
+		if got := fmt.Sprint(a.StatusCode, " ", a.Header.Get("Content-Type"), " ", a.body); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+}
+
 func TestDownload(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -63,8 +63,13 @@ func newSite(t *testing.T) *site {
 	t.Cleanup(s.http.Close)
 	pages, err := dashboard.New(dashboard.Config{
 		Store: s.Store, Cookie: websession.Cookie{Plain: true}, BaseURL: s.http.URL, ServiceAccount: serviceAccount, Log: log,
-		Now:  func() time.Time { return time.Now().Add(s.ahead) },
-		Open: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) { return s.open() },
+		Now: func() time.Time { return time.Now().Add(s.ahead) },
+		Open: func(context.Context, remora.ResourceID, remora.Backup, []string) (dashboard.Archive, error) {
+			return s.open()
+		},
+		Contents: func(context.Context, remora.ResourceID, remora.Backup) ([]byte, string, error) {
+			return []byte(`{"tables":[]}`), "SELECT 1;", nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +135,7 @@ func (n *tenant) keep(t *testing.T) remora.Backup {
 	t.Helper()
 	c := n.claim(t)
 	err := n.KeepBackup(t.Context(), c, remora.Kept{
-		ServerVersion: "15.18", ClientVersion: "15.18", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 7, PlainSize: int64(len(content)),
+		ServerVersion: "15.18", ClientVersion: "15.18", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 7, Rows: 4711, PlainSize: int64(len(content)),
 		Objects: []remora.Object{{Name: "head", Size: 12, SHA256: []byte{1}}, {Name: "body-001", Size: 4_200_000, SHA256: []byte{2}}},
 	})
 	if err != nil {

@@ -105,7 +105,7 @@ func TestGettingItBack(t *testing.T) {
 	n := s.tenant(t, shop())
 	b := n.keep(t)
 	at := "/dashboard/backups/" + string(b.ID)
-	says(t, n.do(t, "GET", at).body, "Make a link", "restores into PostgreSQL 15 or later", "custom format 1.14, 7 tables", "pg_dump 15.18", "not", "/d/")
+	says(t, n.do(t, "GET", at).body, "Make a link", "restores into PostgreSQL 15 or later", "7 tables with 4711 rows", "pg_dump 15.18", "not", "/d/")
 	made := n.do(t, "POST", at+"/links")
 	if made.StatusCode != http.StatusOK {
 		t.Fatal(made.Status, made.body)

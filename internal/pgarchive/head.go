@@ -34,6 +34,7 @@ type Entry struct {
 	HasData   bool   // a block of its own follows the head
 
 	copied   bool // its block is what a COPY statement takes
+	dumperAt int  // where the head says that it has data
 	offsetAt int  // where the entry's data offset lies in the head
 }
 
@@ -248,6 +249,7 @@ func (h *headReader) compression(v Version) Compression {
 // add reads one entry of the table of contents.
 func (h *Head) add(in *headReader) {
 	e := Entry{DumpID: in.int()}
+	e.dumperAt = len(in.raw)
 	dumper := in.int()
 	in.skip() // table's OID
 	in.skip() // object's OID

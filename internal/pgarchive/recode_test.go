@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -139,6 +140,34 @@ func TestRecodedDataIsTheSame(t *testing.T) {
 		}
 		if restore(t, nil, "-t", "wide", file) != restore(t, in, "-t", "wide") {
 			t.Errorf("%s: one table by its offset reads something else", name)
+		}
+		part, err := pgarchive.Select(bytes.NewReader(full), int64(len(full)), "public.hex", "Odd one.semi;colon")
+		if err != nil {
+			t.Fatal(err)
+		}
+		some, err := io.ReadAll(iotest.OneByteReader(io.NewSectionReader(part, 0, part.Size())))
+		if err != nil || int64(len(some)) != part.Size() {
+			t.Error(len(some), err)
+		}
+		if err := os.WriteFile(file, some, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range []string{"hex", "semi;colon"} {
+			if restore(t, nil, "-t", table, file) != restore(t, in, "-t", table) || restore(t, some, "-t", table) != restore(t, in, "-t", table) {
+				t.Errorf("%s: %s of a part reads something else", name, table)
+			}
+		}
+		if got := restore(t, some); strings.Contains(got, "xxxxx") {
+			t.Errorf("%s: a part holds what was not asked for", name)
+		}
+		if a, _, err := walk(bytes.NewReader(some)); err != nil || a.Size() != part.Size() {
+			t.Errorf("%s: a part is no archive: %v", name, err)
+		}
+		if _, err := pgarchive.Select(bytes.NewReader(full), int64(len(full)), "public.nowhere"); !errors.Is(err, pgarchive.ErrNoTable) {
+			t.Error(err)
+		}
+		if _, err := pgarchive.Select(bytes.NewReader(in), int64(len(in)), "public.hex"); !errors.Is(err, pgarchive.ErrNoOffsets) {
+			t.Error(err)
 		}
 		if len(full) >= len(in)/2 {
 			t.Errorf("%s: %d bytes of %d", name, len(full), len(in))

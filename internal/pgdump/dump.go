@@ -61,13 +61,14 @@ func (c *Config) args() []string {
 }
 
 func (c *Config) env() []string {
-	options := "-c default_transaction_read_only=on"
+	options := "-c default_transaction_read_only=on -c bytea_output=hex"
 	if c.ServerMajor >= 14 {
 		options += " -c client_connection_check_interval=1000"
 	}
 	env := []string{
 		"PGHOST=" + c.Credential.Host, "PGHOSTADDR=" + c.Addr.String(), "PGPORT=" + strconv.Itoa(int(c.Credential.Port)),
 		"PGUSER=" + c.Credential.User, "PGDATABASE=" + c.Credential.Database,
+		"PGTZ=UTC", // with it, and the option above, a row's text is the same for every role and machine
 		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=require", "PGAPPNAME=" + AppName, "PGOPTIONS=" + options,
 		"PGCONNECT_TIMEOUT=" + strconv.Itoa(max(int(c.ConnectTimeout.Seconds()), 2)), "PGGSSENCMODE=disable",
 		// Without these libpq would look into files of the user that we run as.

@@ -2,6 +2,8 @@ package wiring
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -12,6 +14,7 @@ import (
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/partnerapi"
+	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
@@ -50,16 +53,35 @@ func (p process) web(ctx context.Context) error {
 	}
 	pages, err := dashboard.New(dashboard.Config{
 		Store: store, Cookie: cookie, BaseURL: p.Site.PublicURL, ServiceAccount: p.Site.ServiceAccount, LinkGood: p.Site.LinkGood, Log: p.log,
-		Open: func(ctx context.Context, id remora.ResourceID, b remora.Backup) (dashboard.Archive, error) {
-			secret, err := store.ResourceKey(ctx, id)
+		Open: func(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (dashboard.Archive, error) {
+			key, err := keyOf(ctx, store, id)
 			if err != nil {
 				return nil, err
 			}
-			key, err := seal.ParseKey(secret)
-			if err != nil {
-				return nil, err
+			archive, err := archivestore.Open(ctx, bucket, archivestore.Ref{Resource: id, Backup: b.ID, Epoch: b.Epoch}, key, p.Keys)
+			if err != nil || len(tables) == 0 {
+				return archive, err
 			}
-			return archivestore.Open(ctx, bucket, archivestore.Ref{Resource: id, Backup: b.ID, Epoch: b.Epoch}, key, p.Keys)
+			part, err := pgarchive.Select(archive, archive.Size(), tables...)
+			if errors.Is(err, pgarchive.ErrNoTable) {
+				return nil, &remora.Error{Kind: remora.KindNotFound, Public: "This archive has no such table with rows of its own. Name it as schema.table, without quotes, as in table=public.orders; of a partitioned table name the partitions.", Cause: err}
+			}
+			return part, err
+		},
+		Contents: func(ctx context.Context, id remora.ResourceID, b remora.Backup) (list []byte, script string, err error) {
+			key, err := keyOf(ctx, store, id)
+			if err != nil {
+				return nil, "", err
+			}
+			list, err = archivestore.Contents(ctx, bucket, archivestore.Ref{Resource: id, Backup: b.ID, Epoch: b.Epoch}, key, p.Keys)
+			if err != nil || list == nil {
+				return nil, "", err
+			}
+			var c pgarchive.Contents
+			if err := json.Unmarshal(list, &c); err != nil {
+				return nil, "", fmt.Errorf("read contents: %w", err)
+			}
+			return list, c.Script(), nil
 		},
 	})
 	if err != nil {
@@ -73,6 +95,14 @@ func (p process) web(ctx context.Context) error {
 	}
 	p.log.InfoContext(ctx, "serving", "addr", l.Addr().String())
 	return server.Run(ctx, l)
+}
+
+func keyOf(ctx context.Context, store *postgres.Store, id remora.ResourceID) (seal.Key, error) {
+	secret, err := store.ResourceKey(ctx, id)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	return seal.ParseKey(secret)
 }
 
 // newKey makes what a resource's archives are sealed to.

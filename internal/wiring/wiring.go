@@ -32,6 +32,9 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 	if err != nil {
 		return err
 	}
+	if s.Command == config.FetchTable {
+		return table(ctx, s.Table, stdout)
+	}
 	log := logger(stderr, s.LogText).With("process", string(s.Command))
 	p := process{
 		Settings: s, log: log, policy: policy, metrics: prometheus.NewRegistry(),
