@@ -39,6 +39,15 @@ func (*runBackup) Timeout(*river.Job[jobargs.RunBackup]) time.Duration { return 
 
 // Work implements river.Worker.
 func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup]) error {
+	history, err := w.Store.History(ctx, job.Args.Backup)
+	if err != nil {
+		return err
+	}
+	release, err := w.budget.admit(ctx, weight(history))
+	if err != nil { // this process stops
+		return river.JobSnooze(0)
+	}
+	defer release()
 	c, err := w.Store.ClaimBackup(ctx, job.Args.Backup, w.Name)
 	switch {
 	case errors.Is(err, postgres.ErrNothingToDo):

@@ -37,6 +37,7 @@ type Config struct {
 	// ServiceToken is our service account's. It reads the Helper Apps that are shared with that account.
 	ServiceToken redact.Secret
 
+	Memory     int64         // bytes that this process and its children may take; default 512 MiB, a small dyno
 	BeatEvery  time.Duration // how often a run says how far it is; default 3 s, must be well below the store's lease
 	SweepAfter time.Duration // how old an upload without a live run must be; default 2 min
 	Now        func() time.Time
@@ -46,6 +47,7 @@ type Config struct {
 type Workers struct {
 	Config
 	metrics metrics
+	budget  *budget
 }
 
 // New returns the workers. It does no I/O.
@@ -62,7 +64,11 @@ func New(cfg Config) (*Workers, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Workers{cfg, newMetrics(cfg.Metrics)}, nil
+	if cfg.Memory == 0 {
+		cfg.Memory = 512 << 20
+	}
+	m := newMetrics(cfg.Metrics)
+	return &Workers{cfg, m, newBudget(cfg.Memory, m.held)}, nil
 }
 
 // Register adds every worker to River's list.
@@ -80,6 +86,7 @@ type metrics struct {
 	bytes  prometheus.Counter
 	swept  prometheus.Counter
 	lost   prometheus.Counter
+	held   prometheus.Gauge
 	length prometheus.Histogram
 }
 
@@ -91,11 +98,12 @@ func newMetrics(r prometheus.Registerer) metrics {
 		bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_archive_bytes_total", Help: "Bytes of archives that were kept."}),
 		swept: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_uploads_swept_total", Help: "Orphaned multipart uploads that were aborted."}),
 		lost:  prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_runs_lost_total", Help: "Runs whose lease ended without a word."}),
+		held:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_memory_admitted_bytes", Help: "Memory that runs were admitted with."}),
 		length: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "remora_run_seconds", Help: "How long runs took.", Buckets: prometheus.ExponentialBuckets(0.25, 2, 18),
 		}),
 	}
-	r.MustRegister(m.runs, m.bytes, m.swept, m.lost, m.length)
+	r.MustRegister(m.runs, m.bytes, m.swept, m.lost, m.held, m.length)
 	for _, reason := range remora.Reasons() {
 		m.runs.WithLabelValues("failed", string(reason))
 	}

@@ -254,6 +254,27 @@ func (t *tx) endRun(ctx context.Context, c Claim, state remora.RunState, why rem
 	}))
 }
 
+// History is what the last good backup of a database was like. Known is false where there was none.
+type History struct {
+	Known      bool
+	StoredSize int64
+	Tables     int
+}
+
+// History returns what is known of the database that a backup is of.
+func (s *Store) History(ctx context.Context, b remora.BackupID) (History, error) {
+	var out History
+	err := s.forService(ctx, func(t *tx) error {
+		row, err := t.q.LastGood(ctx, string(b))
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		out = History{Known: err == nil, StoredSize: row.StoredSize, Tables: int(row.Tables)}
+		return err
+	})
+	return out, err
+}
+
 // IsLive tells whether a worker holds the run that an upload of that backup and epoch belongs to.
 func (s *Store) IsLive(ctx context.Context, b remora.BackupID, epoch int) (bool, error) {
 	live := false

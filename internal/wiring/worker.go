@@ -1,6 +1,7 @@
 package wiring
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,8 @@ func (p process) worker(ctx context.Context) error {
 	// What lives long here are few large part buffers; at Go's default the heap would be let grow to twice
 	// their size before it is looked at, on a dyno of 512 MB.
 	debug.SetGCPercent(50)
-	pool, err := p.pool(ctx, int32(p.Work.Concurrency)+12) //nolint:gosec // at most 1000
+	concurrency := cmp.Or(p.Work.Concurrency, 8*runtime.GOMAXPROCS(0))
+	pool, err := p.pool(ctx, int32(concurrency)+12) //nolint:gosec // at most some thousand
 	if err != nil {
 		return err
 	}
@@ -66,7 +68,7 @@ func (p process) worker(ctx context.Context) error {
 	defer compress.Close() //nolint:errcheck // it has no error to tell; runs have ended by then
 	workers, err := jobworkers.New(jobworkers.Config{
 		Name: hostname(), Store: store, Heroku: heroku, Bucket: bucket, Keys: p.Keys, Clients: clients, Compress: compress, Policy: p.policy,
-		Resolver: net.DefaultResolver, Log: p.log, Metrics: p.metrics, ServiceToken: p.Heroku.ServiceToken, SweepAfter: p.Work.SweepAfter,
+		Resolver: net.DefaultResolver, Log: p.log, Metrics: p.metrics, ServiceToken: p.Heroku.ServiceToken, SweepAfter: p.Work.SweepAfter, Memory: int64(p.Work.Memory) << 20,
 	})
 	if err != nil {
 		return err
@@ -77,7 +79,7 @@ func (p process) worker(ctx context.Context) error {
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema: postgres.RiverSchema, Workers: list, Logger: p.queueLog, ID: hostname(),
 		Queues: map[string]river.QueueConfig{
-			jobargs.QueueBackups: {MaxWorkers: p.Work.Concurrency}, jobargs.QueueHeroku: {MaxWorkers: 4}, jobargs.QueueService: {MaxWorkers: 2},
+			jobargs.QueueBackups: {MaxWorkers: concurrency}, jobargs.QueueHeroku: {MaxWorkers: 4}, jobargs.QueueService: {MaxWorkers: 2},
 		},
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 2 * time.Minute, SoftStopTimeout: softStop,
 		PeriodicJobs: []*river.PeriodicJob{
@@ -95,7 +97,7 @@ func (p process) worker(ctx context.Context) error {
 	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("start the queue (run remora migrate first): %w", err)
 	}
-	p.log.InfoContext(ctx, "working", "concurrency", p.Work.Concurrency, "clients", versions(clients))
+	p.log.InfoContext(ctx, "working", "concurrency", concurrency, "memory_mib", p.Work.Memory, "clients", versions(clients))
 	<-ctx.Done()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), softStop+10*time.Second)
 	defer cancel()

@@ -261,6 +261,26 @@ func (q *Queries) KeepBackup(ctx context.Context, arg KeepBackupParams) (int64, 
 	return result.RowsAffected(), nil
 }
 
+const lastGood = `-- name: LastGood :one
+SELECT g.stored_size, g.tables
+  FROM backups b JOIN backups g ON g.database_id = b.database_id AND g.state IN ('verified', 'proven', 'incomplete')
+ WHERE b.id = $1
+ ORDER BY g.queued_at DESC LIMIT 1
+`
+
+type LastGoodRow struct {
+	StoredSize int64
+	Tables     int32
+}
+
+// The newest good backup of the same database. Runs in the service's scope.
+func (q *Queries) LastGood(ctx context.Context, id string) (LastGoodRow, error) {
+	row := q.db.QueryRow(ctx, lastGood, id)
+	var i LastGoodRow
+	err := row.Scan(&i.StoredSize, &i.Tables)
+	return i, err
+}
+
 const listBackups = `-- name: ListBackups :many
 SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at

@@ -11,6 +11,13 @@ SELECT id FROM backups WHERE database_id = sqlc.arg(database_id) AND resource_id
 -- For a job, which knows the backup only. Runs in the service's scope.
 SELECT resource_id, state FROM backups WHERE id = sqlc.arg(id);
 
+-- name: LastGood :one
+-- The newest good backup of the same database. Runs in the service's scope.
+SELECT g.stored_size, g.tables
+  FROM backups b JOIN backups g ON g.database_id = b.database_id AND g.state IN ('verified', 'proven', 'incomplete')
+ WHERE b.id = sqlc.arg(id)
+ ORDER BY g.queued_at DESC LIMIT 1;
+
 -- name: LockStrandedBackups :many
 -- Queued, and no job will start them.
 SELECT b.id, b.attempts FROM backups b
