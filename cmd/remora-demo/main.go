@@ -14,7 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -63,7 +63,7 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	logFile, err := os.Create(filepath.Join(os.TempDir(), "remora-demo.log"))
+	logFile, err := os.CreateTemp("", "remora-demo-*.log")
 	if err != nil {
 		return err
 	}
@@ -90,16 +90,19 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	fmt.Fprintf(out, `
 Open the dashboard, one click through Heroku's sign-on:
-  %s/sso/apps/%s/addons/%s
+  %[1]s/sso/apps/%[2]s/addons/%[3]s
 The simulated Heroku:
-  %s
+  %[1]s
 Drive it with the real Heroku CLI, in another shell:
-  %s
-  alias heroku=%s
-  heroku addons:info remora-backup -a %s
-The processes' log: %s
+  %[4]s
+  alias heroku=%[5]s
+  heroku addons:info remora-backup -a %[2]s
+  heroku pg:backups:restore 'LINK FROM THE DASHBOARD' DATABASE_URL -a %[6]s --confirm %[6]s
+  heroku addons:upgrade remora-backup remora-backup:hammerhead -a %[2]s
+  heroku addons:destroy remora-backup -a %[2]s --confirm %[2]s
+The processes' log: %[7]s
 It all stays up until Ctrl-C.
-`, s.SimURL, stack.HelperApp, "remora-backup", s.SimURL, s.Sim.CLIEnv(), must(stack.CLI()), stack.HelperApp, logFile.Name())
+`, s.SimURL, stack.HelperApp, "remora-backup", s.Sim.CLIEnv(), must(stack.CLI()), stack.ShopApp, logFile.Name())
 	<-ctx.Done()
 	return nil
 }
@@ -203,7 +206,7 @@ func (p *progress) watch(ctx context.Context, s *stack.Stack) (remora.Backup, er
 		backup, err = s.Await(ctx, func(b remora.Backup) bool { return b.State.Ended() }, func(b remora.Backup) {
 			now := string(b.State)
 			if g := b.Progress; g != nil && g.TablesTotal > 0 {
-				now = fmt.Sprintf("%s: %d of %d tables, %.1f MB, %s", b.State, g.TablesDone, g.TablesTotal, float64(g.Bytes)/1e6, g.Current)
+				now = strings.TrimRight(fmt.Sprintf("%s: %d of %d tables, %.1f MB read, %s", b.State, g.TablesDone, g.TablesTotal, float64(g.Bytes)/1e6, g.Current), ", ")
 			}
 			if now != shown {
 				fmt.Fprintf(p.out, "         %s\n", now)

@@ -74,6 +74,9 @@ func (w *Workers) attached(ctx context.Context, app string) ([]herokuapi.Attachm
 
 // shared reads an answer to our service account: Heroku does not tell "no such app" from "not shared with you".
 func shared(err error) error {
+	if errors.Is(err, herokuapi.ErrUnauthorized) {
+		return fmt.Errorf("heroku does not accept SERVICE_TOKEN, the token of the service account: %w", err)
+	}
 	if errors.Is(err, herokuapi.ErrForbidden) || errors.Is(err, herokuapi.ErrNotFound) {
 		return &remora.Failure{Reason: remora.ReasonNotShared, Cause: err}
 	}

@@ -117,7 +117,7 @@ var turnedAway = template.Must(template.New("").Parse(`<!doctype html>
 <main class="narrow">
 <h1>Not signed on</h1>
 <p>{{.}}</p>
-<pre>heroku addons:open remora-backup</pre>
+<pre>heroku addons:open remora-backup -a YOUR-HELPER-APP</pre>
 </main>
 </body>
 </html>

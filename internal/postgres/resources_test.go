@@ -1,10 +1,13 @@
 package postgres_test
 
 import (
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -185,5 +188,31 @@ func TestTokensAreSealedAtRest(t *testing.T) {
 	}
 	if !contains(dump, "clean") {
 		t.Error("the search finds nothing")
+	}
+}
+
+// Another key ring than the one that sealed what is here is found out at the start, not when somebody needs a backup.
+func TestForeignKeysAreRefused(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	if err := b.CheckKeys(t.Context()); err != nil {
+		t.Error("an empty database:", err)
+	}
+	b.resource(t, "db-1")
+	if err := b.CheckKeys(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, id := range []string{"k1", "k2"} {
+		keys, err := keyring.Parse(keyring.Generate(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := postgres.New(postgres.Config{Pool: b.pool, Keys: keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.CheckKeys(t.Context()); err == nil || !strings.Contains(err.Error(), "KEYRING") {
+			t.Errorf("another key called %s: %v", id, err)
+		}
 	}
 }

@@ -103,6 +103,24 @@ func (s *Store) Ready(ctx context.Context) error {
 	})
 }
 
+// CheckKeys tells whether the key ring opens what our database holds: with another one, a service would run and seal
+// what nobody can open later.
+func (s *Store) CheckKeys(ctx context.Context) error {
+	return s.forService(ctx, func(t *tx) error {
+		row, err := t.q.AnyKey(ctx)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read a sealed key: %w", err)
+		}
+		if _, err := s.open(row.SealedKey, sealedKey, remora.ResourceID(row.ID)); err != nil {
+			return fmt.Errorf("KEYRING does not open what our database holds; it must hold the key that sealed it, under its old id: %w", err)
+		}
+		return nil
+	})
+}
+
 // tx is one transaction: its statements, its one time, and whose rows it sees.
 type tx struct {
 	pgx.Tx

@@ -28,16 +28,16 @@ func (p process) web(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	store, err := postgres.New(postgres.Config{Pool: pool, Keys: p.Keys})
+	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys})
 	if err != nil {
 		return err
-	}
-	if err := store.Ready(ctx); err != nil {
-		return fmt.Errorf("our database is not at this release: run remora migrate first: %w", err)
 	}
 	bucket, err := p.bucket()
 	if err != nil {
 		return err
+	}
+	if err := bucket.Reach(ctx); err != nil { // everything but downloads works without it, so this is no reason not to start
+		p.log.ErrorContext(ctx, "the bucket cannot be read, so no download works: check S3_ENDPOINT, S3_BUCKET and the key", "error", err)
 	}
 	plain := strings.HasPrefix(p.Site.PublicURL, "http:")
 	cookie := websession.Cookie{Plain: plain}

@@ -83,6 +83,18 @@ func (p process) pool(ctx context.Context, conns int32) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
+// store opens our database and sees that it is at this release and that our keys open what it holds.
+func (p process) store(ctx context.Context, cfg postgres.Config) (*postgres.Store, error) {
+	store, err := postgres.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Ready(ctx); err != nil {
+		return nil, fmt.Errorf("our database is not at this release: run remora migrate first: %w", err)
+	}
+	return store, store.CheckKeys(ctx)
+}
+
 // scrubbed keeps the last part of pgx's words: the first repeats host, user and database.
 func scrubbed(err error) string {
 	text := err.Error()

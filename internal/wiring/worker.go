@@ -40,7 +40,7 @@ func (p process) worker(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	store, err := postgres.New(postgres.Config{Pool: pool, Keys: p.Keys, Lease: p.Work.Lease, CheckEvery: p.Work.CheckEvery})
+	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys, Lease: p.Work.Lease, CheckEvery: p.Work.CheckEvery})
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (p process) worker(ctx context.Context) error {
 	}
 	defer stopMetrics()
 	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("start the queue (run remora migrate first): %w", err)
+		return fmt.Errorf("start the queue: %w", err)
 	}
 	p.log.InfoContext(ctx, "working", "concurrency", concurrency, "memory_mib", p.Work.Memory, "clients", versions(clients))
 	<-ctx.Done()

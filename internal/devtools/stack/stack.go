@@ -139,15 +139,19 @@ func (s *Stack) servers(ctx context.Context) (err error) {
 func reserve(port int) (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 	if err != nil {
-		return "", fmt.Errorf("port %d is taken: end what listens there: %w", port, err)
+		return "", taken(port, "-port", err)
 	}
 	return "http://localhost:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port), l.Close()
+}
+
+func taken(port int, flag string, err error) error {
+	return fmt.Errorf("port %d is taken: end what listens there, or choose another (make demo ARGS='%s NUMBER'): %w", port, flag, err)
 }
 
 func (s *Stack) simulator() error {
 	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(s.SimPort))
 	if err != nil {
-		return fmt.Errorf("port %d is taken: end what listens there: %w", s.SimPort, err)
+		return taken(s.SimPort, "-heroku-port", err)
 	}
 	s.SimURL = "http://localhost:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	s.Sim, err = herokusim.New(herokusim.Config{

@@ -10,6 +10,23 @@ import (
 	"time"
 )
 
+const anyKey = `-- name: AnyKey :one
+SELECT id, sealed_key FROM resources WHERE sealed_key IS NOT NULL ORDER BY created_at DESC LIMIT 1
+`
+
+type AnyKeyRow struct {
+	ID        string
+	SealedKey []byte
+}
+
+// Something that only the right key ring opens. Runs in the service's scope.
+func (q *Queries) AnyKey(ctx context.Context) (AnyKeyRow, error) {
+	row := q.db.QueryRow(ctx, anyKey)
+	var i AnyKeyRow
+	err := row.Scan(&i.ID, &i.SealedKey)
+	return i, err
+}
+
 const claimChecks = `-- name: ClaimChecks :many
 UPDATE resources SET checked_at = $1
  WHERE id IN (SELECT r.id FROM resources r

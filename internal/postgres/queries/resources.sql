@@ -12,6 +12,10 @@ ON CONFLICT (id) DO NOTHING;
 -- name: GetResource :one
 SELECT * FROM resources WHERE id = sqlc.arg(id);
 
+-- name: AnyKey :one
+-- Something that only the right key ring opens. Runs in the service's scope.
+SELECT id, sealed_key FROM resources WHERE sealed_key IS NOT NULL ORDER BY created_at DESC LIMIT 1;
+
 -- name: LockResource :one
 SELECT * FROM resources WHERE id = sqlc.arg(id) FOR UPDATE;
 
