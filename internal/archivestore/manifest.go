@@ -102,7 +102,7 @@ func (o StoredObject) file() seal.File {
 
 const manifestFormat = 1
 
-// maxManifest bounds a manifest; one lists an object for every 78 GiB.
+// maxManifest bounds a manifest; one lists an object for every 48 GiB.
 const maxManifest = 1 << 20
 
 type envelope struct {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/remora-backup/remora/internal/objectstore"
@@ -87,9 +88,9 @@ func (w *Writer) body(n int64) (*body, error) {
 	return b, err
 }
 
-// Commit stores the archive: the bodies become objects, then what they contain, where that is known, then the
-// manifest, then, as the commit, the head. The caller must know by then that the body is whole. facts are the
-// manifest's fields that the caller knows. On an error nothing of it is listed; call Abort.
+// Commit stores the archive: the bodies, what they contain where that is known, and the manifest become objects, at
+// once, for what is far away is waited for; then, as the commit, the head. The caller must know by then that the body is
+// whole. facts are the manifest's fields that the caller knows. On an error nothing of it is listed; call Abort.
 func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now time.Time) (Manifest, error) {
 	sealedHead, headFile, err := sealBytes(head, w.recipient)
 	if err != nil {
@@ -99,56 +100,64 @@ func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now t
 	m.Format, m.Resource, m.Backup, m.Epoch, m.MadeAt = manifestFormat, w.ref.Resource, w.ref.Backup, w.ref.Epoch, now.UTC()
 	m.PlainSize = int64(len(head)) + w.size
 	m.Objects = []StoredObject{describe(headName, objectstore.Describe(sealedHead), headFile)}
+	var writes []write
 	if n := len(w.bodies); n > 0 {
 		if err := w.bodies[n-1].finish(); err != nil {
 			return Manifest{}, err
 		}
 	}
 	for i, b := range w.bodies {
-		o, err := w.show(bodyName(i+1), b.upload.Commit)
-		if err != nil {
-			return Manifest{}, err
-		}
-		m.Objects = append(m.Objects, describe(bodyName(i+1), o, b.sealed.File()))
+		m.Objects = append(m.Objects, describe(bodyName(i+1), b.upload.Written(), b.sealed.File()))
+		writes = append(writes, write{bodyName(i + 1), b.upload.Commit})
 	}
 	if contents != nil {
 		sealed, file, err := sealBytes(contents, w.recipient)
 		if err != nil {
 			return Manifest{}, err
 		}
-		o, err := w.put(contentsName, sealed)
-		if err != nil {
-			return Manifest{}, err
-		}
-		c := describe(contentsName, o, file)
+		c := describe(contentsName, objectstore.Describe(sealed), file)
 		m.Contents = &c
+		writes = append(writes, w.put(contentsName, sealed))
 	}
 	manifest, err := m.encode(keys)
 	if err != nil {
 		return Manifest{}, err
 	}
-	if _, err := w.put(manifestName, manifest); err != nil {
+	if err := w.show(append(writes, w.put(manifestName, manifest))); err != nil {
 		return Manifest{}, err
 	}
-	if _, err := w.put(headName, sealedHead); err != nil {
+	if err := w.show([]write{w.put(headName, sealedHead)}); err != nil {
 		return Manifest{}, err
 	}
 	w.over = true
 	return m, nil
 }
 
-func (w *Writer) put(name string, bytes []byte) (objectstore.Object, error) {
-	return w.show(name, func() (objectstore.Object, error) { return w.bucket.PutIfAbsent(w.ctx, w.ref.key(name), bytes) })
+// write makes one object visible.
+type write struct {
+	name string
+	do   func() (objectstore.Object, error)
 }
 
-// show remembers what may have become visible: an error does not say that it has not, unless the key was
-// somebody else's.
-func (w *Writer) show(name string, commit func() (objectstore.Object, error)) (objectstore.Object, error) {
-	o, err := commit()
-	if !errors.Is(err, objectstore.ErrExists) {
-		w.visible = append(w.visible, w.ref.key(name))
+func (w *Writer) put(name string, bytes []byte) write {
+	return write{name, func() (objectstore.Object, error) { return w.bucket.PutIfAbsent(w.ctx, w.ref.key(name), bytes) }}
+}
+
+// show does writes side by side and remembers what may have become visible: an error does not say that it has not,
+// unless the key was somebody else's.
+func (w *Writer) show(writes []write) error {
+	errs := make([]error, len(writes))
+	var wg sync.WaitGroup
+	for i, x := range writes {
+		wg.Go(func() { _, errs[i] = x.do() })
 	}
-	return o, err
+	wg.Wait()
+	for i, x := range writes {
+		if !errors.Is(errs[i], objectstore.ErrExists) {
+			w.visible = append(w.visible, w.ref.key(x.name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func describe(name string, o objectstore.Object, f seal.File) StoredObject {

@@ -41,7 +41,7 @@ type Config struct {
 	PathStyle bool         // http://HOST/BUCKET/KEY, which most servers other than Amazon's want
 	HTTP      *http.Client // sends the requests; required. It must not follow redirects; the caller closes its connections
 
-	PartSize    int // bytes of every part but the last; zero: 8 MiB. From MinPartSize to 1 GiB
+	PartSize    int // bytes of every part but the last; zero: 5 MiB. From MinPartSize to 1 GiB
 	Concurrency int // parts of one upload that travel at a time; zero: 2. An upload holds one buffer more
 	MaxParts    int // of one object; zero: 10,000, which is S3's own limit
 
@@ -84,7 +84,7 @@ func withDefaults(cfg Config) Config {
 		cfg.Region = "us-east-1"
 	}
 	if cfg.PartSize == 0 {
-		cfg.PartSize = 8 << 20
+		cfg.PartSize = 5 << 20
 	}
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = 2

@@ -173,7 +173,7 @@ func TestConfigIsChecked(t *testing.T) {
 	good := objectstore.Config{Endpoint: "https://s3.example.com", Bucket: "b", AccessKey: "a", SecretKey: redact.New("s"), HTTP: http.DefaultClient}
 	if b, err := objectstore.New(good); err != nil {
 		t.Fatal(err)
-	} else if b.MaxObject() != 10_000*8*mib {
+	} else if b.MaxObject() != 10_000*5*mib {
 		t.Errorf("default: %d", b.MaxObject())
 	}
 	for name, change := range map[string]func(*objectstore.Config){

@@ -229,6 +229,13 @@ func (u *Upload) Finish() error {
 	return u.failed()
 }
 
+// Written is what the object will be, once Finish has returned.
+func (u *Upload) Written() Object {
+	o := u.want
+	o.SHA256 = u.sha.Sum(nil)
+	return o
+}
+
 // Commit makes the object visible, unless the key is taken, and confirms its size and checksum with the
 // store. On an error, ErrExists too, the upload has been aborted. Errors: ErrExists, ErrMismatch, ErrFull,
 // *Error.
@@ -245,7 +252,7 @@ func (u *Upload) commit() (Object, error) {
 	if err := u.Finish(); err != nil {
 		return Object{}, err
 	}
-	u.want.SHA256 = u.sha.Sum(nil)
+	u.want = u.Written()
 	u.want.crc = spell(u.crc.Sum32())
 	if u.number == 0 {
 		return u.b.put(u.ctx, u.want, u.buf)

@@ -7,20 +7,37 @@ import (
 
 var setNames = []string{"json", "pgbench", "binary", "tables", "tiny"}
 
-// statements make a data set. Nothing in them is random, so that every machine has the same.
+// statements make a data set, from a fixed seed.
 func statements(set string, scale float64) []string {
 	n := func(rows int) int { return max(int(float64(rows)*scale), 1) }
 	switch set {
 	case "json":
 		return []string{
-			fmt.Sprintf(`CREATE TABLE customers AS SELECT g AS id, md5(g::text)::uuid AS key, 'customer' || g || '@example.com' AS email,
-				timestamptz '2020-01-01' + g * interval '7 minutes' AS joined, sha256(g::text::bytea) AS secret FROM generate_series(1, %d) g`, n(100_000)),
-			fmt.Sprintf(`CREATE TABLE orders AS SELECT g AS id, g %% 100000 AS customer, jsonb_build_object('number', md5('o' || g), 'total', g::bigint * 7919 %% 100000,
-				'currency', (ARRAY['EUR','USD','GBP'])[g %% 3 + 1], 'lines', jsonb_build_array(jsonb_build_object('sku', md5('s' || g %% 5000), 'quantity', g %% 7),
-				jsonb_build_object('sku', md5('s' || g * 31 %% 5000), 'quantity', g %% 5, 'note', 'as discussed'))) AS body FROM generate_series(1, %d) g`, n(600_000)),
-			fmt.Sprintf(`CREATE TABLE events AS SELECT g AS id, md5('e' || g)::uuid AS trace, timestamptz '2024-01-01' + g * interval '13 seconds' AS at,
-				jsonb_build_object('path', '/orders/' || g %% 99991, 'agent', 'Mozilla/5.0 (X11; Linux x86_64)', 'status', 200 + g %% 5, 'took', g * 31 %% 977) AS body
-				FROM generate_series(1, %d) g`, n(600_000)),
+			`SET max_parallel_workers_per_gather = 0`, `SELECT setseed(0.42)`,
+			// Sentences that share words, some of them often, as people write them.
+			`CREATE TEMP TABLE words AS SELECT row_number() OVER () AS n, w FROM regexp_split_to_table('please deliver to the side door after noon and ring twice the
+				parcel was damaged when it arrived so we sent another one by express courier refund approved by support invoice paid in full thank you for shopping
+				with us again waiting for stock from supplier colour differs slightly from picture customer called about late delivery address changed before dispatch
+				gift card redeemed partially subscription renewed monthly spare part ordered separately assembly required keep dry handle with care fragile glass', '\s+') w`,
+			`CREATE TEMP TABLE texts AS SELECT n, (SELECT string_agg(w, ' ') FROM (SELECT w FROM words, generate_series(1, 1) WHERE words.n + g.n > 0 ORDER BY random() LIMIT 6 + g.n % 18) x) AS t,
+				md5('t' || n) AS h FROM generate_series(1, 12000) g(n)`,
+			fmt.Sprintf(`CREATE TABLE customers AS SELECT g AS id, md5('c' || g)::uuid AS key, split_part(t, ' ', 1) || '.' || g || '@example.com' AS email,
+				initcap(split_part(t, ' ', 2) || ' ' || split_part(t, ' ', 3)) AS name, '$2a$12$' || encode(sha256(('p' || g)::bytea), 'base64') AS password,
+				jsonb_build_object('zone', (ARRAY['UTC','Europe/Paris','Europe/London','America/Chicago','Asia/Tokyo'])[1 + floor(random() * random() * 5)::int], 'news', random() < 0.3,
+				'theme', (ARRAY['light','dark'])[1 + (random() < 0.4)::int]) AS settings, timestamptz '2020-01-01' + random() * interval '1800 days' AS joined
+				FROM generate_series(1, %d) g JOIN texts ON n = 1 + (g * 7919::bigint) %% 12000`, n(100_000)),
+			fmt.Sprintf(`CREATE TABLE orders AS SELECT g AS id, md5('o' || g)::uuid AS key, 1 + floor(random() * 100000)::int AS customer, (ARRAY['paid','sent','open','returned'])[1 + floor(random() * random() * 4)::int] AS state,
+				jsonb_build_object('street', floor(random() * 900)::int || ' ' || initcap(split_part(t, ' ', 4)) || ' Road', 'town', initcap(split_part(t, ' ', 5)), 'code', 10000 + floor(random() * 89999)::int,
+				'at', jsonb_build_array(round((random() * 180 - 90)::numeric, 6), round((random() * 360 - 180)::numeric, 6))) AS address,
+				jsonb_build_array(jsonb_build_object('sku', upper(substr(h, 1, 8)), 'count', 1 + floor(random() * 5)::int, 'price', round((random() * 200)::numeric, 2), 'title', split_part(t, ' ', 1) || ' ' || split_part(t, ' ', 6)),
+				jsonb_build_object('sku', upper(substr(h, 9, 8)), 'count', 1, 'price', round((random() * 90)::numeric, 2))) AS lines, t AS note, timestamptz '2022-01-01' + g * interval '70 seconds' + random() * interval '9 days' AS placed
+				FROM generate_series(1, %d) g JOIN texts ON n = 1 + (g * 104729::bigint) %% 12000`, n(300_000)),
+			fmt.Sprintf(`CREATE TABLE events AS SELECT g AS id, md5('e' || g)::uuid AS request, floor(random() * 100000)::int AS customer, (ARRAY['view','search','add','checkout','login'])[1 + floor(random() * random() * 5)::int] AS name,
+				'10.' || floor(random() * 256)::int || '.' || floor(random() * 256)::int || '.' || floor(random() * 256)::int AS address,
+				'Mozilla/5.0 (' || (ARRAY['X11; Linux x86_64','Windows NT 10.0; Win64; x64','Macintosh; Intel Mac OS X 14_4'])[1 + floor(random() * 3)::int] || ') Gecko/20100101 Firefox/' || 110 + floor(random() * 25)::int AS agent,
+				jsonb_build_object('path', '/' || replace(substr(t, 1, 22), ' ', '/'), 'session', h, 'ms', floor(random() * 4000)::int, 'test', (ARRAY['a','b'])[1 + (random() < 0.5)::int]) AS body,
+				timestamptz '2023-01-01' + g * interval '31 seconds' + random() * interval '30 seconds' AS at
+				FROM generate_series(1, %d) g JOIN texts ON n = 1 + (g * 15485863::bigint) %% 12000`, n(700_000)),
 			`ALTER TABLE customers ADD PRIMARY KEY (id)`, `ALTER TABLE orders ADD PRIMARY KEY (id)`, `CREATE INDEX ON events (at)`,
 		}
 	case "pgbench":
@@ -32,9 +49,12 @@ func statements(set string, scale float64) []string {
 		}
 	case "binary":
 		return []string{
-			fmt.Sprintf(`CREATE TABLE files AS SELECT g AS id, (SELECT string_agg(sha256((g * 1000 + k)::text::bytea), '') FROM generate_series(1, 256) k) AS body
-				FROM generate_series(1, %d) g`, n(16_000)),
-			fmt.Sprintf(`SELECT count(lo_from_bytea(0, (SELECT string_agg(body, '') FROM files WHERE id BETWEEN g * 32 AND g * 32 + 31))) FROM generate_series(1, %d) g`, n(300)),
+			// As images and PDFs lie in a database: rows of 128 KiB that do not compress.
+			`CREATE TEMP TABLE blocks AS SELECT n, (SELECT string_agg(sha256((n * 10000 + k)::text::bytea), '') FROM generate_series(1, 2048) k) AS b FROM generate_series(1, 300) n`,
+			`CREATE TABLE files (id int, body bytea)`, `ALTER TABLE files ALTER body SET STORAGE EXTERNAL`,
+			fmt.Sprintf(`INSERT INTO files SELECT g, x.b || y.b FROM generate_series(1, %d) g JOIN blocks x ON x.n = 1 + g %% 300 JOIN blocks y ON y.n = 1 + (g * 7 + g / 300) %% 300`, n(1200)),
+			fmt.Sprintf(`SELECT count(lo_from_bytea(0, x.b || y.b || z.b || x.b)) FROM generate_series(1, %d) g
+				JOIN blocks x ON x.n = 1 + g %% 300 JOIN blocks y ON y.n = 1 + (g * 11) %% 300 JOIN blocks z ON z.n = 1 + (g * 17) %% 300`, n(400)),
 		}
 	case "tables":
 		var b strings.Builder
