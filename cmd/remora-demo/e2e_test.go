@@ -227,6 +227,19 @@ func TestMainJob(t *testing.T) {
 		t.Errorf("%d rows before, %d after pg:backups:restore: %v", before, after, err)
 	}
 
+	// What the pages tell a customer to run when something is amiss.
+	if out := b.heroku(t, "access", "-a", stack.HelperApp); !strings.Contains(out, stack.Service) {
+		t.Error(out)
+	}
+	overview, err := b.Store.Overview(ctx, remora.ResourceID(b.Sim.AddonID("remora-backup", stack.HelperApp)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.heroku(t, "addons:detach", overview.Databases[0].Attachment, "-a", stack.HelperApp)
+	b.post(t, v, "/dashboard/check")
+	b.heroku(t, "addons:attach", stack.Addon, "--credential", stack.Credential, "-a", stack.HelperApp)
+	b.heroku(t, "pg:credentials:rotate", stack.Addon, "--name", stack.Credential, "-a", stack.ShopApp, "--confirm", stack.ShopApp)
+
 	if out := b.heroku(t, "addons:info", "remora-backup", "-a", stack.HelperApp); !strings.Contains(out, "mako") {
 		t.Error(out)
 	}

@@ -26,6 +26,13 @@ func (s *Sim) platform(r chi.Router) {
 		reply(w, 200, list)
 	}))
 	r.Get("/apps/{app}", s.app(func(w http.ResponseWriter, _ *http.Request, _ principal, a *app) { reply(w, 200, s.appJSON(a)) }))
+	r.Get("/apps/{app}/collaborators", s.app(func(w http.ResponseWriter, _ *http.Request, _ principal, a *app) {
+		list := []object{{"role": "owner", "user": object{"email": s.cfg.Email}}}
+		for email := range a.Collaborators {
+			list = append(list, object{"role": "collaborator", "user": object{"email": email}, "permissions": []object{}})
+		}
+		reply(w, 200, list)
+	}))
 	r.Post("/apps/{app}/collaborators", s.owner(s.share))
 	r.Delete("/apps/{app}/collaborators/{email}", s.owner(s.unshare))
 	r.Get("/apps/{app}/config-vars", s.app(s.readConfig))
@@ -43,6 +50,14 @@ func (s *Sim) platform(r chi.Router) {
 	}))
 	r.Get("/apps/{app}/addon-attachments", s.app(func(w http.ResponseWriter, _ *http.Request, _ principal, a *app) {
 		reply(w, 200, s.attachmentsWhere(func(t *attachment) bool { return t.App == a }))
+	}))
+	r.Get("/apps/{app}/addon-attachments/{attachment}", s.app(func(w http.ResponseWriter, r *http.Request, _ principal, a *app) {
+		list := s.attachmentsWhere(func(t *attachment) bool { return t.App == a && t.Name == chi.URLParam(r, "attachment") })
+		if len(list) == 0 {
+			missing(w, "add_on attachment")
+			return
+		}
+		reply(w, 200, list[0])
 	}))
 	r.Post("/apps/{app}/addons", s.createAddon)
 	r.Get("/apps/{app}/addons/{addon}", s.app(func(w http.ResponseWriter, r *http.Request, _ principal, a *app) {
