@@ -237,6 +237,9 @@ func (r *recoder) flush() error {
 // maxChunk bounds a chunk that we write; pg_restore makes room for each as it is announced.
 const maxChunk = 128 << 10
 
+// gathered is how small a chunk is copied to be passed with its framing, instead of by itself.
+const gathered = 8 << 10
+
 // assembler writes pieces in order.
 type assembler struct {
 	head *Head
@@ -280,17 +283,28 @@ func (a *assembler) write(p *piece) error {
 		for p.out.Len() > 0 {
 			chunk := p.out.Next(maxChunk)
 			a.buf = appendInt(a.buf, a.head.intSize, len(chunk))
-			a.buf = append(a.buf, chunk...)
+			if len(chunk) < gathered {
+				a.buf = append(a.buf, chunk...)
+				continue
+			}
+			if err := a.pass(a.buf); err != nil {
+				return err
+			}
+			if err := a.pass(chunk); err != nil {
+				return err
+			}
+			a.buf = a.buf[:0]
 		}
 	}
-	a.at += int64(len(a.buf))
-	if len(a.buf) == 0 {
+	return a.pass(a.buf)
+}
+
+func (a *assembler) pass(p []byte) error {
+	if len(p) == 0 {
 		return nil
 	}
-	if err := a.to(a.buf); err != nil {
-		return err
-	}
-	return nil
+	a.at += int64(len(p))
+	return a.to(p)
 }
 
 // appendInt writes a number as archives have them: a sign byte and the magnitude, little-endian.

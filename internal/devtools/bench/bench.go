@@ -21,6 +21,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/devtools/nullstore"
+	"github.com/remora-backup/remora/internal/pgarchive"
 )
 
 type bench struct {
@@ -30,6 +31,7 @@ type bench struct {
 	variants []string // empty: all
 	out      string
 	uploader string
+	profiles string // a directory for CPU profiles of our own runs; empty: none
 
 	dir     string
 	pg      *localpg.Cluster
@@ -55,10 +57,10 @@ const (
 var variants = []variant{
 	{name: limit, note: "pg_dump -Fc -Z0 >/dev/null: the most one connection gives", run: shell(`pg_dump -Fc -Z0 -d "$URL" >/dev/null`)},
 	{name: reference, note: "pg_dump -Fc | the AWS SDK's uploader", run: shell(`pg_dump -Fc -d "$URL" | "$UPLOADER"`)},
-	{name: "ours", note: "what a worker does, at its usual level 6: counted, read by pg_restore, sealed", run: pipe(task{Level: 6})},
-	{name: "ours_fast", note: "the same at level 1", run: pipe(task{Level: 1})},
-	{name: "ours_fast_unread", note: "level 1 without pg_restore reading along", run: pipe(task{Level: 1, Unread: true})},
-	{name: "ours_fast_far", note: "level 1 to a store 60 ms away that takes 50 MB/s a connection", only: "json", run: pipe(task{Level: 1, Store: "far"})},
+	{name: "ours", note: "what a worker does at level 1: counted, digested, sealed", run: pipe(task{Level: pgarchive.Fast, Unread: true})},
+	{name: "ours_read", note: "the same, read by stock pg_restore while it passes, as every backup is", run: pipe(task{Level: pgarchive.Fast})},
+	{name: "ours_small", note: "ours at level 6, which a worker with two cores or more uses", run: pipe(task{Level: pgarchive.Small, Unread: true})},
+	{name: "ours_far", note: "ours to a store 60 ms away that takes 50 MB/s a connection", only: "json", run: pipe(task{Level: pgarchive.Fast, Unread: true, Store: "far"})},
 	{name: "zstd", note: "pg_dump -Fc -Z0 | zstd -T0 | the AWS SDK's uploader", needs: "zstd", run: shell(`pg_dump -Fc -Z0 -d "$URL" | zstd -q -T0 -c | "$UPLOADER"`)},
 	{name: "rclone", note: "pg_dump -Fc | rclone rcat", needs: "rclone", run: shell(`pg_dump -Fc -d "$URL" | rclone rcat --s3-no-check-bucket --retries 1 s:bench/rclone`)},
 	{name: "pg_dump", note: "pg_dump -Fc >/dev/null", run: shell(`pg_dump -Fc -d "$URL" >/dev/null`)},
@@ -161,6 +163,9 @@ func shell(script string) func(context.Context, *bench, string) (took, error) {
 func pipe(t task) func(context.Context, *bench, string) (took, error) {
 	return func(ctx context.Context, b *bench, url string) (took, error) {
 		t := t
+		if b.profiles != "" {
+			t.Profile = filepath.Join(b.profiles, fmt.Sprintf("%s-%d.pprof", filepath.Base(url), time.Now().UnixNano()))
+		}
 		t.URL, t.BinDir, t.Store = url, b.pg.BinDir(), map[string]string{"": b.near.URL, "far": b.far.URL}[t.Store]
 		text, err := json.Marshal(t)
 		if err != nil {
@@ -198,6 +203,30 @@ func (b *bench) backends() (float64, error) {
 		ticks += n
 	}
 	return ticks / 100, nil // USER_HZ
+}
+
+// ended waits until the server has ended the sessions of a database: only then does it have their CPU time.
+func (b *bench) ended(ctx context.Context, db string) error {
+	children := fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", b.pg.PID()) // proc_pid_task(5)
+	for {
+		pids, err := os.ReadFile(children) //nolint:gosec // ours
+		if err != nil {
+			return err
+		}
+		busy := false
+		for _, pid := range strings.Fields(string(pids)) {
+			title, err := os.ReadFile("/proc/" + pid + "/cmdline") // none any more where it has ended, but is not counted yet
+			busy = busy || err == nil && (len(title) == 0 || bytes.Contains(title, []byte(" "+db+" ")))
+		}
+		if !busy {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
 }
 
 func (b *bench) chosen(set string) []variant {
@@ -274,6 +303,9 @@ func (b *bench) one(ctx context.Context, v variant, set string) (took, error) {
 	b.far.Bytes()
 	t, err := v.run(ctx, b, b.pg.SuperuserURL(set))
 	if err != nil {
+		return took{}, err
+	}
+	if err := b.ended(ctx, set); err != nil {
 		return took{}, err
 	}
 	after, err := b.backends()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,8 +31,8 @@ import (
 type task struct {
 	URL, Store, BinDir string
 	Level              int
-	Unread             bool // without pg_restore's reading
-	Times              int
+	Unread             bool   // without pg_restore's reading
+	Profile            string // a file for the CPU profile
 }
 
 // took is what one run cost.
@@ -87,10 +88,19 @@ func ours(ctx context.Context) error {
 			}, pipeline.Options{Compress: compress, Now: time.Now, Unread: t.Unread, Progress: func(pgarchive.Progress) {}})
 		return err
 	}
-	if t.Times == 0 { // a worker has its connections to the store
-		if _, err := bucket.PutIfAbsent(ctx, "r/warm", []byte("warm")); err != nil {
+	if _, err := bucket.PutIfAbsent(ctx, "r/warm", []byte("warm")); err != nil { // a worker has its connections to the store
+		return err
+	}
+	if t.Profile != "" {
+		f, err := os.Create(t.Profile)
+		if err != nil {
 			return err
 		}
+		defer f.Close() //nolint:errcheck // a profile
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	before, start := cpu(syscall.RUSAGE_SELF)+cpu(syscall.RUSAGE_CHILDREN), time.Now()
 	if err := one(); err != nil {

@@ -79,6 +79,8 @@ func Start(cfg Config) (*Server, error) {
 	s.http = &http.Server{
 		Handler: s, ReadHeaderTimeout: 5 * time.Second,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12},
+		// HTTP/1.1, as S3 speaks it: each part on its way has a connection of its own.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	go func() {
 		defer close(s.ended)
