@@ -13,6 +13,11 @@ demo: setup/demo bin/s3dev bin/remora-demo ## the whole service on this machine,
 test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
 	go test -race -timeout 15m ./...
 
+.PHONY: majors
+majors: setup/test ## archives of PostgreSQL 13, 17 and 18 beside the installed one, each read and restored by the others' programs
+	@dirs=$$(internal/devtools/majors.sh /var/tmp/remora-majors bullseye:13 trixie:17 sid:18 | tr '\n' ' ') && \
+		go test -count=1 -v -run TestEveryKindOfObject ./internal/pgarchive -majors "$$dirs"
+
 .PHONY: memory
 memory: setup/demo bin/s3dev bin/remora-demo ## the worker's peak memory for archives of 100 MB and 1 GB
 	go test -count=1 -v -timeout 20m -run TestMemory ./cmd/remora-demo -memory-mb 100

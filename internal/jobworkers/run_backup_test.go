@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -24,6 +26,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/devtools/faultproxy"
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/herokuapi"
@@ -218,45 +221,90 @@ func (b *bundle) restores(t *testing.T, x remora.Backup) {
 	}
 }
 
-// broken makes a client whose pg_dump is the real one, killed in some way, once.
-func (b *bundle) broken(t *testing.T, script string) {
+// broken makes a client whose first pg_dumps are the real one, each killed in its own way; those after them are whole.
+func (b *bundle) broken(t *testing.T, scripts ...string) {
 	t.Helper()
 	dir, real := t.TempDir(), b.Clients[0]
-	text := fmt.Sprintf("#!/bin/sh\nif [ -e %[1]s/done ]; then exec %[2]s/pg_dump \"$@\"; fi\n: >%[1]s/done\n%[3]s\n", dir, real.Dir, strings.ReplaceAll(script, "PG_DUMP", real.Dir+`/pg_dump "$@"`))
+	text := "#!/bin/sh\n"
+	for i, script := range scripts {
+		text += fmt.Sprintf("if [ ! -e %[1]s/%[2]d ]; then\n: >%[1]s/%[2]d\n%[3]s\nfi\n", dir, i, strings.ReplaceAll(script, "PG_DUMP", real.Dir+`/pg_dump "$@"`))
+	}
+	text += "exec " + real.Dir + `/pg_dump "$@"` + "\n"
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "pg_dump"), []byte(text), 0o755), os.Symlink(real.Dir+"/pg_restore", filepath.Join(dir, "pg_restore"))); err != nil {
 		t.Fatal(err)
 	}
 	b.Clients = []pgdump.Client{{Major: real.Major, Version: real.Version, Dir: dir}}
 }
 
-// The real pg_dump killed at five points, the last of them after its last byte: no object, no upload, no
-// session; the run is tried again and ends well.
+// The real pg_dump killed at 20 points, from before its first byte to after its last: no object, no upload, no
+// session. Each backup is tried three times; the last of them ends well with the third.
 func TestKilledDumps(t *testing.T) {
 	t.Parallel()
-	for name, script := range map[string]string{
-		"before its first byte": "kill -9 $$",
-		"in its head":           "PG_DUMP | head -c 700; kill -9 $$",
-		"in its first part":     "PG_DUMP | head -c 2000000; kill -9 $$",
-		"after several parts":   "PG_DUMP | head -c 11000000; kill -9 $$",
-		"after its last byte":   "PG_DUMP; kill -9 $$",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := newBundle(t)
-			b.connect(t)
-			b.broken(t, script)
-			if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonDumpFailed && got.Reason != remora.ReasonConnectionLost {
-				t.Fatalf("%+v", got)
-			}
-			b.nothing(t, b.Bucket)
-			b.noSession(t)
-			got := b.attempt(t)
-			if got.State != remora.BackupVerified || got.Attempts != 2 {
-				t.Fatalf("%+v", got)
-			}
-			b.restores(t, got)
-		})
+	b := newBundle(t)
+	b.connect(t)
+	whole, err := exec.CommandContext(t.Context(), filepath.Join(b.Clients[0].Dir, "pg_dump"), "-Fc", "-Z0", "-d", b.dbURL).Output()
+	if err != nil {
+		t.Fatal(err)
 	}
+	scripts := []string{"kill -9 $$", "PG_DUMP | head -c 700; kill -9 $$"} // before the first byte, in the table of contents
+	for i := range 17 {
+		scripts = append(scripts, fmt.Sprintf("PG_DUMP | head -c %d; kill -9 $$", (i+1)*len(whole)/17-1)) // the last lacks one byte
+	}
+	scripts = append(scripts, "PG_DUMP; kill -9 $$") // nothing is missing
+	b.broken(t, scripts...)
+	for i := range scripts {
+		if i > 0 && i%3 == 0 {
+			if _, err := b.Store.RequestBackup(t.Context(), b.id, b.newest(t).Database, "p"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := remora.BackupQueued
+		if i%3 == 2 {
+			want = remora.BackupFailed
+		}
+		if got := b.attempt(t); got.State != want || got.Reason != remora.ReasonDumpFailed && got.Reason != remora.ReasonConnectionLost {
+			t.Fatalf("%s: %+v", scripts[i], got)
+		}
+		b.nothing(t, b.Bucket)
+		b.noSession(t)
+	}
+	got := b.attempt(t)
+	if got.State != remora.BackupVerified || got.Attempts != 3 {
+		t.Fatalf("%+v", got)
+	}
+	b.restores(t, got)
+}
+
+// The connection to the customer's server cut in the middle: the same.
+func TestDroppedConnection(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	at, err := url.Parse(b.url.Load().(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := faultproxy.NewTCP(at.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	at.Host = proxy.Addr
+	b.url.Store(at.String())
+	for _, bytes := range []int64{2_000_000, 20_000_000} { // of 26 million
+		proxy.CutAfter(bytes)
+		if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonConnectionLost {
+			t.Fatalf("%+v", got)
+		}
+		b.nothing(t, b.Bucket)
+		b.noSession(t)
+	}
+	proxy.CutAfter(0)
+	got := b.attempt(t)
+	if got.State != remora.BackupVerified {
+		t.Fatalf("%+v", got)
+	}
+	b.restores(t, got)
 }
 
 func (b *bundle) noSession(t *testing.T) {

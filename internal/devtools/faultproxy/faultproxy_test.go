@@ -164,6 +164,10 @@ func TestTCPFaults(t *testing.T) {
 	if err := say(c, r); err == nil {
 		t.Error("a cut connection answers")
 	}
+	p.CutAfter(9) // there and half of the way back
+	if c, r := dial(); say(c, r) == nil {
+		t.Error("a connection answers that was to be cut")
+	}
 	p.Refuse(true)
 	if c, r := dial(); say(c, r) == nil {
 		t.Error("a refused connection answers")

@@ -20,6 +20,7 @@ type TCP struct {
 	delay  time.Duration
 	paused chan struct{} // closed by Resume; nil while bytes pass
 	refuse bool
+	left   int64 // bytes until a cut; 0 is never
 	closed chan struct{}
 }
 
@@ -70,6 +71,22 @@ func (p *TCP) Cut() {
 		}
 		_ = c.Close()
 	}
+}
+
+// CutAfter cuts once n more bytes have come, of all connections in both directions together. 0 is never.
+func (p *TCP) CutAfter(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = n
+}
+
+// count tells whether these n bytes are the ones to cut at.
+func (p *TCP) count(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before := p.left
+	p.left = max(before-int64(n), 0)
+	return before > 0 && p.left == 0
 }
 
 // Refuse ends each new connection at once, or accepts them again.
@@ -148,6 +165,10 @@ func (p *TCP) pass(to, from net.Conn) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if p.count(n) {
+			p.Cut()
+			return
+		}
 		if !p.gate() {
 			return
 		}
