@@ -23,7 +23,7 @@ memory: setup/demo bin/s3dev bin/remora-demo ## the worker's peak memory for arc
 	go test -count=1 -v -timeout 20m -run TestMemory ./cmd/remora-demo -memory-mb 100
 
 .PHONY: bench
-bench: setup/bench bin/sdkupload bin/bench ## a backup measured beside other ways to make one; OUT=file.json, ARGS=-h tells more
+bench: setup/bench bin/s3dev bin/sdkupload bin/remora-demo bin/bench ## a backup measured beside other ways to make one; OUT=file.json, ARGS=-h tells more
 	@exec bin/bench $(if $(OUT),-out $(OUT)) $(ARGS)
 
 .PHONY: check

@@ -481,21 +481,11 @@ func TestCanaryIsNowhere(t *testing.T) {
 
 func (b *bundle) metrics(t *testing.T, base string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/metrics", nil)
+	text, err := b.Measures(t.Context(), base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer demo-metrics")
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatal(resp.Status, err)
-	}
-	return string(text)
+	return text
 }
 
 // everything is our whole database as text, jobs included, read as its superuser.

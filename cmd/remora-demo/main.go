@@ -156,26 +156,8 @@ func (p *progress) start(ctx context.Context, cfg stack.Config, rows int) (s *st
 
 // mainJob is what the product is for.
 func (p *progress) mainJob(ctx context.Context, s *stack.Stack) error {
-	for _, args := range [][]string{
-		{"addons:create", "remora-backup:mako", "-a", stack.HelperApp},
-		{"access:add", stack.Service, "-a", stack.HelperApp},
-		{"pg:credentials:create", stack.Addon, "--name", stack.Credential, "-a", stack.ShopApp},
-	} {
-		if err := p.heroku(ctx, s, args...); err != nil {
-			return err
-		}
-	}
-	if err := p.step("granting the credential what it may read, as the database's owner", func() error { return s.Grants(ctx) }); err != nil {
-		return err
-	}
-	if err := p.heroku(ctx, s, "addons:attach", stack.Addon, "--credential", stack.Credential, "-a", stack.HelperApp); err != nil {
-		return err
-	}
-	visitor, err := s.SignOn(ctx)
+	visitor, err := s.Connect(ctx, p.step)
 	if err != nil {
-		return fmt.Errorf("sign on: %w", err)
-	}
-	if _, err := visitor.Post(ctx, "/dashboard/check", nil); err != nil {
 		return err
 	}
 	backup, err := p.watch(ctx, s)
@@ -183,17 +165,6 @@ func (p *progress) mainJob(ctx context.Context, s *stack.Stack) error {
 		return err
 	}
 	return p.restore(ctx, s, visitor, backup)
-}
-
-func (p *progress) heroku(ctx context.Context, s *stack.Stack, args ...string) error {
-	line := "heroku"
-	for _, a := range args {
-		line += " " + a
-	}
-	return p.step("$ "+line, func() error {
-		_, err := s.Heroku(ctx, args...)
-		return err
-	})
 }
 
 // watch shows the backup that finding the database has started.

@@ -42,9 +42,9 @@ if [ ${#packages[@]} -gt 0 ]; then
 	root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi
 
-if { [ "$what" = test ] || [ "$what" = demo ]; } && [ -z "${REMORA_HEROKU_CLI:-}" ] && [ ! -x "$cli/node_modules/.bin/heroku" ]; then
+if [ "$what" != check ] && [ -z "${REMORA_HEROKU_CLI:-}" ] && [ ! -x "$cli/node_modules/.bin/heroku" ]; then
 	if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
-		say "npm and node are missing; the real Heroku CLI, an npm package, is what the tests and the demo drive. Install Node.js 20 or later with npm."
+		say "npm and node are missing; the real Heroku CLI, an npm package, is what the tests, the demo and the benchmark drive. Install Node.js 20 or later with npm."
 		exit 1
 	fi
 	extra=

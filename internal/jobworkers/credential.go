@@ -24,7 +24,8 @@ type source struct {
 
 // locate finds the credential of the claimed database on the Helper App, reads its address, and asks the
 // server who it is. Errors are *remora.Failure.
-func (w *Workers) locate(ctx context.Context, c postgres.Claim) (source, error) {
+func (w *Workers) locate(ctx context.Context, c postgres.Claim, at *stages) (source, error) {
+	at.begin(stageCredential)
 	url, err := w.credentialOf(ctx, c)
 	if err != nil {
 		return source{}, err
@@ -33,6 +34,7 @@ func (w *Workers) locate(ctx context.Context, c postgres.Claim) (source, error) 
 	if err != nil {
 		return source{}, &remora.Failure{Reason: remora.ReasonBadURL, Detail: remora.Public(err, "")}
 	}
+	at.begin(stageServer)
 	addr, err := w.Policy.Resolve(ctx, w.Resolver, cred.Host)
 	var refused *dialer.RefusedError
 	switch {

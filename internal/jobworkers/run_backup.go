@@ -48,6 +48,8 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 		return river.JobSnooze(0)
 	}
 	defer release()
+	at := &stages{now: w.Now}
+	at.begin(stageClaim)
 	c, err := w.Store.ClaimBackup(ctx, job.Args.Backup, w.Name)
 	switch {
 	case errors.Is(err, postgres.ErrNothingToDo):
@@ -57,19 +59,22 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 	case err != nil:
 		return err
 	}
-	started := w.Now()
-	kept, err := w.attempt(ctx, c)
-	return w.end(ctx, c, kept, err, w.Now().Sub(started))
+	kept, err := w.attempt(ctx, c, at)
+	at.begin(stageRecord)
+	err = w.end(ctx, c, kept, err, at)
+	at.end()
+	w.metrics.took(at)
+	return err
 }
 
 // attempt runs the pipeline beside the run's heartbeat; whichever fails stops the other.
-func (w *runBackup) attempt(ctx context.Context, c postgres.Claim) (remora.Kept, error) {
+func (w *runBackup) attempt(ctx context.Context, c postgres.Claim, at *stages) (remora.Kept, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	h := &heart{claim: c, store: w.Store, every: w.BeatEvery, lost: stop}
 	h.start(ctx)
 	defer h.stop()
-	kept, err := w.pipeline(ctx, c, h)
+	kept, err := w.pipeline(ctx, c, h, at)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		return kept, cause // the first cause: what broke afterwards only followed from it
 	}
@@ -77,8 +82,8 @@ func (w *runBackup) attempt(ctx context.Context, c postgres.Claim) (remora.Kept,
 }
 
 // pipeline finds the database and makes the archive.
-func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (kept remora.Kept, err error) {
-	src, err := w.locate(ctx, c)
+func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at *stages) (kept remora.Kept, err error) {
+	src, err := w.locate(ctx, c, at)
 	if err != nil {
 		return kept, err
 	}
@@ -94,7 +99,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart) (k
 	}, pipeline.Destination{
 		Bucket: w.Bucket, Ref: archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup, Epoch: c.Epoch}, Recipient: recipient, Keys: w.Keys,
 	}, pipeline.Options{
-		Compress: w.Compress, Progress: h.progress, Now: w.Now,
+		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now,
 		Confirm: h.confirming, // fenced once more, right before the commit
 	})
 	if err != nil {
@@ -121,11 +126,10 @@ func keptOf(made pipeline.Made, major int) remora.Kept {
 }
 
 // end writes down how the run ended, and logs it in one line.
-func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept, err error, took time.Duration) error {
-	log := w.Log.With("resource_id", c.Resource.ID, "database_id", c.Database.ID, "backup_id", c.Backup, "attempt", c.Attempt, "duration", took.Round(time.Millisecond))
+func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept, err error, at *stages) error {
+	log := w.Log.With("resource_id", c.Resource.ID, "database_id", c.Database.ID, "backup_id", c.Backup, "attempt", c.Attempt, "duration", at.total().Round(time.Millisecond), at.attr())
 	done, cancel := cleanup(ctx)
 	defer cancel()
-	w.metrics.length.Observe(took.Seconds())
 	switch {
 	case err == nil:
 		err := w.Store.KeepBackup(done, c, kept)

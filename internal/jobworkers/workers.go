@@ -88,6 +88,7 @@ type metrics struct {
 	lost   prometheus.Counter
 	held   prometheus.Gauge
 	length prometheus.Histogram
+	stage  *prometheus.HistogramVec
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -102,13 +103,27 @@ func newMetrics(r prometheus.Registerer) metrics {
 		length: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "remora_run_seconds", Help: "How long runs took.", Buckets: prometheus.ExponentialBuckets(0.25, 2, 18),
 		}),
+		stage: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "remora_run_stage_seconds", Help: "How long each stage of a run took.", Buckets: prometheus.ExponentialBuckets(0.004, 4, 12),
+		}, []string{"stage"}),
 	}
-	r.MustRegister(m.runs, m.bytes, m.swept, m.lost, m.held, m.length)
+	r.MustRegister(m.runs, m.bytes, m.swept, m.lost, m.held, m.length, m.stage)
+	for _, name := range stageNames() {
+		m.stage.WithLabelValues(name)
+	}
 	for _, reason := range remora.Reasons() {
 		m.runs.WithLabelValues("failed", string(reason))
 	}
 	m.runs.WithLabelValues("verified", "")
 	return m
+}
+
+// took notes where a run's time went.
+func (m *metrics) took(at *stages) {
+	m.length.Observe(at.total().Seconds())
+	for _, x := range at.done {
+		m.stage.WithLabelValues(x.name).Observe(x.took.Seconds())
+	}
 }
 
 // cleanup is a context for what must be done although the job's own has ended.

@@ -44,10 +44,21 @@ type Options struct {
 	Compress *pgarchive.Compressor
 	Progress func(pgarchive.Progress)    // must be quick; may be nil
 	Confirm  func(context.Context) error // asked right before the commit, whether it may be; may be nil
+	Stage    func(name string)           // told of each of Stages as it begins; may be nil
 	Now      func() time.Time
 	// Unread leaves out the reading by pg_restore, to measure what that costs. Such an archive is not verified.
 	Unread bool
 }
+
+// The stages of a run, each of which begins where the one before it ends.
+const (
+	StageDump   = "dump"   // from pg_dump's start until its end was seen; all but the end of reading and sending is beside it
+	StageRead   = "read"   // until stock pg_restore has read the rest
+	StageCommit = "commit" // until the run was confirmed and the store has confirmed every object
+)
+
+// Stages are their names, in order.
+func Stages() []string { return []string{StageDump, StageRead, StageCommit} }
 
 // Made is what a run has made.
 type Made struct {
@@ -59,6 +70,11 @@ type Made struct {
 // Run makes one archive. After an error nothing of it is listed, and no child runs on. Errors: *remora.Failure,
 // *pgarchive.CorruptError, the store's, and Confirm's own.
 func Run(ctx context.Context, from Source, to Destination, o Options) (made Made, err error) {
+	stage := o.Stage
+	if stage == nil {
+		stage = func(string) {}
+	}
+	stage(StageDump)
 	dump, err := pgdump.Start(ctx, pgdump.Config{
 		Client: from.Client, Credential: from.Credential, Addr: from.Addr, ServerMajor: from.ServerMajor,
 		Plain: pgarchive.WrittenBy(from.Client.Major),
@@ -98,9 +114,11 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	if err != nil {
 		return made, err
 	}
+	stage(StageRead)
 	if err := reader.Finish(); err != nil {
 		return made, err
 	}
+	stage(StageCommit)
 	if o.Confirm != nil {
 		if err := o.Confirm(ctx); err != nil {
 			return made, err

@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,10 +15,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/devtools/nullstore"
+	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/pgarchive"
 )
 
@@ -31,6 +28,7 @@ type bench struct {
 	variants []string // empty: all
 	out      string
 	uploader string
+	program  string
 	profiles string // a directory for CPU profiles of our own runs; empty: none
 
 	dir     string
@@ -114,24 +112,10 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 func (b *bench) certs() string { return filepath.Join(b.dir, "certs.pem") }
 
 func (b *bench) fill(ctx context.Context, set string) error {
-	for _, s := range []struct {
-		db  string
-		sql []string
-	}{{"postgres", []string{`CREATE DATABASE "` + set + `"`}}, {set, append(statements(set, b.scale), "VACUUM ANALYZE", "CHECKPOINT")}} {
-		conn, err := pgx.Connect(ctx, b.pg.SuperuserURL(s.db))
-		if err != nil {
-			return err
-		}
-		for _, sql := range s.sql {
-			if _, err = conn.Exec(ctx, sql); err != nil {
-				break
-			}
-		}
-		if err := errors.Join(err, conn.Close(ctx)); err != nil {
-			return err
-		}
+	if err := stack.Exec(ctx, b.pg.SuperuserURL("postgres"), `CREATE DATABASE "`+set+`"`); err != nil {
+		return err
 	}
-	return nil
+	return stack.Exec(ctx, b.pg.SuperuserURL(set), append(statements(set, b.scale), "VACUUM ANALYZE", "CHECKPOINT")...)
 }
 
 // env is what every variant gets.
@@ -263,6 +247,9 @@ func (b *bench) measure(ctx context.Context) error {
 		fmt.Printf("  %-17s %s\n", v.name, v.note)
 	}
 	for _, set := range b.sets {
+		if err := b.checkCounts(ctx, set); err != nil {
+			return fmt.Errorf("%s: %w", set, err)
+		}
 		runs, err := b.rotate(ctx, set)
 		if err != nil {
 			return err
@@ -270,6 +257,9 @@ func (b *bench) measure(ctx context.Context) error {
 		if err := report(set, b.chosen(set), runs, file); err != nil {
 			return err
 		}
+	}
+	if slices.Contains(b.sets, "tiny") && (len(b.variants) == 0 || slices.Contains(b.variants, "worker")) {
+		return b.measureWhole(ctx, file)
 	}
 	return nil
 }
@@ -368,6 +358,9 @@ func report(set string, all []variant, runs map[string][]took, file io.Writer) e
 }
 
 func median(all []took, what func(took) float64) float64 {
-	sorted := slices.SortedFunc(slices.Values(all), func(a, b took) int { return cmp.Compare(what(a), what(b)) })
-	return what(sorted[len(sorted)/2])
+	values := make([]float64, len(all))
+	for i, t := range all {
+		values[i] = what(t)
+	}
+	return middle(values)
 }

@@ -42,6 +42,8 @@ type took struct {
 	Server float64 // CPU s
 	RSS    int64   // bytes, of the process that uploads; 0 where it is not known
 	Bytes  int64   // out
+
+	Contents *pgarchive.Contents // of ours
 }
 
 // ours runs the pipeline as a worker does, which is there already when a backup begins: what it measures starts
@@ -80,14 +82,6 @@ func ours(ctx context.Context) error {
 		return fmt.Errorf("no pg_dump in %s", t.BinDir)
 	}
 	client := clients[len(clients)-1]
-	one := func() error {
-		_, err := pipeline.Run(ctx, pipeline.Source{Client: client, Credential: cred, Addr: netip.MustParseAddr("127.0.0.1"), ServerMajor: client.Major},
-			pipeline.Destination{
-				Bucket: bucket, Recipient: key.Recipient(), Keys: keys,
-				Ref: archivestore.Ref{Resource: remora.NewID[remora.ResourceID](), Backup: remora.NewID[remora.BackupID](), Epoch: 1},
-			}, pipeline.Options{Compress: compress, Now: time.Now, Unread: t.Unread, Progress: func(pgarchive.Progress) {}})
-		return err
-	}
 	if _, err := bucket.PutIfAbsent(ctx, "r/warm", []byte("warm")); err != nil { // a worker has its connections to the store
 		return err
 	}
@@ -103,10 +97,15 @@ func ours(ctx context.Context) error {
 		defer pprof.StopCPUProfile()
 	}
 	before, start := cpu(syscall.RUSAGE_SELF)+cpu(syscall.RUSAGE_CHILDREN), time.Now()
-	if err := one(); err != nil {
+	made, err := pipeline.Run(ctx, pipeline.Source{Client: client, Credential: cred, Addr: netip.MustParseAddr("127.0.0.1"), ServerMajor: client.Major},
+		pipeline.Destination{
+			Bucket: bucket, Recipient: key.Recipient(), Keys: keys,
+			Ref: archivestore.Ref{Resource: remora.NewID[remora.ResourceID](), Backup: remora.NewID[remora.BackupID](), Epoch: 1},
+		}, pipeline.Options{Compress: compress, Now: time.Now, Unread: t.Unread, Progress: func(pgarchive.Progress) {}})
+	if err != nil {
 		return err
 	}
-	result := took{Wall: time.Since(start).Seconds(), Client: cpu(syscall.RUSAGE_SELF) + cpu(syscall.RUSAGE_CHILDREN) - before}
+	result := took{Wall: time.Since(start).Seconds(), Client: cpu(syscall.RUSAGE_SELF) + cpu(syscall.RUSAGE_CHILDREN) - before, Contents: made.Contents}
 	if result.RSS, err = peak(); err != nil {
 		return err
 	}

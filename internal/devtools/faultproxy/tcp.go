@@ -35,7 +35,7 @@ func NewTCP(target string) (*TCP, error) {
 	return p, nil
 }
 
-// Delay holds every piece of data for d, in both directions, from now on.
+// Delay holds every piece of data for d, in both directions, from now on: a round trip takes 2d.
 func (p *TCP) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -160,40 +160,65 @@ func (p *TCP) remove(c net.Conn) {
 	delete(p.conns, c)
 }
 
-// pass copies one direction. An end of file passes as such; anything else ends both directions.
+// piece is what one read gave, and when.
+type piece struct {
+	data []byte
+	came time.Time
+	err  error // the direction's end
+}
+
+// pass copies one direction. An end of file passes as such; anything else ends both directions. Reading goes on while
+// pieces are held, so that a delay is that of a long way and not of a slow one.
 func (p *TCP) pass(to, from net.Conn) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		if p.count(n) {
+	way := make(chan piece, 256)
+	quit := make(chan struct{})
+	defer close(quit)
+	p.wg.Go(func() { read(from, way, quit) })
+	for x := range way {
+		if p.count(len(x.data)) {
 			p.Cut()
 			return
 		}
-		if !p.gate() {
+		if !p.gate(x.came) {
 			return
 		}
-		if n > 0 {
-			if _, err := to.Write(buf[:n]); err != nil {
+		if len(x.data) > 0 {
+			if _, err := to.Write(x.data); err != nil {
 				_ = from.Close()
 				return
 			}
 		}
-		if err != nil {
+		if x.err != nil {
 			if half, ok := to.(*net.TCPConn); ok {
 				_ = half.CloseWrite()
 			}
+		}
+	}
+}
+
+func read(from net.Conn, way chan<- piece, quit <-chan struct{}) {
+	defer close(way)
+	for {
+		buf := make([]byte, 32<<10)
+		n, err := from.Read(buf)
+		select {
+		case way <- piece{buf[:n], time.Now(), err}:
+		case <-quit:
+			return
+		}
+		if err != nil {
 			return
 		}
 	}
 }
 
 // gate waits as Delay and Stop say and tells whether the proxy is still open.
-func (p *TCP) gate() bool {
+func (p *TCP) gate(came time.Time) bool {
 	p.mu.Lock()
 	delay, paused := p.delay, p.paused
 	p.mu.Unlock()
 	if delay > 0 {
-		t := time.NewTimer(delay)
+		t := time.NewTimer(time.Until(came.Add(delay)))
 		defer t.Stop()
 		select {
 		case <-t.C:

@@ -11,7 +11,10 @@ import (
 
 // Fill makes the customer's apps and a database with realistic contents, owned by a role that is no superuser.
 // rows is the size of the large table: 600,000 make about 150 MB.
-func (s *Stack) Fill(ctx context.Context, rows int) error {
+func (s *Stack) Fill(ctx context.Context, rows int) error { return s.FillWith(ctx, contents(rows)...) }
+
+// FillWith makes the same apps and a database of other contents.
+func (s *Stack) FillWith(ctx context.Context, statements ...string) error {
 	err := Exec(ctx, s.Customer.SuperuserURL("postgres"),
 		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", s.Owner, s.Password), "CREATE DATABASE shop OWNER "+s.Owner)
 	if err != nil {
@@ -20,7 +23,7 @@ func (s *Stack) Fill(ctx context.Context, rows int) error {
 	if err := Exec(ctx, s.Customer.SuperuserURL("shop"), herokusOwn(s.Owner)...); err != nil {
 		return err
 	}
-	if err := Exec(ctx, s.OwnerURL("shop"), contents(rows)...); err != nil {
+	if err := Exec(ctx, s.OwnerURL("shop"), statements...); err != nil {
 		return fmt.Errorf("fill the customer's database: %w", err)
 	}
 	s.Sim.CreateApp(ShopApp)
@@ -87,17 +90,32 @@ func contents(rows int) []string {
 	}
 }
 
-// Grants are what the contract asks of the customer, for every schema.
+// Grants are what the contract asks of the customer, for every schema of the owner's.
 func (s *Stack) Grants(ctx context.Context) error {
-	var all []string
-	for _, schema := range []string{`public`, `sales`, `"Odd Names"`} {
-		all = append(all,
-			"GRANT USAGE ON SCHEMA "+schema+" TO "+Credential, "GRANT SELECT ON ALL TABLES IN SCHEMA "+schema+" TO "+Credential,
-			"GRANT SELECT ON ALL SEQUENCES IN SCHEMA "+schema+" TO "+Credential,
-			"ALTER DEFAULT PRIVILEGES IN SCHEMA "+schema+" GRANT SELECT ON TABLES TO "+Credential,
-			"ALTER DEFAULT PRIVILEGES IN SCHEMA "+schema+" GRANT SELECT ON SEQUENCES TO "+Credential)
+	conn, err := pgx.Connect(ctx, s.OwnerURL("shop"))
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
 	}
-	return Exec(ctx, s.OwnerURL("shop"), all...)
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
+	rows, err := conn.Query(ctx, "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspowner = quote_ident(current_user)::regrole")
+	if err != nil {
+		return err
+	}
+	schemas, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, schema := range schemas {
+		for _, grant := range []string{
+			"GRANT USAGE ON SCHEMA %s TO %s", "GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %s", "GRANT SELECT ON ALL SEQUENCES IN SCHEMA %s TO %s",
+			"ALTER DEFAULT PRIVILEGES IN SCHEMA %s GRANT SELECT ON TABLES TO %s", "ALTER DEFAULT PRIVILEGES IN SCHEMA %s GRANT SELECT ON SEQUENCES TO %s",
+		} {
+			if _, err := conn.Exec(ctx, fmt.Sprintf(grant, schema, Credential)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Failover moves the customer's database to a follower at another address, as Heroku's high availability does:

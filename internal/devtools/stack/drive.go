@@ -63,6 +63,38 @@ func (s *Stack) Heroku(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// Connect does what a customer does, from addons:create to the first look at the database, and tells step of each part,
+// which does it.
+func (s *Stack) Connect(ctx context.Context, step func(what string, do func() error) error) (*Visitor, error) {
+	heroku := func(args ...string) error {
+		return step("$ heroku "+strings.Join(args, " "), func() error {
+			_, err := s.Heroku(ctx, args...)
+			return err
+		})
+	}
+	for _, args := range [][]string{
+		{"addons:create", "remora-backup:mako", "-a", HelperApp},
+		{"access:add", Service, "-a", HelperApp},
+		{"pg:credentials:create", Addon, "--name", Credential, "-a", ShopApp},
+	} {
+		if err := heroku(args...); err != nil {
+			return nil, err
+		}
+	}
+	if err := step("granting the credential what it may read, as the database's owner", func() error { return s.Grants(ctx) }); err != nil {
+		return nil, err
+	}
+	if err := heroku("addons:attach", Addon, "--credential", Credential, "-a", HelperApp); err != nil {
+		return nil, err
+	}
+	visitor, err := s.SignOn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("sign on: %w", err)
+	}
+	_, err = visitor.Post(ctx, "/dashboard/check", nil)
+	return visitor, err
+}
+
 // Visitor is a person in a browser, signed on through Heroku.
 type Visitor struct {
 	stack  *Stack

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"syscall"
@@ -77,4 +78,23 @@ func (s *Stack) AwaitWeb(ctx context.Context, p *Process) error {
 		case <-poll.C:
 		}
 	}
+}
+
+// Measures returns what a process tells its operator: web at WebURL, the worker at Metrics.
+func (s *Stack) Measures(ctx context.Context, base string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/metrics", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer demo-metrics")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("the measures answer %s", resp.Status)
+	}
+	return string(text), err
 }
