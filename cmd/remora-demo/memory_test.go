@@ -1,26 +1,35 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/remora-backup/remora/internal/devtools/stack"
+	"github.com/remora-backup/remora/internal/herokusim"
+	"github.com/remora-backup/remora/internal/logtest"
+	"github.com/remora-backup/remora/internal/remora"
 )
 
 // memoryMB is the smaller archive's size; the larger has ten times as much. make memory asks for 100.
 var memoryMB = flag.Int("memory-mb", 15, "megabytes of the smaller archive in the memory test")
 
-const mostMiB = 64
+// mostMiB is what one backup, or many small ones, may take of a worker's memory, without its children.
+const mostMiB = 48
 
-// The worker's own peak memory does not grow with the database, on data that does not compress. The worker is
-// a program without the race detector, since that is what is measured.
-func TestMemoryDoesNotGrow(t *testing.T) {
-	t.Parallel()
+// unraced is the product's processes without the race detector, whose memory is not what is measured.
+func unraced(t *testing.T) string {
+	t.Helper()
 	program, err := filepath.Abs(filepath.Join("..", "..", "bin", "remora-demo"))
 	if err != nil {
 		t.Fatal(err)
@@ -28,49 +37,283 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 	if _, err := os.Stat(program); err != nil {
 		t.Fatal("there is no bin/remora-demo: make bin/remora-demo (make test does)")
 	}
+	return program
+}
+
+// noise makes a table of random bytes in base64, of which no compressor leaves less than three quarters.
+func noise(table string, mb int) []string {
+	return []string{
+		`CREATE FUNCTION noise(n int) RETURNS text LANGUAGE sql AS $$
+			SELECT string_agg(translate(encode(decode(replace(gen_random_uuid()::text, '-', ''), 'hex'), 'base64'), E'\n=', ''), '') FROM generate_series(1, n) $$`,
+		fmt.Sprintf(`CREATE TABLE %s AS SELECT g AS id, noise(64) AS bytes FROM generate_series(1, %d) g`, table, mb*1_000_000/1024), `DROP FUNCTION noise`,
+	}
+}
+
+// The worker's own peak memory does not grow with the database, on data that does not compress.
+func TestMemoryDoesNotGrow(t *testing.T) {
+	t.Parallel()
 	var peaks [2]int
 	for i, mb := range []int{*memoryMB, 10 * *memoryMB} {
-		b := start(t, 100, program)
-		// Random bytes in base64: no compressor makes them smaller than three quarters.
-		err := stack.Exec(t.Context(), b.OwnerURL("shop"),
-			`CREATE FUNCTION noise(n int) RETURNS text LANGUAGE sql AS $$
-				SELECT string_agg(translate(encode(decode(replace(gen_random_uuid()::text, '-', ''), 'hex'), 'base64'), E'\n=', ''), '') FROM generate_series(1, n) $$`,
-			fmt.Sprintf(`CREATE TABLE sales.noise AS SELECT g AS id, noise(64) AS bytes FROM generate_series(1, %d) g`, mb*1_000_000/1024), `DROP FUNCTION noise`)
-		if err != nil {
+		b := start(t, 100, unraced(t))
+		if err := stack.Exec(t.Context(), b.OwnerURL("shop"), noise("sales.noise", mb)...); err != nil {
 			t.Fatal(err)
 		}
+		most := sharePeak(t, b.worker)
 		b.connect(t)
 		got := b.verified(t, "")
+		share := most()
 		if got.PlainSize < int64(mb)*900_000 {
 			t.Fatalf("the archive has %d bytes, which is too few for %d MB", got.PlainSize, mb)
 		}
 		peaks[i] = peak(t, b.worker)
-		t.Logf("%4d MB archive: %.1f MiB peak", got.PlainSize/1_000_000, float64(peaks[i])/1024)
+		t.Logf("%4d MB archive: %s", got.PlainSize/1_000_000, memory(peaks[i], share))
+		if share > mostMiB*1024 {
+			t.Errorf("a share of %d KiB in memory", share)
+		}
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
 	}
-	if peaks[1] > mostMiB*1024 || float64(peaks[1]) > 1.2*float64(peaks[0]) {
+	if float64(peaks[1]) > 1.2*float64(peaks[0]) {
 		t.Errorf("peak memory of %d and %d KiB", peaks[0], peaks[1])
 	}
 }
 
-var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
+// Many backups at a time share one worker's memory: they all hold their connection and then run at once.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ databases, mb, most int }{ // most: MiB
+		"32 tiny":    {32, 0, mostMiB},
+		"8 of 20 MB": {8, 20, 110},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := many(t, c.databases, append([]string{"CREATE TABLE held (id int)"}, noise("noise", c.mb)...))
+			b.all(t, func(remora.Backup) bool { return true }) // the first of each, as they are found
+			customer, err := pgx.Connect(t.Context(), b.Customer.SuperuserURL("shop"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer customer.Close(context.Background())
+			if _, err := customer.Exec(t.Context(), "BEGIN; LOCK TABLE held"); err != nil {
+				t.Fatal(err)
+			}
+			asked := map[remora.BackupID]bool{}
+			for id, databases := range b.databases(t) {
+				for _, d := range databases {
+					backup, err := b.Store.RequestBackup(t.Context(), id, d, "p")
+					if err != nil {
+						t.Fatal(err)
+					}
+					asked[backup] = true
+				}
+			}
+			for waiting := 0; waiting < c.databases; {
+				if err := customer.QueryRow(t.Context(), "SELECT count(*), pg_sleep(0.05)::text FROM pg_locks WHERE NOT granted AND relation = 'held'::regclass").Scan(&waiting, new(string)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			most := sharePeak(t, b.worker)
+			if _, err := customer.Exec(t.Context(), "COMMIT"); err != nil {
+				t.Fatal(err)
+			}
+			b.all(t, func(x remora.Backup) bool { return asked[x.ID] })
+			share := most()
+			t.Logf("%s at a time: %s", name, memory(peak(t, b.worker), share))
+			if share > c.most*1024 {
+				t.Errorf("a share of %d KiB in memory", share)
+			}
+		})
+	}
+}
 
-// peak is the most memory a process has had in use, in KiB.
-func peak(t *testing.T, p *stack.Process) int {
+// crowd is a service with many resources, whose databases are one and the same.
+type crowd struct {
+	*stack.Stack
+	worker *stack.Process
+	ids    []remora.ResourceID
+	each   int // databases of a resource
+}
+
+func many(t *testing.T, databases int, contents []string) *crowd {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	ctx := t.Context()
+	const each = 4 // as many of one resource may run at a time
+	logs := &logtest.Buffer{}
+	s, err := stack.Start(ctx, stack.Config{Root: filepath.Join("..", ".."), Program: []string{unraced(t)}, Logs: logs})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := highWater.FindSubmatch(status)
-	if m == nil {
-		t.Fatal("the process has no VmHWM")
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(logs.String())
+		}
+	})
+	if err := s.FillWith(ctx, contents...); err != nil {
+		t.Fatal(err)
 	}
-	n, err := strconv.Atoi(string(m[1]))
+	web, err := s.Spawn("web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &crowd{Stack: s, each: each}
+	if c.worker, err = s.Spawn("worker", fmt.Sprintf("CONCURRENCY=%d", databases)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AwaitWeb(ctx, web); err != nil {
+		t.Fatal(err)
+	}
+	host, port := s.Customer.Addr()
+	for i := range databases / each {
+		app := fmt.Sprintf("helper-%d", i)
+		s.Sim.CreateApp(app)
+		c.post(t, "/apps/"+app+"/addons", `{"plan":{"name":"remora-backup:great-white"}}`)
+		c.post(t, "/apps/"+app+"/collaborators", `{"user":"`+stack.Service+`"}`)
+		c.ids = append(c.ids, remora.ResourceID(s.Sim.AddonID("remora-backup", app)))
+		for j := range each {
+			name, role := fmt.Sprintf("postgresql-%d-%d", i, j), fmt.Sprintf("reader_%d_%d", i, j)
+			err := s.Sim.AddDatabase(herokusim.Database{
+				Name: name, App: stack.ShopApp, AdminURL: s.Customer.SuperuserURL("shop"), Owner: s.Owner, Password: s.Password, DBName: "shop", Host: host, Port: port,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.post(t, "/postgres/v0/databases/"+name+"/credentials", `{"name":"`+role+`"}`)
+			if err := stack.Exec(ctx, s.OwnerURL("shop"), "GRANT USAGE ON SCHEMA public TO "+role, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO "+role); err != nil {
+				t.Fatal(err)
+			}
+			c.post(t, "/addon-attachments", fmt.Sprintf(`{"addon":{"name":%q},"app":{"name":%q},"namespace":"credential:%s"}`, name, app, role))
+		}
+	}
+	return c
+}
+
+func (c *crowd) post(t *testing.T, path, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.SimURL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer demo-api-key")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if said, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatalf("%s: %s %s %v", path, resp.Status, said, err)
+	}
+}
+
+// all waits until as many of the backups meant are verified as there are databases.
+func (c *crowd) all(t *testing.T, meant func(remora.Backup) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	poll := time.NewTicker(100 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		good := 0
+		for _, id := range c.ids {
+			o, err := c.Store.Overview(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range o.Backups {
+				if x.State == remora.BackupVerified && meant(x) {
+					good++
+				}
+				if x.State == remora.BackupFailed {
+					t.Fatalf("%+v", x)
+				}
+			}
+		}
+		if good == c.each*len(c.ids) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%d are verified: %v", good, ctx.Err())
+		case <-poll.C:
+		}
+	}
+}
+
+func (c *crowd) databases(t *testing.T) map[remora.ResourceID][]remora.DatabaseID {
+	t.Helper()
+	out := map[remora.ResourceID][]remora.DatabaseID{}
+	for _, id := range c.ids {
+		o, err := c.Store.Overview(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range o.Databases {
+			out[id] = append(out[id], d.ID)
+		}
+	}
+	return out
+}
+
+// peak is the most memory a process has had in use, in KiB, what it shares with others included.
+func peak(t *testing.T, p *stack.Process) int {
+	t.Helper()
+	n, err := kib(p, "status", "VmHWM")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// sharePeak looks at a process's share of memory from now on (its own pages, and of those that others use too its
+// part), and returns what ends that and says the most there was, in KiB.
+func sharePeak(t *testing.T, p *stack.Process) (end func() int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	type result struct {
+		most int
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		look := time.NewTicker(5 * time.Millisecond)
+		defer look.Stop()
+		for ctx.Err() == nil && r.err == nil {
+			var n int
+			n, r.err = kib(p, "smaps_rollup", "Pss")
+			r.most = max(r.most, n)
+			<-look.C
+		}
+		done <- r
+	}()
+	return func() int {
+		t.Helper()
+		cancel()
+		r := <-done
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+		return r.most
+	}
+}
+
+func memory(peak, share int) string {
+	return fmt.Sprintf("peaks of %.1f MiB in use and of %.1f MiB as its share", float64(peak)/1024, float64(share)/1024)
+}
+
+// kib is one line of a file that Linux keeps of a process.
+func kib(p *stack.Process, file, name string) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.PID(), file))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) == 3 && words[0] == name+":" {
+			return strconv.Atoi(words[1])
+		}
+	}
+	return 0, fmt.Errorf("the process's %s has no %s", file, name)
 }

@@ -10,11 +10,11 @@ import (
 )
 
 // What a run takes of a worker's memory, in bytes, its two children included: measured, and rounded up. A large one
-// holds three parts of 8 MiB; one whose archive is smaller than that holds no more than the archive. What the catalog
+// holds three parts of 5 MiB; one whose archive is smaller than that holds no more than the archive. What the catalog
 // costs pg_dump, pg_restore and us grows with the tables.
 const (
 	runBase     = 8 << 20
-	runParts    = 24 << 20
+	runParts    = 15 << 20
 	runTable    = 40 << 10
 	unknownRun  = runBase + runParts + 500*runTable
 	workerFixed = 80 << 20 // the process itself

@@ -6,8 +6,8 @@
 // decides whether the write took place: each write leaves a random name of its own in the object's metadata.
 //
 // Uploads of unknown length go in parts of one fixed size, which every S3 server accepts (Cloudflare R2 wants
-// all parts but the last to be equal), through buffers that all uploads of a Bucket share: an upload holds
-// Concurrency + 1 of them at most, whatever the object's size.
+// all parts but the last to be equal), through buffers that all uploads of a Bucket share, so that their memory
+// grows with neither the objects nor, beyond one buffer each, the uploads.
 //
 // The package logs nothing. Its errors name the operation, the key and the store's code, and hold neither
 // credentials nor addresses with signatures.
@@ -42,7 +42,8 @@ type Config struct {
 	HTTP      *http.Client // sends the requests; required. It must not follow redirects; the caller closes its connections
 
 	PartSize    int // bytes of every part but the last; zero: 5 MiB. From MinPartSize to 1 GiB
-	Concurrency int // parts of one upload that travel at a time; zero: 2. An upload holds one buffer more
+	Concurrency int // parts of one upload that travel at a time; zero: 2
+	Buffers     int // of a part's size, for all uploads together; zero: 6. An upload has Concurrency + 1 at most, and one in any case
 	MaxParts    int // of one object; zero: 10,000, which is S3's own limit
 
 	Attempts       int           // of each request; zero: 5
@@ -74,7 +75,7 @@ func New(cfg Config) (*Bucket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("objectstore: %w", err)
 	}
-	b := &Bucket{cfg: cfg, buffers: newBuffers(cfg.PartSize, 4*(cfg.Concurrency+1))}
+	b := &Bucket{cfg: cfg, buffers: newBuffers(cfg.PartSize, cfg.Buffers)}
 	b.client = s3.New(b.options(secure))
 	return b, nil
 }
@@ -88,6 +89,9 @@ func withDefaults(cfg Config) Config {
 	}
 	if cfg.Concurrency == 0 {
 		cfg.Concurrency = 2
+	}
+	if cfg.Buffers == 0 {
+		cfg.Buffers = 6
 	}
 	if cfg.MaxParts == 0 {
 		cfg.MaxParts = MaxParts
@@ -128,7 +132,7 @@ func (c Config) check() (secure bool, err error) {
 		return false, fmt.Errorf("the part size must be from %d to %d bytes", MinPartSize, maxPartSize)
 	case c.MaxParts < 1 || c.MaxParts > MaxParts:
 		return false, fmt.Errorf("an object has from 1 to %d parts", MaxParts)
-	case c.Concurrency < 1 || c.Attempts < 1 || c.Backoff < 0 || c.MaxBackoff < 0 || c.AttemptTimeout < 0 || c.Grace < 0:
+	case c.Concurrency < 1 || c.Buffers < 1 || c.Attempts < 1 || c.Backoff < 0 || c.MaxBackoff < 0 || c.AttemptTimeout < 0 || c.Grace < 0:
 		return false, errors.New("concurrency, attempts, backoff, attempt timeout and grace must be positive")
 	}
 	return u.Scheme == "https", nil

@@ -1,35 +1,89 @@
 package objectstore
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
-// buffers lends part buffers. It keeps some of those given back, so that a long upload, or the next one,
-// allocates nothing; what is beyond that is left to the garbage collector.
+// buffers lends part buffers to all uploads of a bucket. Each upload may have two, one that is filled and one that
+// travels, as long as fewer than limit are lent, and one in any case, so that none waits for another. A third is lent
+// where the store is so slow that waiting for the second takes patience; from then on the upload has it without
+// waiting. Buffers that are given back are kept, so that a long upload, or the next one, allocates nothing.
 type buffers struct {
-	size int
-	keep int
+	size, limit int
+
 	mu   sync.Mutex
+	lent int
 	free [][]byte
+	back chan struct{} // closed when one is given back
 }
 
-func newBuffers(size, keep int) *buffers { return &buffers{size: size, keep: keep} }
+// patience is how long an upload waits for a buffer of its own to come back before it takes one more: about as long as
+// a near store takes for a part.
+const patience = 50 * time.Millisecond
 
-func (p *buffers) get() []byte {
+// loan is what one upload has. The lender's lock guards it.
+type loan struct {
+	has  int
+	slow bool // it has waited in vain once
+}
+
+func newBuffers(size, limit int) *buffers {
+	return &buffers{size: size, limit: limit, back: make(chan struct{})}
+}
+
+// get waits until there is a buffer for this upload, or for the end of ctx, and returns its error.
+func (p *buffers) get(ctx context.Context, to *loan) ([]byte, error) {
+	slow := time.NewTimer(patience)
+	defer slow.Stop()
+	for {
+		buf, back := p.try(to)
+		if buf != nil {
+			return buf, nil
+		}
+		select {
+		case <-back:
+		case <-slow.C:
+			p.mu.Lock()
+			to.slow = true
+			p.mu.Unlock()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// try returns a buffer, or what is closed when it is worth another try.
+func (p *buffers) try(to *loan) (buf []byte, back <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if to.has > 0 && p.lent >= p.limit || to.has > 1 && !to.slow {
+		return nil, p.back
+	}
+	to.has++
+	p.lent++
 	if k := len(p.free) - 1; k >= 0 {
-		buf := p.free[k]
+		buf = p.free[k]
 		p.free[k] = nil
 		p.free = p.free[:k]
-		return buf
+		return buf, nil
 	}
-	return make([]byte, 0, p.size)
+	return make([]byte, 0, p.size), nil
 }
 
 // put takes back what get lent, and ignores anything else.
-func (p *buffers) put(buf []byte) {
+func (p *buffers) put(buf []byte, from *loan) {
+	if cap(buf) != p.size {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if cap(buf) == p.size && len(p.free) < p.keep {
+	from.has--
+	p.lent--
+	if p.lent+len(p.free) < p.limit {
 		p.free = append(p.free, buf[:0])
 	}
+	close(p.back)
+	p.back = make(chan struct{})
 }

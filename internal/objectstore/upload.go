@@ -36,6 +36,7 @@ type Upload struct {
 	crc    hash.Hash32
 
 	buf    []byte
+	loan   loan
 	number int32  // parts begun
 	id     string // the store's name of the multipart upload
 	begun  bool   // the store may know of a multipart upload
@@ -73,8 +74,8 @@ func (u *Upload) Room() int64 { return u.b.MaxObject() - u.want.Size }
 // Size is how many bytes were written.
 func (u *Upload) Size() int64 { return u.want.Size }
 
-// Write sends p on its way. It returns when p is buffered, and waits while Concurrency parts travel. After
-// an error the upload can only be aborted. Errors: ErrTooLarge, ErrFull, *Error.
+// Write sends p on its way. It returns when p is buffered, and waits while Concurrency parts travel, or one, while all
+// of the bucket's Buffers are lent. After an error the upload can only be aborted. Errors: ErrTooLarge, ErrFull, *Error.
 func (u *Upload) Write(p []byte) (int, error) {
 	done := 0
 	for len(p) > 0 {
@@ -85,7 +86,9 @@ func (u *Upload) Write(p []byte) (int, error) {
 			return done, &Error{Op: "UploadPart", Key: u.want.Key, kind: ErrTooLarge}
 		}
 		k := min(len(p), u.b.cfg.PartSize-len(u.buf))
-		u.reserve(k)
+		if err := u.reserve(k); err != nil {
+			return done, err
+		}
 		u.buf = append(u.buf, p[:k]...)
 		_, _ = u.sha.Write(p[:k]) // a hash never fails
 		_, _ = u.crc.Write(p[:k])
@@ -101,15 +104,20 @@ func (u *Upload) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-func (u *Upload) reserve(k int) {
+func (u *Upload) reserve(k int) error {
 	need := len(u.buf) + k
 	switch {
 	case need <= cap(u.buf):
 	case need <= smallFirst && u.number == 0:
 		u.buf = slices.Grow(u.buf, k)
 	default:
-		u.buf = append(u.b.buffers.get(), u.buf...)
+		buf, err := u.b.buffers.get(u.ctx, &u.loan)
+		if err != nil {
+			return u.fail(fail("UploadPart", u.want.Key, err))
+		}
+		u.buf = append(buf, u.buf...)
 	}
+	return nil
 }
 
 // flush hands the buffer to a goroutine that sends it.
@@ -127,7 +135,7 @@ func (u *Upload) flush() error {
 	u.buf = nil
 	u.wg.Go(func() {
 		u.send(number, buf)
-		u.b.buffers.put(buf)
+		u.b.buffers.put(buf, &u.loan)
 		u.give(1)
 	})
 	return nil
@@ -274,6 +282,6 @@ func (u *Upload) end() {
 	u.ended = true
 	u.cancel()
 	u.cut()
-	u.b.buffers.put(u.buf)
+	u.b.buffers.put(u.buf, &u.loan)
 	u.buf = nil
 }

@@ -11,12 +11,20 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// Compressor deflates the data of any number of archives on a fixed number of goroutines, so that its memory,
-// about 1 MiB for each, does not grow with the archives at work. It is safe for concurrent use.
+// Compressor deflates the data of any number of archives on a fixed number of goroutines, so that its memory, about
+// 1 MiB for each and at most 8 MiB of buffers kept for later, does not grow with the archives at work. It is safe for
+// concurrent use.
 type Compressor struct {
-	todo chan *piece
-	wg   sync.WaitGroup
+	todo    chan *piece
+	workers int // and one piece more of an archive is under way, beside the one being filled
+	wg      sync.WaitGroup
+
+	pieces free[piece]
+	inputs free[input]
 }
+
+// kept is how many pieces are kept for later, about half a MiB each: those of a few archives on two cores.
+const kept = 16
 
 // Levels of compression: 1 keeps one core ahead of one database connection, 6 makes archives as small as
 // pg_dump's own and takes about twice the time.
@@ -30,9 +38,9 @@ func NewCompressor(workers, level int) (*Compressor, error) {
 	if workers < 1 || level < 1 || level > 9 {
 		return nil, fmt.Errorf("pgarchive: %d workers at level %d", workers, level)
 	}
-	c := &Compressor{todo: make(chan *piece)}
+	c := &Compressor{todo: make(chan *piece), workers: workers, pieces: make(chan *piece, kept), inputs: make(chan *input, kept)}
 	for range workers {
-		d, err := newDeflater(level)
+		d, err := newDeflater(level, c.inputs)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
@@ -57,11 +65,13 @@ func (c *Compressor) Close() error {
 type deflater struct {
 	normal  *flate.Writer
 	huffman *flate.Writer // finds no repetitions, only codes bytes by how often they come
+	out     bytes.Buffer  // grows once for all pieces, each of which then takes no more than it has
 	probe   bytes.Buffer
+	free    free[input]
 }
 
-func newDeflater(level int) (*deflater, error) {
-	d := &deflater{}
+func newDeflater(level int, inputs free[input]) (*deflater, error) {
+	d := &deflater{free: inputs}
 	var err error
 	if d.normal, err = flate.NewWriter(io.Discard, level); err == nil {
 		d.huffman, err = flate.NewWriter(io.Discard, flate.HuffmanOnly)
@@ -75,23 +85,32 @@ var zlibHeader = []byte{0x78, 0x9c}
 // deflate compresses a piece so that the pieces of a stream, one after the other, are one zlib stream: each but
 // the last ends at a byte's border with an empty stored block (RFC 1951, 3.2.4).
 func (d *deflater) deflate(p *piece) error {
-	p.out.Reset()
+	d.out.Reset()
 	if p.first {
-		p.out.Write(zlibHeader)
+		d.out.Write(zlibHeader)
 	}
-	p.sum = adler32.Checksum(p.in)
+	in := p.in.bytes
+	p.sum = adler32.Checksum(in)
 	w := d.normal
-	if d.incompressible(p.in) {
+	if d.incompressible(in) {
 		w = d.huffman
 	}
-	w.Reset(&p.out)
-	if _, err := w.Write(p.in); err != nil {
+	w.Reset(&d.out)
+	_, err := w.Write(in)
+	end := w.Flush
+	if p.last {
+		end = w.Close
+	}
+	if err == nil {
+		err = end()
+	}
+	d.free.give(p.in)
+	p.in = nil
+	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}
-	if p.last {
-		return w.Close()
-	}
-	return w.Flush()
+	p.out = append(p.out[:0], d.out.Bytes()...)
+	return nil
 }
 
 const probeSize = 8 << 10

@@ -1,7 +1,6 @@
 package pgarchive
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -9,22 +8,23 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"sync"
+	"slices"
 )
 
 // pieceSize is how much is compressed at a time. A piece knows nothing of the one before it, which costs about
 // 1 % of the size.
 const pieceSize = 256 << 10
 
-// ahead is how many pieces of one archive are under way, beside the one being filled.
-const ahead = 3
+// smallPiece is up to where a piece's buffer grows with it, so that thousands of small tables are not a piece's memory
+// each; beyond that it is made whole.
+const smallPiece = 16 << 10
 
 // Recode reads one archive that pg_dump wrote without compression (-Fc -Z0), as Walk does, and passes it on as
 // pg_dump writes it with gzip: any pg_restore that knows the archive's version reads it. Its data is compressed by c
 // while more is read, and counted: Contents says what every table held. Handlers are called from another goroutine,
 // one at a time and never after Recode has returned. An archive that is compressed already is walked and passed as
 // it is; one of a version newer than this package is passed unread, all of it body, and Raw is empty. Errors and
-// memory are Walk's, and about 2 MiB.
+// memory are Walk's, and about half a MiB for each of c's workers and three more.
 func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 	w, err := begin(r)
 	if errors.Is(err, errNewer) {
@@ -44,11 +44,11 @@ func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 	}
 	rec := &recoder{
 		compressor: c, intSize: w.head.intSize, counter: newCounter(), objects: sha256.New(), contents: &Contents{Sequences: w.head.Sequences},
-		order: make(chan *piece, ahead), stop: make(chan struct{}), corrupt: w.corrupt,
+		order: make(chan *piece, c.workers+1), stop: make(chan struct{}), corrupt: w.corrupt,
 	}
-	rec.next = newPiece()
+	rec.next, rec.in = newPiece(c.pieces), newInput(c.inputs)
 	w.sink = rec
-	out := &assembler{head: w.head, raw: w.raw, at: int64(len(w.raw)), to: to.Body}
+	out := &assembler{head: w.head, raw: w.raw, at: int64(len(w.raw)), to: to.Body, free: c.pieces}
 	written := make(chan error, 1)
 	go func() { written <- out.run(rec.order, rec.stop) }()
 	rerr := w.run(nil)
@@ -101,8 +101,8 @@ func (w *walker) pass(to Handlers) (*Archive, error) {
 type piece struct {
 	framing []byte // goes out before the data, as it is
 	marks   []mark
-	in      []byte
-	out     bytes.Buffer
+	in      *input // until it is compressed
+	out     []byte
 	stream  bool // there is data, if only none of it: a zlib stream of nothing has bytes
 	first   bool // of its zlib stream
 	last    bool
@@ -118,15 +118,39 @@ type mark struct {
 	at    int
 }
 
-var pieces = sync.Pool{New: func() any { return &piece{} }}
+// input is a piece's data. It is kept apart, since what is compressed already waits for its turn without it.
+type input struct{ bytes []byte }
 
-func newPiece() *piece {
-	p := pieces.Get().(*piece) //nolint:forcetypeassert // what the pool makes
-	p.framing, p.marks, p.in = p.framing[:0], p.marks[:0], p.in[:0]
-	p.out.Reset()
-	p.stream, p.first, p.last, p.err = false, false, false, nil
-	p.done = make(chan struct{})
+func newInput(free free[input]) *input {
+	in := free.take()
+	in.bytes = in.bytes[:0]
+	return in
+}
+
+func newPiece(free free[piece]) *piece {
+	p := free.take()
+	*p = piece{framing: p.framing[:0], marks: p.marks[:0], out: p.out[:0], done: make(chan struct{})}
 	return p
+}
+
+// free keeps what was used to be used again. Unlike a sync.Pool it keeps it while garbage is collected, so that there
+// is next to none.
+type free[T any] chan *T
+
+func (f free[T]) take() *T {
+	select {
+	case v := <-f:
+		return v
+	default:
+		return new(T)
+	}
+}
+
+func (f free[T]) give(v *T) {
+	select {
+	case f <- v:
+	default:
+	}
 }
 
 // recoder cuts what a walker finds into pieces and counts it.
@@ -135,6 +159,7 @@ type recoder struct {
 	intSize    int
 	order      chan *piece
 	stop       chan struct{} // closed when nobody takes pieces any more
+	in         *input        // of the next piece
 	corrupt    func(string, ...any) error
 
 	next     *piece
@@ -174,13 +199,16 @@ func (r *recoder) object(number []byte) error {
 
 func (r *recoder) data(p []byte) error {
 	for len(p) > 0 {
-		if len(r.next.in) == pieceSize {
+		if len(r.in.bytes) == pieceSize {
 			if err := r.send(); err != nil {
 				return err
 			}
 		}
-		n := min(len(p), pieceSize-len(r.next.in))
-		r.next.in = append(r.next.in, p[:n]...)
+		n := min(len(p), pieceSize-len(r.in.bytes))
+		if need := len(r.in.bytes) + n; need > cap(r.in.bytes) && need > smallPiece {
+			r.in.bytes = append(make([]byte, 0, pieceSize), r.in.bytes...)
+		}
+		r.in.bytes = append(r.in.bytes, p[:n]...)
 		p = p[n:]
 	}
 	return nil
@@ -205,19 +233,19 @@ func (r *recoder) end() error {
 
 // send hands the piece on, to be compressed now and written in its turn.
 func (r *recoder) send() error {
-	p := r.next
-	p.stream, p.size = true, len(p.in)
+	p, in := r.next, r.in
+	p.in, p.stream, p.size = in, true, len(in.bytes)
 	select {
 	case r.order <- p:
 	case <-r.stop:
 		return errStopped
 	}
-	r.next = newPiece()
+	r.next, r.in = newPiece(r.compressor.pieces), newInput(r.compressor.inputs)
 	if r.table {
-		r.counter.add(p.in)
+		r.counter.add(in.bytes)
 	} else {
 		r.contents.LargeObjects.Bytes += int64(p.size)
-		_, _ = r.objects.Write(p.in)
+		_, _ = r.objects.Write(in.bytes)
 	}
 	r.compressor.todo <- p
 	return nil
@@ -248,6 +276,7 @@ type assembler struct {
 	to   func([]byte) error
 	sum  uint32 // Adler-32 of the stream so far
 	buf  []byte
+	free free[piece]
 }
 
 // run takes pieces until there are no more. After an error it closes stop and takes the rest for nothing.
@@ -262,7 +291,7 @@ func (a *assembler) run(order <-chan *piece, stop chan<- struct{}) (err error) {
 				close(stop)
 			}
 		}
-		pieces.Put(p)
+		a.free.give(p)
 	}
 	return err
 }
@@ -278,10 +307,9 @@ func (a *assembler) write(p *piece) error {
 		}
 		a.sum = joinAdler(a.sum, p.sum, p.size)
 		if p.last {
-			p.out.Write(binary.BigEndian.AppendUint32(nil, a.sum))
+			p.out = binary.BigEndian.AppendUint32(p.out, a.sum)
 		}
-		for p.out.Len() > 0 {
-			chunk := p.out.Next(maxChunk)
+		for chunk := range slices.Chunk(p.out, maxChunk) {
 			a.buf = appendInt(a.buf, a.head.intSize, len(chunk))
 			if len(chunk) < gathered {
 				a.buf = append(a.buf, chunk...)

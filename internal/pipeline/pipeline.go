@@ -2,9 +2,10 @@
 // uploaded, all of it as it comes and nothing of it on a disk. It is given a credential that was found and checked,
 // and a place to put the archive, and knows nothing of tenants, schedules or runs.
 //
-// Each stage holds the one before it back: pg_dump waits while its pipe is full, the recoder while three pieces are
-// under way, the uploader while as many parts travel as it may. Memory does not grow with the database: about 2 MiB in
-// the recoder and the upload's part buffers, once the first part is full; besides that the table of contents, twice.
+// Each stage holds the one before it back: pg_dump waits while its pipe is full, the recoder while a piece for each core
+// and one more are under way, the uploader while as many parts travel as it may. Memory does not grow with the
+// database: about 2 MiB in the recoder and the upload's part buffers, once the first part is full; besides that the
+// table of contents, twice.
 package pipeline
 
 import (
@@ -21,6 +22,11 @@ import (
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
 )
+
+// GCPercent is the garbage collector's target for a process that runs pipelines (debug.SetGCPercent). What lives long
+// in it are few large buffers; at Go's default the heap would be let grow to twice their size before it is looked at,
+// on a dyno of 512 MB.
+const GCPercent = 20
 
 // Source is the database to read.
 type Source struct {

@@ -22,6 +22,7 @@ import (
 	"github.com/remora-backup/remora/internal/jobworkers"
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/pipeline"
 	"github.com/remora-backup/remora/internal/postgres"
 )
 
@@ -31,9 +32,7 @@ import (
 const softStop = 15 * time.Second
 
 func (p process) worker(ctx context.Context) error {
-	// What lives long here are few large part buffers; at Go's default the heap would be let grow to twice
-	// their size before it is looked at, on a dyno of 512 MB.
-	debug.SetGCPercent(50)
+	debug.SetGCPercent(pipeline.GCPercent)
 	concurrency := cmp.Or(p.Work.Concurrency, 8*runtime.GOMAXPROCS(0))
 	pool, err := p.pool(ctx, int32(concurrency)+12) //nolint:gosec // at most some thousand
 	if err != nil {

@@ -53,7 +53,7 @@ func ours(ctx context.Context) error {
 	if err := json.Unmarshal([]byte(os.Getenv("BENCH_TASK")), &t); err != nil {
 		return err
 	}
-	debug.SetGCPercent(50) // as the worker
+	debug.SetGCPercent(pipeline.GCPercent)
 	cred, err := credential.Parse(redact.New(t.URL))
 	if err != nil {
 		return err
