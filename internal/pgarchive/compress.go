@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/adler32"
 	"io"
 	"sync"
 
@@ -90,7 +89,7 @@ func (d *deflater) deflate(p *piece) error {
 		d.out.Write(zlibHeader)
 	}
 	in := p.in.bytes
-	p.sum = adler32.Checksum(in)
+	p.sum = adler(in)
 	w := d.normal
 	if d.incompressible(in) {
 		w = d.huffman
@@ -131,19 +130,4 @@ func (d *deflater) incompressible(in []byte) bool {
 		return d.probe.Len()
 	}
 	return size(d.huffman) <= size(d.normal)
-}
-
-// adlerBase is Adler-32's modulus (RFC 1950, 8.2).
-const adlerBase = 65521
-
-// joinAdler is the Adler-32 of a text of which a and b are those of two parts, the second of n bytes. Its low half
-// is one more than the sum of all bytes, its high half the sum of all low halves on the way, to which the first
-// part's low half is added once for each byte of the second.
-func joinAdler(a, b uint32, n int) uint32 {
-	aLow, aHigh := uint64(a&0xffff), uint64(a>>16)
-	bLow, bHigh := uint64(b&0xffff), uint64(b>>16)
-	times := uint64(n % adlerBase) //nolint:gosec // a length
-	low := (aLow + bLow + adlerBase - 1) % adlerBase
-	high := (aHigh + bHigh + times*(aLow+adlerBase-1)) % adlerBase
-	return uint32(high<<16 | low) //nolint:gosec // each half is below 2^16
 }
