@@ -20,6 +20,7 @@ type Compressor struct {
 
 	pieces free[piece]
 	inputs free[input]
+	hex    *hexCode
 }
 
 // kept is how many pieces are kept for later, about half a MiB each: those of a few archives on two cores.
@@ -37,9 +38,9 @@ func NewCompressor(workers, level int) (*Compressor, error) {
 	if workers < 1 || level < 1 || level > 9 {
 		return nil, fmt.Errorf("pgarchive: %d workers at level %d", workers, level)
 	}
-	c := &Compressor{todo: make(chan *piece), workers: workers, pieces: make(chan *piece, kept), inputs: make(chan *input, kept)}
+	c := &Compressor{todo: make(chan *piece), workers: workers, pieces: make(chan *piece, kept), inputs: make(chan *input, kept), hex: newHexCode()}
 	for range workers {
-		d, err := newDeflater(level, c.inputs)
+		d, err := newDeflater(level, c)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
@@ -64,18 +65,23 @@ func (c *Compressor) Close() error {
 type deflater struct {
 	normal  *flate.Writer
 	huffman *flate.Writer // finds no repetitions, only codes bytes by how often they come
+	hex     *hexCode
+	stored  *flate.Writer // leaves everything as it is
 	out     bytes.Buffer  // grows once for all pieces, each of which then takes no more than it has
+	digits  []byte        // so does what hex makes
 	probe   bytes.Buffer
 	free    free[input]
 }
 
-func newDeflater(level int, inputs free[input]) (*deflater, error) {
-	d := &deflater{free: inputs}
-	var err error
-	if d.normal, err = flate.NewWriter(io.Discard, level); err == nil {
-		d.huffman, err = flate.NewWriter(io.Discard, flate.HuffmanOnly)
+func newDeflater(level int, c *Compressor) (*deflater, error) {
+	d := &deflater{hex: c.hex, free: c.inputs}
+	for w, level := range map[**flate.Writer]int{&d.normal: level, &d.huffman: flate.HuffmanOnly, &d.stored: flate.NoCompression} {
+		var err error
+		if *w, err = flate.NewWriter(io.Discard, level); err != nil {
+			return nil, err
+		}
 	}
-	return d, err
+	return d, nil
 }
 
 // zlibHeader opens a zlib stream of the usual window (RFC 1950).
@@ -84,42 +90,52 @@ var zlibHeader = []byte{0x78, 0x9c}
 // deflate compresses a piece so that the pieces of a stream, one after the other, are one zlib stream: each but
 // the last ends at a byte's border with an empty stored block (RFC 1951, 3.2.4).
 func (d *deflater) deflate(p *piece) error {
-	d.out.Reset()
-	if p.first {
-		d.out.Write(zlibHeader)
-	}
 	in := p.in.bytes
 	p.sum = adler(in)
-	w := d.normal
-	if d.incompressible(in) {
-		w = d.huffman
-	}
-	w.Reset(&d.out)
-	_, err := w.Write(in)
-	end := w.Flush
-	if p.last {
-		end = w.Close
-	}
-	if err == nil {
-		err = end()
-	}
+	blocks, err := d.code(in, p.last)
 	d.free.give(p.in)
 	p.in = nil
 	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}
-	p.out = append(p.out[:0], d.out.Bytes()...)
+	p.out = p.out[:0]
+	if p.first {
+		p.out = append(p.out, zlibHeader...)
+	}
+	p.out = append(p.out, blocks...)
 	return nil
+}
+
+// code makes blocks of in that end at a byte's border. They are good until the next call.
+func (d *deflater) code(in []byte, last bool) ([]byte, error) {
+	w, hex := d.choose(in)
+	if hex {
+		d.digits = d.hex.append(d.digits[:0], in, last)
+		if len(d.digits) < len(in)*5/8 { // else the sample was no sample
+			return d.digits, nil
+		}
+	}
+	d.out.Reset()
+	w.Reset(&d.out)
+	_, err := w.Write(in)
+	end := w.Flush
+	if last {
+		end = w.Close
+	}
+	if err == nil {
+		err = end()
+	}
+	return d.out.Bytes(), err
 }
 
 const probeSize = 8 << 10
 
-// incompressible tells whether looking for repetitions makes a piece no smaller, as with the hexadecimal that
-// COPY writes for random bytes: there it takes several times as long, and fast levels make it larger than
-// coding alone does. A sample of the middle decides.
-func (d *deflater) incompressible(in []byte) bool {
+// choose tells how a piece is written, by a sample of its middle. Where looking for repetitions makes it no smaller, as
+// with the hexadecimal that COPY writes for random bytes, that would take several times as long, and fast levels make
+// such a text larger than coding alone does. hex says that the fixed code for digits is as good as one made for it.
+func (d *deflater) choose(in []byte) (w *flate.Writer, hex bool) {
 	if len(in) < 4*probeSize {
-		return false
+		return d.normal, false
 	}
 	sample := in[len(in)/2 : len(in)/2+probeSize]
 	size := func(w *flate.Writer) int {
@@ -129,5 +145,12 @@ func (d *deflater) incompressible(in []byte) bool {
 		_ = w.Flush()
 		return d.probe.Len()
 	}
-	return size(d.huffman) <= size(d.normal)
+	coded := size(d.huffman)
+	switch {
+	case coded > size(d.normal):
+		return d.normal, false
+	case coded >= len(sample):
+		return d.stored, false
+	}
+	return d.huffman, d.hex.size(sample) <= coded+coded/32
 }

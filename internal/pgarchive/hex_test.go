@@ -1,0 +1,117 @@
+package pgarchive
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/hex"
+	"io"
+	"math/rand/v2"
+	"testing"
+
+	kflate "github.com/klauspost/compress/flate"
+)
+
+// inflate reads what Go's own decoder makes of a stream.
+func inflate(t testing.TB, p []byte) []byte {
+	t.Helper()
+	out, err := io.ReadAll(flate.NewReader(bytes.NewReader(p)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// digits are the hexadecimal of n random bytes.
+func digits(n int) []byte {
+	random := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(random)
+	return []byte(hex.EncodeToString(random))
+}
+
+func TestHexCode(t *testing.T) {
+	t.Parallel()
+	h := newHexCode()
+	all := make([]byte, 256*257) // each byte after each
+	for i := range all {
+		all[i] = byte(i * (1 + i/256))
+	}
+	text := digits(pieceSize / 2)
+	for _, in := range [][]byte{nil, {0}, {255, 0, 'f'}, all, text, text[:len(text)-1], text[:len(text)-2], text[:len(text)-3], bytes.Repeat([]byte{'z'}, pieceSize)} {
+		first := h.append([]byte("before"), in, false)
+		both := h.append(first, in, true)
+		if len(first)-len("before") > h.most(len(in)) {
+			t.Errorf("%d bytes are %d, more than %d", len(in), len(first), h.most(len(in)))
+		}
+		if got := inflate(t, both[len("before"):]); !bytes.Equal(got, bytes.Repeat(in, 2)) {
+			t.Errorf("%d bytes twice came back as %d others", len(in), len(got))
+		}
+	}
+	if n := len(h.append(nil, text, true)); n > len(text)*51/100 {
+		t.Errorf("%d digits are %d bytes", len(text), n)
+	}
+}
+
+// The rows of random bytea are written with the code for digits; where a piece is not what its sample was, it is not.
+func TestHexIsChosen(t *testing.T) {
+	t.Parallel()
+	c, err := NewCompressor(1, Small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close() //nolint:errcheck // it has no error to tell
+	d, err := newDeflater(Fast, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := func(n int) []byte { return append(append([]byte("4711\t\\\\x"), digits(n)...), "\t\\N\tx\n"...) }
+	mixed := bytes.Repeat([]byte{0xe4, 0xf6, 0xfc, 'X'}, pieceSize/4)
+	copy(mixed[pieceSize/2:], digits(probeSize/2))
+	random := make([]byte, pieceSize)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(random)
+	for name, x := range map[string]struct {
+		in   []byte
+		hex  bool
+		most float64
+	}{
+		"rows of 1 kB": {bytes.Repeat(row(500), 2)[:1<<10], false, 1.01}, // too small to be looked at
+		"bytea":        {append(row(pieceSize/4), row(pieceSize/8)...), true, 0.515},
+		"mixed":        {mixed, true, 0.3},
+		"text":         {bytes.Repeat([]byte("all work and no play\n"), pieceSize/21), false, 0.01},
+		"random":       {random, false, 1.001},
+	} {
+		if _, got := d.choose(x.in); got != x.hex {
+			t.Errorf("%s: hex %t", name, got)
+		}
+		out, err := d.code(x.in, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := inflate(t, out); !bytes.Equal(got, x.in) {
+			t.Errorf("%s: %d bytes came back as %d others", name, len(x.in), len(got))
+		}
+		if got := float64(len(out)) / float64(len(x.in)); got > x.most {
+			t.Errorf("%s: %.3f of its size", name, got)
+		}
+	}
+}
+
+func BenchmarkHex(b *testing.B) {
+	text := digits(pieceSize / 2)
+	h := newHexCode()
+	var out []byte
+	general, err := kflate.NewWriter(io.Discard, kflate.HuffmanOnly)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, code := range map[string]func(){
+		"ours":      func() { out = h.append(out[:0], text, false) },
+		"klauspost": func() { _, _ = general.Write(text); _ = general.Flush() },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				code()
+			}
+		})
+	}
+}
