@@ -49,6 +49,10 @@ unpack() { # suite, major, folder
 
 folder=$1
 shift
+if ! grep -qs '^URIs: ' /etc/apt/sources.list.d/debian.sources; then
+	say "this needs Debian with its archive named in /etc/apt/sources.list.d/debian.sources; elsewhere install other majors yourself and run: go test -run TestEveryKindOfObject ./internal/pgarchive -majors 'FOLDER FOLDER'"
+	exit 1
+fi
 if ! command -v patchelf >/dev/null; then
 	say "installing Debian's package patchelf, which ties programs to the libraries they came with"
 	root apt-get install -y -qq --no-install-recommends patchelf >/dev/null

@@ -1,7 +1,8 @@
 // Package keyring seals secrets that must be kept: OAuth tokens, grants, the keys of resources.
 //
-// A ring holds 256-bit keys with names. The first seals, all of them open, so a key is rotated by putting a
-// new one in front, sealing everything again (NeedsReseal tells what), and then taking the old one out.
+// A ring holds 256-bit keys with names. The first seals and signs, all of them open and check, so a new key is put in
+// front and the old ones stay behind it: NeedsReseal tells what an old one still seals, and as long as a backup is kept
+// whose manifest an old one signed, that backup opens only while the ring has it.
 // Sealing is AES-256-GCM with a random 96-bit nonce; what a sealed value is for (table, column, row) is
 // bound into it, so that a value copied to another row or column does not open there.
 package keyring

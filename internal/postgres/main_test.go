@@ -21,13 +21,14 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 type bundle struct {
 	*postgres.Store
 	pool  *pgxpool.Pool
+	ring  redact.Secret // the setting of its keys
 	ahead time.Duration
 }
 
 func newBundle(t *testing.T, change ...func(*postgres.Config)) *bundle {
 	t.Helper()
-	b := &bundle{pool: pgtest.Pool(t)}
-	keys, err := keyring.Parse(keyring.Generate("k1"))
+	b := &bundle{pool: pgtest.Pool(t), ring: keyring.Generate("k1")}
+	keys, err := keyring.Parse(b.ring)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -202,8 +202,8 @@ func TestForeignKeysAreRefused(t *testing.T) {
 	if err := b.CheckKeys(t.Context()); err != nil {
 		t.Error(err)
 	}
-	for _, id := range []string{"k1", "k2"} {
-		keys, err := keyring.Parse(keyring.Generate(id))
+	with := func(setting redact.Secret) *postgres.Store {
+		keys, err := keyring.Parse(setting)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,8 +211,22 @@ func TestForeignKeysAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := other.CheckKeys(t.Context()); err == nil || !strings.Contains(err.Error(), "KEYRING") {
-			t.Errorf("another key called %s: %v", id, err)
+		return other
+	}
+	refused := func(s *postgres.Store, what string) {
+		t.Helper()
+		if err := s.CheckKeys(t.Context()); err == nil || !strings.Contains(err.Error(), "KEYRING") {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
+	refused(with(keyring.Generate("k1")), "another key of the same name")
+	refused(with(keyring.Generate("k2")), "another key")
+	// A key that was put in front seals what comes from now on; the old one is still needed for what it sealed.
+	next := keyring.Generate("k2")
+	b.Store = with(redact.New(next.Reveal() + "," + b.ring.Reveal()))
+	b.resource(t, "db-2")
+	if err := b.CheckKeys(t.Context()); err != nil {
+		t.Error("two keys:", err)
+	}
+	refused(with(next), "the old key was taken out")
 }

@@ -103,19 +103,18 @@ func (s *Store) Ready(ctx context.Context) error {
 	})
 }
 
-// CheckKeys tells whether the key ring opens what our database holds: with another one, a service would run and seal
-// what nobody can open later.
+// CheckKeys tells whether the key ring opens what our database holds, of each key that sealed something: with another
+// ring, or with one from which a key was taken too early, a service would run and could not open its customers' archives.
 func (s *Store) CheckKeys(ctx context.Context) error {
 	return s.forService(ctx, func(t *tx) error {
-		row, err := t.q.AnyKey(ctx)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
+		rows, err := t.q.KeysInUse(ctx)
 		if err != nil {
-			return fmt.Errorf("read a sealed key: %w", err)
+			return fmt.Errorf("read sealed keys: %w", err)
 		}
-		if _, err := s.open(row.SealedKey, sealedKey, remora.ResourceID(row.ID)); err != nil {
-			return fmt.Errorf("KEYRING does not open what our database holds; it must hold the key that sealed it, under its old id: %w", err)
+		for _, row := range rows {
+			if _, err := s.open(row.SealedKey, sealedKey, remora.ResourceID(row.ID)); err != nil {
+				return fmt.Errorf("KEYRING does not open what our database holds; it must hold every key that sealed something, under its old id: %w", err)
+			}
 		}
 		return nil
 	})

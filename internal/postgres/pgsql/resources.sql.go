@@ -10,23 +10,6 @@ import (
 	"time"
 )
 
-const anyKey = `-- name: AnyKey :one
-SELECT id, sealed_key FROM resources WHERE sealed_key IS NOT NULL ORDER BY created_at DESC LIMIT 1
-`
-
-type AnyKeyRow struct {
-	ID        string
-	SealedKey []byte
-}
-
-// Something that only the right key ring opens. Runs in the service's scope.
-func (q *Queries) AnyKey(ctx context.Context) (AnyKeyRow, error) {
-	row := q.db.QueryRow(ctx, anyKey)
-	var i AnyKeyRow
-	err := row.Scan(&i.ID, &i.SealedKey)
-	return i, err
-}
-
 const claimChecks = `-- name: ClaimChecks :many
 UPDATE resources SET checked_at = $1
  WHERE id IN (SELECT r.id FROM resources r
@@ -222,6 +205,39 @@ type InsertTombstoneParams struct {
 func (q *Queries) InsertTombstone(ctx context.Context, arg InsertTombstoneParams) error {
 	_, err := q.db.Exec(ctx, insertTombstone, arg.ID, arg.Now)
 	return err
+}
+
+const keysInUse = `-- name: KeysInUse :many
+SELECT DISTINCT ON (substring(sealed_key FOR 2 + get_byte(sealed_key, 1))) id, sealed_key
+  FROM resources WHERE sealed_key IS NOT NULL
+ ORDER BY substring(sealed_key FOR 2 + get_byte(sealed_key, 1)), created_at DESC
+`
+
+type KeysInUseRow struct {
+	ID        string
+	SealedKey []byte
+}
+
+// The newest resource's sealed key for each key of the ring that has sealed any: the key's id comes first in it. Runs in
+// the service's scope.
+func (q *Queries) KeysInUse(ctx context.Context) ([]KeysInUseRow, error) {
+	rows, err := q.db.Query(ctx, keysInUse)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []KeysInUseRow{}
+	for rows.Next() {
+		var i KeysInUseRow
+		if err := rows.Scan(&i.ID, &i.SealedKey); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listAudit = `-- name: ListAudit :many

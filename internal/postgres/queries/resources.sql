@@ -12,9 +12,12 @@ ON CONFLICT (id) DO NOTHING;
 -- name: GetResource :one
 SELECT * FROM resources WHERE id = sqlc.arg(id);
 
--- name: AnyKey :one
--- Something that only the right key ring opens. Runs in the service's scope.
-SELECT id, sealed_key FROM resources WHERE sealed_key IS NOT NULL ORDER BY created_at DESC LIMIT 1;
+-- name: KeysInUse :many
+-- The newest resource's sealed key for each key of the ring that has sealed any: the key's id comes first in it. Runs in
+-- the service's scope.
+SELECT DISTINCT ON (substring(sealed_key FOR 2 + get_byte(sealed_key, 1))) id, sealed_key
+  FROM resources WHERE sealed_key IS NOT NULL
+ ORDER BY substring(sealed_key FOR 2 + get_byte(sealed_key, 1)), created_at DESC;
 
 -- name: LockResource :one
 SELECT * FROM resources WHERE id = sqlc.arg(id) FOR UPDATE;
