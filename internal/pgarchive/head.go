@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 )
 
 // Version of an archive's format, such as 1.14.
@@ -32,6 +33,11 @@ type Entry struct {
 	Namespace string // the schema; empty where the object has none
 	Tag       string // the object's name
 	HasData   bool   // a block of its own follows the head
+
+	// Only ReadHead keeps these, which can be most of a head.
+	Definition string // the statement that makes it
+	Copy       string // the COPY statement that its block is for; empty where the block is none of COPY's
+	Needs      []int  // the DumpIDs of entries that it depends on
 
 	copied   bool // its block is what a COPY statement takes
 	dumperAt int  // where the head says that it has data
@@ -94,6 +100,7 @@ type headReader struct {
 	raw     []byte
 	intSize int
 	err     error
+	keep    bool // everything that an entry says
 }
 
 func (h *headReader) corrupt(format string, args ...any) {
@@ -178,9 +185,16 @@ func (h *headReader) text() (s string, ok bool) {
 
 func (h *headReader) skip() { h.text() }
 
+// ReadHead reads an archive's header and table of contents, with all that its entries say. It reads a buffer ahead. Errors
+// are Walk's.
+func ReadHead(r io.Reader) (*Head, error) {
+	return (&headReader{r: bufio.NewReaderSize(r, bufferSize), intSize: 4, keep: true}).head()
+}
+
 // readHead reads the header and the table of contents.
-func readHead(r *bufio.Reader) (*Head, error) {
-	in := &headReader{r: r, intSize: 4}
+func readHead(r *bufio.Reader) (*Head, error) { return (&headReader{r: r, intSize: 4}).head() }
+
+func (in *headReader) head() (*Head, error) {
 	if string(in.take(5)) != "PGDMP" {
 		in.corrupt("this is not a custom-format archive")
 	}
@@ -258,7 +272,8 @@ func (h *Head) add(in *headReader) {
 	in.int() // section
 	definition, _ := in.text()
 	in.skip() // drop statement
-	_, e.copied = in.text()
+	var statement string
+	statement, e.copied = in.text()
 	e.Namespace, _ = in.text()
 	in.skip() // tablespace
 	in.skip() // table access method
@@ -268,9 +283,16 @@ func (h *Head) add(in *headReader) {
 	in.skip() // owner
 	in.skip() // with OIDs
 	for {     // dependencies end with a null string
-		if _, more := in.text(); !more || in.err != nil {
+		id, more := in.text()
+		if !more || in.err != nil {
 			break
 		}
+		if n, err := strconv.Atoi(id); err == nil && in.keep {
+			e.Needs = append(e.Needs, n)
+		}
+	}
+	if in.keep {
+		e.Definition, e.Copy = definition, statement
 	}
 	e.offsetAt = len(in.raw)
 	state := in.take(1 + h.offSize)[0]

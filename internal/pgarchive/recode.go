@@ -189,6 +189,9 @@ func (r *recoder) object(number []byte) error {
 	for i, b := range number[1:5] {
 		oid |= uint32(b) << (8 * i)
 	}
+	if number[0] == 1 { // numbers above 2^31 are written as negative ones
+		oid = -oid
+	}
 	if oid != 0 {
 		r.contents.LargeObjects.Count++
 		_, _ = fmt.Fprintf(r.objects, "%d\n", oid) // a hash never fails

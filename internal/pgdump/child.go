@@ -52,6 +52,7 @@ type program struct {
 	stdin   *os.File
 	stdout  *os.File
 	secrets []redact.Secret // removed from what it says
+	confine func(*exec.Cmd) // takes from it what it need not have; may be nil
 }
 
 func launch(ctx context.Context, p program) (*child, error) {
@@ -68,6 +69,9 @@ func launch(ctx context.Context, p program) (*child, error) {
 	c := &child{name: p.name, cmd: cmd, ctx: ctx, stderr: newWords(p.secrets), done: make(chan struct{})}
 	cmd.Stderr = c.stderr
 	cmd.WaitDelay = grace // for whoever inherited stderr
+	if p.confine != nil {
+		p.confine(cmd)
+	}
 	started := make(chan error)
 	go func() {
 		// Pdeathsig is sent when the thread that forked ends, not the process: keep it.
@@ -170,19 +174,23 @@ func (c *child) running() bool {
 // passfile puts a password where libpq reads it and nobody else can: a file in memory, mode 0600, which the
 // child finds at its descriptor 3. The caller closes it once the child has started.
 func passfile(password redact.Secret) (*os.File, error) {
-	fd, err := unix.MemfdCreate("passfile", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	return inMemory("passfile", "*:*:*:*:"+escapePass(password.Reveal())+"\n")
+}
+
+// inMemory makes a file in memory, mode 0600, that nobody can change any more.
+func inMemory(name, content string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("make a file in memory: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "passfile")
-	line := "*:*:*:*:" + escapePass(password.Reveal()) + "\n"
-	_, werr := f.WriteString(line)
+	f := os.NewFile(uintptr(fd), name)
+	_, werr := f.WriteString(content)
 	if err := errors.Join(f.Chmod(0o600), werr); err != nil {
-		return nil, errors.Join(errors.New("write the password file"), f.Close())
+		return nil, errors.Join(errors.New("write "+name), f.Close())
 	}
-	// Sealed: neither side can change it any more, and libpq reads what was checked here.
+	// Sealed: neither side can change it any more, and the child reads what was checked here.
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
-		return nil, errors.Join(errors.New("seal the password file"), f.Close())
+		return nil, errors.Join(errors.New("seal "+name), f.Close())
 	}
 	return f, nil
 }

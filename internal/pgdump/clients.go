@@ -44,10 +44,19 @@ var versionLine = regexp.MustCompile(`\(PostgreSQL\) ((\d+)(?:\.\d+|beta\d+|rc\d
 // Debian and Heroku keep them (/usr/lib/postgresql/*/bin), then into those of path, a list such as $PATH. Of
 // one major the first found counts. A folder without both programs is passed over.
 func Find(ctx context.Context, dirs []string, path string) []Client {
+	return find(ctx, dirs, path, "pg_dump", "pg_restore")
+}
+
+// FindServers returns the installed majors that have the server's programs beside the client's, as Find does.
+func FindServers(ctx context.Context, dirs []string, path string) []Client {
+	return find(ctx, dirs, path, "pg_dump", "pg_restore", "initdb", "postgres")
+}
+
+func find(ctx context.Context, dirs []string, path string, programs ...string) []Client {
 	debian, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	var found []Client
 	for _, dir := range slices.Concat(dirs, debian, filepath.SplitList(path)) {
-		c, ok := inspect(ctx, dir)
+		c, ok := inspect(ctx, dir, programs)
 		if ok && !slices.ContainsFunc(found, func(o Client) bool { return o.Major == c.Major }) {
 			found = append(found, c)
 		}
@@ -56,8 +65,8 @@ func Find(ctx context.Context, dirs []string, path string) []Client {
 	return found
 }
 
-func inspect(ctx context.Context, dir string) (Client, bool) {
-	for _, program := range []string{"pg_dump", "pg_restore"} {
+func inspect(ctx context.Context, dir string, programs []string) (Client, bool) {
+	for _, program := range programs {
 		if info, err := os.Stat(filepath.Join(dir, program)); err != nil || info.IsDir() || !filepath.IsAbs(dir) {
 			return Client{}, false
 		}

@@ -24,7 +24,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/remora-backup/remora/internal/devtools/child"
+	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // superuser is the cluster's first role. Its name says that no test should work as it without need.
@@ -53,7 +53,7 @@ type Cluster struct {
 
 // server is the running program and what it says.
 type server struct {
-	*child.Process
+	*sandbox.Process
 	output *bytes.Buffer // to be read once it has ended
 }
 
@@ -274,7 +274,7 @@ func (c *Cluster) start(name string, args ...string) (*server, error) {
 	s := &server{output: &bytes.Buffer{}}
 	cmd.Stdout, cmd.Stderr = s.output, s.output
 	var err error
-	s.Process, err = child.Start(cmd, syscall.SIGQUIT)
+	s.Process, err = sandbox.Start(cmd, syscall.SIGQUIT)
 	return s, err
 }
 

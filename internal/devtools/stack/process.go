@@ -10,18 +10,18 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/remora-backup/remora/internal/devtools/child"
+	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // Process is one process of the product.
-type Process struct{ *child.Process }
+type Process struct{ *sandbox.Process }
 
 // Spawn starts a process of the product by its name, with further settings. It is stopped with the stack.
 func (s *Stack) Spawn(name string, settings ...string) (*Process, error) {
 	cmd := exec.Command(s.Program[0], append(s.Program[1:len(s.Program):len(s.Program)], name)...) //nolint:gosec // ourselves
 	cmd.Env = append(append([]string{"REMORA_STACK=1"}, s.env...), settings...)
 	cmd.Stdout, cmd.Stderr = s.Logs, s.Logs
-	c, err := child.Start(cmd, syscall.SIGKILL)
+	c, err := sandbox.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		return nil, err
 	}

@@ -1,5 +1,4 @@
-// Package child starts processes that end with this one, however it ends.
-package child
+package sandbox
 
 import (
 	"errors"

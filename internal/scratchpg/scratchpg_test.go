@@ -1,0 +1,237 @@
+package scratchpg_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/internal/devtools/localpg"
+	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/sandbox"
+	"github.com/remora-backup/remora/internal/scratchpg"
+)
+
+// The test program is also the verifier that is killed.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("SCRATCH_TO_BE_KILLED"); dir != "" {
+		ctx := context.Background()
+		s, err := scratchpg.Start(ctx, scratchpg.Config{Programs: pgdump.FindServers(ctx, nil, "")[0], Dir: dir, Sandbox: sandbox.Detect(ctx)})
+		if err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+		fmt.Println(s.Folder())
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+// short is a folder with a short name, which a socket's path needs, that others may pass through.
+func short(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "scratch-test-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func start(t *testing.T, cfg scratchpg.Config) *scratchpg.Server {
+	t.Helper()
+	servers := pgdump.FindServers(t.Context(), nil, "")
+	if len(servers) == 0 {
+		t.Fatal("no PostgreSQL server to test with")
+	}
+	cfg.Programs, cfg.Dir, cfg.Sandbox = servers[0], short(t), sandbox.Detect(t.Context())
+	s, err := scratchpg.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// processes are those whose command line names the folder.
+func processes(folder string) (all []string) {
+	found, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, at := range found {
+		if line, err := os.ReadFile(at); err == nil && strings.Contains(string(line), folder) {
+			all = append(all, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return all
+}
+
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in the folder: %v %v", left, err)
+	}
+}
+
+func TestTheOwnerHasNoPower(t *testing.T) {
+	t.Parallel()
+	s := start(t, scratchpg.Config{})
+	dir := filepath.Dir(s.Folder())
+	if err := s.MakeDatabase(t.Context(), "UTF8", "C"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Connect(t.Context(), scratchpg.Owner, scratchpg.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	canary := filepath.Join(os.TempDir(), "pwned-"+filepath.Base(s.Folder()))
+	for _, sql := range []string{
+		"COPY (SELECT 1) TO PROGRAM 'touch " + canary + "'", "COPY (SELECT 1) TO '" + canary + "'", "SELECT pg_read_file('/etc/passwd')",
+		"SELECT lo_import('/etc/passwd')", "CREATE EXTENSION dblink", "CREATE ROLE other", "ALTER SYSTEM SET fsync = on", "SET ROLE " + scratchpg.Admin,
+		"ALTER ROLE " + scratchpg.Owner + " SUPERUSER", "CREATE FUNCTION f() RETURNS int LANGUAGE c AS '$libdir/dblink', 'dblink_connect'",
+		"SET temp_file_limit = -1", "SELECT pg_reload_conf()", "SELECT rolpassword FROM pg_authid",
+	} {
+		if _, err := c.Exec(t.Context(), sql); err == nil {
+			t.Errorf("%s: allowed", sql)
+		}
+	}
+	if _, err := os.Stat(canary); err == nil {
+		t.Error("a program ran")
+	}
+	if _, err := c.Exec(t.Context(), "CREATE TABLE t (id int); CREATE SCHEMA mine; CREATE EXTENSION hstore"); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	empty(t, dir)
+	if left := processes(s.Folder()); len(left) > 0 {
+		t.Errorf("left running: %v", left)
+	}
+}
+
+// Not even the superuser, with dblink, reaches a server that listens on this machine.
+func TestNoNetwork(t *testing.T) {
+	t.Parallel()
+	if !sandbox.Detect(t.Context()).Apart() {
+		t.Log("this kernel allows no namespaces: what is not kept apart is said")
+		if sandbox.Detect(t.Context()).Missing == nil {
+			t.Error("and it is not said")
+		}
+		return
+	}
+	other, err := localpg.Start(t.Context(), localpg.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Stop() })
+	s := start(t, scratchpg.Config{})
+	defer s.Close()
+	c, err := s.Connect(t.Context(), scratchpg.Admin, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), "CREATE EXTENSION dblink"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Exec(t.Context(), "SELECT dblink_connect("+scratchpg.Literal(other.SuperuserURL("postgres")+"?connect_timeout=3")+")")
+	if err == nil || !strings.Contains(err.Error(), "could not establish connection") {
+		t.Errorf("it reached %s: %v", other.SuperuserURL("postgres"), err)
+	}
+	for _, addr := range []string{"169.254.169.254", "8.8.8.8"} {
+		if _, err = c.Exec(t.Context(), "SELECT dblink_connect('host="+addr+" port=80 connect_timeout=3 user=x dbname=x')"); err == nil || !strings.Contains(err.Error(), "establish") {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
+func TestTheDiskIsBounded(t *testing.T) {
+	t.Parallel()
+	s := start(t, scratchpg.Config{Disk: 200 << 20})
+	dir := filepath.Dir(s.Folder())
+	if err := s.MakeDatabase(t.Context(), "UTF8", "C"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Connect(t.Context(), scratchpg.Owner, scratchpg.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), "CREATE TABLE t AS SELECT repeat(md5(g::text), 20) FROM generate_series(1, 100000000) g"); err == nil {
+		t.Error("it had room")
+	}
+	<-s.Ended()
+	var limit *scratchpg.LimitError
+	if !errors.As(s.Err(), &limit) || limit.What != "disk" {
+		t.Error(s.Err())
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	empty(t, dir)
+}
+
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	s := start(t, scratchpg.Config{Memory: 400 << 20})
+	defer s.Close()
+	c, err := s.Connect(t.Context(), scratchpg.Admin, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), "SELECT length(repeat('x', 900000000))"); scratchpg.SQLState(err) != "53200" {
+		t.Errorf("%v", err)
+	}
+	if err := c.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A verifier that is killed leaves a folder, which the next one sweeps, and no process.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	dir := short(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "SCRATCH_TO_BE_KILLED="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	folder := strings.TrimSpace(line)
+	if err != nil || !strings.HasPrefix(folder, dir) {
+		t.Fatal(line, err)
+	}
+	if n, err := scratchpg.Sweep(dir); n != 0 || err != nil {
+		t.Errorf("a living one's was swept: %d %v", n, err)
+	}
+	if len(processes(folder)) == 0 {
+		t.Error("no process is seen")
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	deadline, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for left := processes(folder); len(left) > 0; left = processes(folder) {
+		select {
+		case <-deadline.Done():
+			t.Fatalf("left running: %v", left)
+		case <-tick.C:
+		}
+	}
+	if n, err := scratchpg.Sweep(dir); n != 1 || err != nil {
+		t.Errorf("swept %d: %v", n, err)
+	}
+	empty(t, dir)
+}
