@@ -150,7 +150,7 @@ func (b *bundle) await(t *testing.T, ok func(remora.Backup) bool) remora.Backup 
 func (b *bundle) verified(t *testing.T, after remora.BackupID) remora.Backup {
 	t.Helper()
 	got := b.await(t, func(x remora.Backup) bool { return x.State.Ended() && x.ID != after })
-	if got.State != remora.BackupVerified {
+	if !got.State.Good() {
 		t.Fatalf("%s: %s %s", got.State, got.Reason, got.Detail)
 	}
 	return got
@@ -182,7 +182,11 @@ func TestMainJob(t *testing.T) {
 	b.Sim.DeliverTwice()
 	ctx := t.Context()
 	v := b.connect(t)
+	if _, err := b.Spawn("verifier"); err != nil {
+		t.Fatal(err)
+	}
 	first := b.verified(t, "")
+	b.proven(t, v, first)
 	restored := b.equal(t, v, first.ID, "restored_1")
 	b.oneTable(t, v, first)
 	b.checked(t, v, first, restored, "")
@@ -266,6 +270,25 @@ func TestMainJob(t *testing.T) {
 	}
 	if u := b.Sim.Counters().Unknown; len(u) != 0 {
 		t.Errorf("calls that the simulator does not know: %v", u)
+	}
+}
+
+// proven waits until the verifier has restored the backup, and sees that it left nothing and that the pages say so.
+func (b *bundle) proven(t *testing.T, v *stack.Visitor, backup remora.Backup) {
+	t.Helper()
+	last, err := b.AwaitProof(t.Context(), backup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.await(t, func(x remora.Backup) bool { return x.ID == backup.ID && x.State == remora.BackupProven })
+	if last.State != remora.ProofPassed || last.Rows != backup.Rows || last.Tables != backup.Tables {
+		t.Errorf("%+v of %+v", last, backup)
+	}
+	if left, err := os.ReadDir(b.Scratch); err != nil || len(left) != 0 {
+		t.Errorf("left by the verifier: %v %v", left, err)
+	}
+	if page := b.get(t, v, "/dashboard/backups/"+string(backup.ID)); !strings.Contains(page, "Restored and compared") {
+		t.Errorf("the page does not tell of the proof: %s", page)
 	}
 }
 

@@ -137,13 +137,15 @@ func (p *progress) start(ctx context.Context, cfg stack.Config, rows int) (s *st
 		return err
 	})
 	if err == nil {
-		err = p.step("starting web and worker, as processes of their own", func() error {
+		err = p.step("starting web, worker and verifier, as processes of their own", func() error {
 			web, err := s.Spawn("web")
 			if err != nil {
 				return err
 			}
-			if _, err := s.Spawn("worker"); err != nil {
-				return err
+			for _, name := range []string{"worker", "verifier"} {
+				if _, err := s.Spawn(name); err != nil {
+					return err
+				}
 			}
 			return s.AwaitWeb(ctx, web)
 		})
@@ -164,7 +166,25 @@ func (p *progress) mainJob(ctx context.Context, s *stack.Stack) error {
 	if err != nil {
 		return err
 	}
+	if err := p.proof(ctx, s, backup); err != nil {
+		return err
+	}
 	return p.restore(ctx, s, visitor, backup)
+}
+
+// proof waits until the verifier has restored the first backup, which it does by itself.
+func (p *progress) proof(ctx context.Context, s *stack.Stack, backup remora.Backup) error {
+	return p.step("the verifier restores it into a scratch server of its own, without a network, and compares", func() error {
+		last, err := s.AwaitProof(ctx, backup)
+		if err != nil {
+			return err
+		}
+		if last.State != remora.ProofPassed {
+			return fmt.Errorf("the proof is %s: %s", last.State, last.Detail)
+		}
+		fmt.Fprintf(p.out, "         proven: %d tables with %d rows, byte for byte, in %.1f s\n", last.Tables, last.Rows, last.EndedAt.Sub(last.StartedAt).Seconds())
+		return nil
+	})
 }
 
 // watch shows the backup that finding the database has started.
@@ -186,7 +206,7 @@ func (p *progress) watch(ctx context.Context, s *stack.Stack) (remora.Backup, er
 		})
 		return err
 	})
-	if err == nil && backup.State != remora.BackupVerified {
+	if err == nil && !backup.State.Good() {
 		err = fmt.Errorf("the backup is %s: %s %s", backup.State, backup.Reason.Sentence(), backup.Detail)
 	}
 	return backup, err

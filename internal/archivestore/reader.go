@@ -80,6 +80,12 @@ func Contents(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key,
 // maxContents bounds what is read of them, in bytes: some hundred for each table.
 const maxContents = 512 << 20
 
+// ReadManifest reads what a committed archive consists of and checks that it is what was written for this run. Errors:
+// ErrNotOurs, objectstore.ErrNotFound.
+func ReadManifest(ctx context.Context, b *objectstore.Bucket, ref Ref, keys MACer) (Manifest, error) {
+	return manifest(ctx, b, ref, keys)
+}
+
 // manifest reads and checks what a backup consists of.
 func manifest(ctx context.Context, b *objectstore.Bucket, ref Ref, keys MACer) (Manifest, error) {
 	raw, err := b.Get(ctx, ref.key(manifestName), maxManifest)
@@ -121,6 +127,13 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 func Verify(ctx context.Context, b *objectstore.Bucket, m Manifest) error {
 	ref := Ref{m.Resource, m.Backup, m.Epoch}
 	for _, o := range m.Stored() {
+		stored, err := b.Head(ctx, ref.key(o.Name))
+		if err != nil {
+			return err
+		}
+		if stored.Size != o.Size { // else the range below would be refused, which could be any fault of the store's
+			return fmt.Errorf("%w: %s has %d bytes instead of %d", objectstore.ErrMismatch, o.Name, stored.Size, o.Size)
+		}
 		in, err := b.OpenRange(ctx, ref.key(o.Name), 0, o.Size)
 		if err != nil {
 			return err

@@ -22,9 +22,10 @@ type Command string
 
 // The processes.
 const (
-	Web     Command = "web"
-	Worker  Command = "worker"
-	Migrate Command = "migrate"
+	Web      Command = "web"
+	Worker   Command = "worker"
+	Verifier Command = "verifier"
+	Migrate  Command = "migrate"
 
 	FetchTable Command = "table <from> <tables>"
 )
@@ -40,6 +41,7 @@ type Settings struct {
 	Store    Store
 	Heroku   Heroku
 	Work     Work
+	Verify   Verify
 	Table    Table
 }
 
@@ -94,6 +96,19 @@ type Work struct {
 	WorkerMetrics string        `env:"WORKER_METRICS" help:"Where the worker serves /metrics and /healthz, such as 127.0.0.1:9100; empty is nowhere."`
 }
 
+// Verify is how a verifier works. Each of its processes works by these limits, so that a dyno of some memory and disk can
+// be given them.
+type Verify struct {
+	Proofs          int           `env:"PROOFS" default:"1" help:"How many backups one verifier restores or reads again at a time."`
+	ServerDirs      []string      `name:"pg-server-dirs" env:"PG_SERVER_DIRS" help:"Folders with initdb, postgres and pg_restore, looked into before the usual ones."`
+	Path            string        `env:"PATH" hidden:""`
+	ScratchDir      string        `env:"SCRATCH_DIR" default:"/tmp/remora-scratch" help:"Where scratch servers have their folders; the path must be short, and every folder above it open to all."`
+	ScratchMemory   int           `name:"scratch-memory-mb" env:"SCRATCH_MEMORY_MB" default:"1024" help:"The address space of each process of a scratch server, in MiB."`
+	ScratchDisk     int           `name:"scratch-disk-mb" env:"SCRATCH_DISK_MB" default:"20480" help:"The disk that one restore may take, in MiB; what is larger is not proven, and its page says so."`
+	Lease           time.Duration `env:"LEASE" default:"90s" help:"How long a proof is held without a sign of life."`
+	VerifierMetrics string        `env:"VERIFIER_METRICS" help:"Where the verifier serves /metrics and /healthz, such as 127.0.0.1:9101; empty is nowhere."`
+}
+
 // Table is what to fetch of an archive.
 type Table struct {
 	From   string   `arg:"" help:"A download link, or a file."`
@@ -125,6 +140,12 @@ type cli struct {
 		Store
 		Work
 	} `cmd:"" help:"Make backups."`
+	Verifier struct {
+		common
+		keys
+		Store
+		Verify
+	} `cmd:"" help:"Restore backups into scratch servers and compare them, and read again what is stored."`
 	Migrate struct{ common } `cmd:"" help:"Bring our own database up to this release."`
 	Table   Table            `cmd:"" help:"Fetch single tables of an archive, by its link, without the rest of it."`
 }
@@ -166,6 +187,11 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
 		s.Heroku, s.Store, s.Work = w.Heroku, w.Store, w.Work
 		err = errors.Join(s.Heroku.check(), s.Store.check(), s.Work.check())
+	case Verifier:
+		w := c.Verifier
+		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
+		s.Store, s.Verify = w.Store, w.Verify
+		err = errors.Join(s.Store.check(), s.Verify.check())
 	case Migrate:
 		s.Database, s.LogText = c.Migrate.Database, c.Migrate.LogText
 		return s, nil
@@ -201,6 +227,13 @@ func (w Work) check() error {
 		between("CONCURRENCY", w.Concurrency, 0, 1000), between("MEMORY_MB", w.Memory, 128, 1<<20), between("COMPRESS_LEVEL", w.CompressLevel, 0, 9), between("LEASE", w.Lease, 10*time.Second, time.Hour),
 		between("TICK_EVERY", w.TickEvery, time.Second, time.Hour), between("SWEEP_EVERY", w.SweepEvery, time.Second, 24*time.Hour),
 		between("SWEEP_AFTER", w.SweepAfter, time.Second, 24*time.Hour), between("CHECK_EVERY", w.CheckEvery, time.Second, 24*time.Hour),
+	)
+}
+
+func (v Verify) check() error {
+	return errors.Join(
+		between("PROOFS", v.Proofs, 1, 100), between("SCRATCH_MEMORY_MB", v.ScratchMemory, 256, 1<<20), between("SCRATCH_DISK_MB", v.ScratchDisk, 256, 1<<24),
+		between("LEASE", v.Lease, 10*time.Second, time.Hour), unless(strings.HasPrefix(v.ScratchDir, "/") && len(v.ScratchDir) <= 70, "SCRATCH_DIR must be an absolute path of at most 70 bytes"),
 	)
 }
 

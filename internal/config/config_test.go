@@ -36,6 +36,10 @@ func TestLoad(t *testing.T) {
 	if err != nil || s.Work.Memory != 512 || s.Heroku.APIURL != "https://api.heroku.com" || s.Heroku.ClientSecret.Reveal() != "CANARY" {
 		t.Errorf("%+v %v", s, err)
 	}
+	s, err = config.Load([]string{"verifier"}, io.Discard)
+	if err != nil || s.Command != config.Verifier || s.Verify.Proofs != 1 || s.Verify.ScratchDisk != 20480 || s.Store.Bucket != "b" || s.Keys == nil {
+		t.Errorf("%+v %v", s, err)
+	}
 	if _, err := config.Load([]string{"--help"}, io.Discard); !errors.Is(err, config.ErrHelp) {
 		t.Error(err)
 	}
@@ -46,6 +50,7 @@ func TestProblemsAreNamed(t *testing.T) {
 	for setting, c := range map[string]struct{ command, value string }{
 		"PUBLIC_URL": {"web", "nonsense"}, "KEYRING": {"web", "k1:CANARY"}, "DATABASE_URL": {"migrate", ""}, "SERVICE_TOKEN": {"worker", ""},
 		"PORT": {"web", "CANARY"}, "CONCURRENCY": {"worker", "-1"}, "MEMORY_MB": {"worker", "64"}, "LEASE": {"worker", "1s"}, "TICK_EVERY": {"worker", "CANARY"}, "SWEEP_EVERY": {"worker", "-1m"}, "CHECK_EVERY": {"worker", "0s"},
+		"PROOFS": {"verifier", "0"}, "SCRATCH_DIR": {"verifier", "relative"}, "SCRATCH_MEMORY_MB": {"verifier", "1"}, "SCRATCH_DISK_MB": {"verifier", "1"},
 		"S3_ENDPOINT": {"worker", "foo"}, "HEROKU_API_URL": {"worker", "api.heroku.com"}, "LINK_GOOD": {"web", "-1h"}, "SERVICE_ACCOUNT": {"web", "backups"},
 	} {
 		t.Run(setting, func(t *testing.T) {

@@ -21,9 +21,41 @@ type backupPage struct {
 	Resource remora.Resource
 	Backup   remora.Backup
 	Links    []remora.Link
+	Proofs   proofs
 	URL      string // of a link just made; shown this once
 	Good     time.Duration
 	Live     bool // it is queued or running
+}
+
+// proofs are a backup's, newest first.
+type proofs struct {
+	All    []remora.Proof
+	Now    *remora.Proof // the one that is queued or running; nil where there is none
+	Proven *remora.Proof // the newest restore that has ended
+	Reread *remora.Proof // the newest reading again that has ended
+}
+
+func sorted(all []remora.Proof) proofs {
+	p := proofs{All: all}
+	for i := range all {
+		x := &all[i]
+		switch {
+		case !x.State.Ended():
+			p.Now = first(p.Now, x)
+		case x.Kind == remora.ProofRestore:
+			p.Proven = first(p.Proven, x)
+		default:
+			p.Reread = first(p.Reread, x)
+		}
+	}
+	return p
+}
+
+func first(a, b *remora.Proof) *remora.Proof {
+	if a != nil {
+		return a
+	}
+	return b
 }
 
 func (p *Pages) backup(w http.ResponseWriter, r *http.Request, s remora.Session) error {
@@ -59,8 +91,26 @@ func (p *Pages) backupPage(r *http.Request, s remora.Session) (backupPage, error
 		page.Backup.Progress, err = p.progress(r, s, id)
 		return page, err
 	}
+	all, err := p.Store.Proofs(r.Context(), s.Resource, id)
+	if err != nil {
+		return page, err
+	}
+	page.Proofs = sorted(all)
 	page.Links, err = p.Store.Links(r.Context(), s.Resource, id)
 	return page, err
+}
+
+// prove asks for the backup to be restored and compared.
+func (p *Pages) prove(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+	id, err := backupID(r)
+	if err != nil {
+		return err
+	}
+	if err := p.Store.RequestProof(r.Context(), s.Resource, id, remora.ProofRestore, person(s)); err != nil {
+		return err
+	}
+	http.Redirect(w, r, Home+"/backups/"+string(id)+"#proof", http.StatusSeeOther)
+	return nil
 }
 
 // progress tells how far a running backup is; nil where no worker holds it.

@@ -37,6 +37,8 @@ type Store interface {
 	UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error)
 	RevokeLink(ctx context.Context, id remora.ResourceID, link remora.LinkID, person string) error
 	Links(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Link, error)
+	RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error
+	Proofs(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Proof, error)
 }
 
 // Archive is a stored archive, plain.
@@ -110,6 +112,7 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Get(Home+"/backups/{backup}", p.with(p.backup))
 		r.Get(Home+"/backups/{backup}/live", p.with(p.liveBackup))
 		r.Post(Home+"/backups/{backup}/cancel", p.with(p.cancel))
+		r.Post(Home+"/backups/{backup}/proofs", p.with(p.prove))
 		r.Post(Home+"/backups/{backup}/links", p.with(p.makeLink))
 		r.Post(Home+"/backups/{backup}/links/{link}/revoke", p.with(p.revokeLink))
 		r.Post("/logout", p.with(p.logout))

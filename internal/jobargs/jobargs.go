@@ -16,9 +16,11 @@ import (
 )
 
 // The queues. Backups are long and heavy, calls to Heroku short and pressing, the service's own rounds
-// short and rare; apart, none of them waits for another.
+// short and rare; apart, none of them waits for another. Proofs are worked by verifiers alone, which have server
+// programs and a disk.
 const (
 	QueueBackups = "backups"
+	QueueProofs  = "proofs"
 	QueueHeroku  = "heroku"
 	QueueService = "service"
 )
@@ -68,7 +70,35 @@ func (RunBackup) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueBackups, MaxAttempts: attempts}
 }
 
-// Tick claims due schedules, takes lost runs back and asks for attachments to be listed.
+// ProveBackup makes one attempt at restoring a backup and comparing the copy. Attempt tells the jobs of one proof apart.
+type ProveBackup struct {
+	Proof   remora.ProofID `json:"proof_id"`
+	Attempt int            `json:"attempt"`
+}
+
+// Kind implements river.JobArgs.
+func (ProveBackup) Kind() string { return "prove_backup" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts, as RunBackup's.
+func (ProveBackup) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueProofs, Priority: 1, MaxAttempts: attempts}
+}
+
+// RereadBackup makes one attempt at reading again what is stored of a backup.
+type RereadBackup struct {
+	Proof   remora.ProofID `json:"proof_id"`
+	Attempt int            `json:"attempt"`
+}
+
+// Kind implements river.JobArgs.
+func (RereadBackup) Kind() string { return "reread_backup" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts, as RunBackup's.
+func (RereadBackup) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueProofs, Priority: 2, MaxAttempts: attempts}
+}
+
+// Tick claims due schedules and proofs, takes lost runs back and asks for attachments to be listed.
 type Tick struct{}
 
 // Kind implements river.JobArgs.

@@ -10,54 +10,71 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// heart renews a run's lease and writes its progress down, in one statement, as long as the run lasts. When
-// the run is no longer ours, or our database has not taken a beat for a whole lease, it ends the run.
-type heart struct {
-	claim postgres.Claim
-	store *postgres.Store
+// pulse renews a lease as long as the work lasts. When the lease is no longer ours, or our database has not taken a
+// beat for a whole lease, it ends the work.
+type pulse struct {
 	every time.Duration
+	lease time.Duration
+	beat  func(context.Context) error // which knows a deadline of its own
 	lost  context.CancelCauseFunc
 
-	mu   sync.Mutex
-	now  remora.Progress
 	quit chan struct{}
 	wg   sync.WaitGroup
 }
 
-func (h *heart) start(ctx context.Context) {
-	h.now.State = remora.RunDumping
-	h.quit = make(chan struct{})
-	h.wg.Go(func() {
-		tick := time.NewTicker(h.every)
+func (p *pulse) start(ctx context.Context) {
+	p.quit = make(chan struct{})
+	p.wg.Go(func() {
+		tick := time.NewTicker(p.every)
 		defer tick.Stop()
 		heard := time.Now()
 		for {
 			select {
-			case <-h.quit:
+			case <-p.quit:
 				return
 			case <-ctx.Done():
 				return
 			case <-tick.C:
 			}
-			err := h.beat(ctx)
+			err := p.beat(ctx)
 			switch {
 			case err == nil:
 				heard = time.Now()
 			case remora.KindOf(err) == remora.KindStale:
-				h.lost(err)
+				p.lost(err)
 				return
-			case time.Since(heard) > h.store.Lease: // nobody else may hold it yet, but we can no longer say so
-				h.lost(&remora.Failure{Reason: remora.ReasonInternal, Cause: err})
+			case time.Since(heard) > p.lease: // nobody else may hold it yet, but we can no longer say so
+				p.lost(&remora.Failure{Reason: remora.ReasonInternal, Cause: err})
 				return
 			}
 		}
 	})
 }
 
-func (h *heart) stop() {
-	close(h.quit)
-	h.wg.Wait()
+func (p *pulse) stop() {
+	close(p.quit)
+	p.wg.Wait()
 }
+
+// heart is a run's pulse, and writes its progress down in the same statement.
+type heart struct {
+	claim postgres.Claim
+	store *postgres.Store
+	every time.Duration
+	lost  context.CancelCauseFunc
+
+	pulse pulse
+	mu    sync.Mutex
+	now   remora.Progress
+}
+
+func (h *heart) start(ctx context.Context) {
+	h.now.State = remora.RunDumping
+	h.pulse.every, h.pulse.lease, h.pulse.beat, h.pulse.lost = h.every, h.store.Lease, h.beat, h.lost
+	h.pulse.start(ctx)
+}
+
+func (h *heart) stop() { h.pulse.stop() }
 
 func (h *heart) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

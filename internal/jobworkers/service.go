@@ -11,7 +11,7 @@ import (
 	"github.com/remora-backup/remora/internal/jobargs"
 )
 
-// tick is the minute's round: due schedules, lost runs, lost jobs, attachments to look at, sessions to forget. Each is a
+// tick is the minute's round: due schedules and proofs, lost runs, lost jobs, attachments to look at, sessions to forget. Each is a
 // claim of rows, so any number of ticks may run at once and a missed one is made good by the next.
 type tick struct {
 	river.WorkerDefaults[jobargs.Tick]
@@ -35,9 +35,17 @@ func (w *tick) Work(ctx context.Context, _ *river.Job[jobargs.Tick]) error {
 		}
 		return n, err
 	}
+	lostProofs := func(ctx context.Context) (int, error) {
+		n, err := w.Store.TakeBackLostProofs(ctx)
+		if n > 0 {
+			w.Log.WarnContext(ctx, "proofs were lost and taken back", "proofs", n)
+		}
+		return n, err
+	}
 	var errs []error
 	for name, round := range map[string]func(context.Context) (int, error){
 		"due schedules": w.Store.EnqueueDue, "attachments": w.Store.EnqueueChecks, "lost runs": lost, "stranded": stranded,
+		"due proofs": w.Store.EnqueueProofs, "lost proofs": lostProofs,
 	} {
 		if err := exhaust(ctx, round); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))

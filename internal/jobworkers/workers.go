@@ -78,6 +78,8 @@ func (w *Workers) Register(to *river.Workers) {
 	river.AddWorker(to, &runBackup{Workers: w})
 	river.AddWorker(to, &tick{Workers: w})
 	river.AddWorker(to, &sweepUploads{Workers: w})
+	// This process may lead, and a leader drops jobs of kinds that it does not know. It does not work their queue.
+	(*Verifier)(nil).Register(to)
 }
 
 // metrics have labels from fixed sets, never a tenant.

@@ -114,12 +114,15 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 			db := databaseOf(pgsql.Database{
 				ID: d.ID, AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment, Credential: d.Credential,
 				State: d.State, Problem: d.Problem, ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes,
-				FoundAt: d.FoundAt, SeenAt: d.SeenAt,
+				FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: d.ProveAt,
 			})
 			if db.State == remora.DatabaseActive {
 				db.NextRunAt = orZero(d.NextRunAt)
 			}
 			out.Databases = append(out.Databases, db)
+		}
+		if err := t.proofsOf(ctx, id, out.Databases); err != nil {
+			return err
 		}
 		rows, err := t.q.ListBackups(ctx, pgsql.ListBackupsParams{ResourceID: string(id), Each: shownPerDatabase})
 		if err != nil {

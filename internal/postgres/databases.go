@@ -125,6 +125,6 @@ func databaseOf(d pgsql.Database) remora.Database {
 	return remora.Database{
 		ID: remora.DatabaseID(d.ID), AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment,
 		Credential: d.Credential, State: remora.DatabaseState(d.State), Problem: d.Problem,
-		ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes, FoundAt: d.FoundAt, SeenAt: d.SeenAt,
+		ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes, FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: orZero(d.ProveAt),
 	}
 }

@@ -25,5 +25,17 @@
 //	   └── ReleaseRun, lost ───┤
 //	                           └──CancelBackups──▶ canceled
 //
-// River starts runs and nothing more: each retry is a job of its own, written with the row.
+// # Proofs
+//
+// A proof is one look at what is stored of a backup, made by a verifier, which holds it as a worker holds a run: by a
+// lease and an epoch. What it finds changes the backup in the same transaction. When something is due to be looked at is a
+// column of the database (prove_at) and of the backup (reread_at), moved on when a proof ends and at no other time, so
+// that what was not done stays due and is seen to be.
+//
+//	queued ──ClaimProof──▶ running ──EndProof──▶ passed | failed | impossible
+//	   ▲                      │
+//	   └── RetryProof, ───────┴──RetryProof, attempts used up──▶ lost ──after ProveAgain──▶ another one
+//	       ReleaseProof, lease ended
+//
+// River starts runs and proofs and nothing more: each retry is a job of its own, written with the row.
 package postgres

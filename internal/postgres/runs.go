@@ -146,6 +146,9 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 				return fmt.Errorf("insert object: %w", err)
 			}
 		}
+		if err := t.toBeProven(ctx, c, state); err != nil {
+			return err
+		}
 		return changed(t.q.KeepBackup(ctx, pgsql.KeepBackupParams{
 			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
 			State: string(state), Reason: string(reason), Detail: foreign(k.Unexplained, maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),

@@ -32,6 +32,9 @@ type Config struct {
 	// RetryAfter are the pauses before the second, third … attempt at a backup; there is one attempt more
 	// than pauses. Default 30 s, 2 min, 10 min.
 	RetryAfter []time.Duration
+	// ProveAgain is how long a proof that could not be made, attempt after attempt, waits until it is asked for anew.
+	// Default 1 h.
+	ProveAgain time.Duration
 	// CheckEvery is how often a resource's attachments are listed. Default 5 min.
 	CheckEvery time.Duration
 	// Now maps the database's clock to the one that the store goes by, for tests that step through days.
@@ -55,6 +58,9 @@ func New(cfg Config) (*Store, error) {
 	}
 	if cfg.RetryAfter == nil {
 		cfg.RetryAfter = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute}
+	}
+	if cfg.ProveAgain == 0 {
+		cfg.ProveAgain = time.Hour
 	}
 	if cfg.CheckEvery == 0 {
 		cfg.CheckEvery = 5 * time.Minute

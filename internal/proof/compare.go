@@ -202,13 +202,13 @@ func largeObject(ctx context.Context, conn *pgx.Conn, number string, sum hash.Ha
 
 // inventory compares which objects there are, kind by kind, but for kinds of which something was left out.
 func (r *restore) inventory(ctx context.Context, conn *pgx.Conn) error {
-	if r.Config.Inventory == nil || r.Archive.Inventory == nil {
+	if r.TakeInventory == nil || r.Inventory == nil {
 		r.out.LeftOut = append(r.out.LeftOut, "objects without rows (views, functions and the like) were restored without an error and not counted: no inventory was taken with this backup")
 		return nil
 	}
 	r.Progress(r.Size, "comparing objects")
 	return r.savepoint(ctx, conn, "the inventory", func() error {
-		got, err := r.Config.Inventory(ctx, conn)
+		got, err := r.TakeInventory(ctx, conn)
 		if err != nil {
 			return err
 		}
@@ -216,7 +216,7 @@ func (r *restore) inventory(ctx context.Context, conn *pgx.Conn) error {
 		for i, k := range got {
 			have[k.Kind] = i + 1
 		}
-		for _, k := range r.Archive.Inventory {
+		for _, k := range r.Inventory {
 			if r.plan.leftKinds[strings.ToUpper(k.Kind)] {
 				continue
 			}

@@ -26,10 +26,10 @@ type Config struct {
 	Dir     string // where scratch folders are made
 	Memory  int64  // of each process, in bytes; zero is scratchpg's default
 	Disk    int64  // of one restore, in bytes
-	// Inventory takes a database's inventory in a session of a role that may read everything of it. Nil where none is
-	// compared.
-	Inventory func(ctx context.Context, conn *pgx.Conn) (remora.Inventory, error)
-	Log       *slog.Logger
+	// TakeInventory takes a database's inventory in a session of a role that may read everything of it. Nil where none
+	// is compared.
+	TakeInventory func(ctx context.Context, conn *pgx.Conn) (remora.Inventory, error)
+	Log           *slog.Logger
 }
 
 // Prover proves archives, one or several at a time.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -111,7 +112,7 @@ func recoded(t *testing.T, dump []byte) proof.Archive {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := append(a.Raw, body.Bytes()...)
+	whole := slices.Concat(a.Raw, body.Bytes())
 	return proof.Archive{Plain: bytes.NewReader(whole), Size: int64(len(whole)), Major: 15, Contents: a.Contents, Limit: time.Minute}
 }
 

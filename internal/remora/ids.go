@@ -16,6 +16,7 @@ type (
 	ScheduleID string // when a database is backed up
 	BackupID   string // the customer's thing: one state of one database
 	RunID      string // one attempt at a backup
+	ProofID    string // one look at what is stored of a backup
 	LinkID     string // a short-lived way to download a backup
 )
 

@@ -1,6 +1,9 @@
 package remora
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Plan is what a customer can choose, as data. Limits of zero mean none.
 type Plan struct {
@@ -8,13 +11,18 @@ type Plan struct {
 	Name      string
 	Databases int // how many databases one resource may protect
 	Parallel  int // how many backups of one resource may run at a time
+
+	ProveEvery  time.Duration // how often each database's newest verified backup is restored and compared
+	RereadEvery time.Duration // how often what is stored of each backup is read again; with RereadGrace within 30 days
 }
 
+const day = 24 * time.Hour
+
 var plans = []Plan{
-	{Slug: "test", Name: "Test", Databases: 1, Parallel: 1},
-	{Slug: "mako", Name: "Mako", Databases: 2, Parallel: 1},
-	{Slug: "hammerhead", Name: "Hammerhead", Databases: 10, Parallel: 2},
-	{Slug: "great-white", Name: "Great White", Databases: 50, Parallel: 4},
+	{Slug: "test", Name: "Test", Databases: 1, Parallel: 1, ProveEvery: 7 * day, RereadEvery: 25 * day},
+	{Slug: "mako", Name: "Mako", Databases: 2, Parallel: 1, ProveEvery: 7 * day, RereadEvery: 25 * day},
+	{Slug: "hammerhead", Name: "Hammerhead", Databases: 10, Parallel: 2, ProveEvery: 3 * day, RereadEvery: 25 * day},
+	{Slug: "great-white", Name: "Great White", Databases: 50, Parallel: 4, ProveEvery: day, RereadEvery: 7 * day},
 }
 
 // Plans lists the plans, smallest first.

@@ -37,6 +37,8 @@ const (
 	ReasonWorkerLost         Reason = "worker_lost"
 	ReasonCanceled           Reason = "canceled"
 	ReasonDeprovisioned      Reason = "deprovisioned"
+	ReasonRestoreDiffers     Reason = "restore_differs"
+	ReasonObjectDamaged      Reason = "stored_object_damaged"
 	ReasonInternal           Reason = "internal"
 )
 
@@ -87,6 +89,8 @@ var verdicts = map[Reason]verdict{
 	ReasonWorkerLost:         {"The worker stopped without a word, so nothing of this attempt was kept. We try again by ourselves.", ActorNobody, true},
 	ReasonCanceled:           {"The backup was canceled.", ActorNobody, false},
 	ReasonDeprovisioned:      {"The add-on was removed.", ActorNobody, false},
+	ReasonRestoreDiffers:     {"We restored this backup into an empty database, and what came out is not what was read; what differs is below. The archive is kept as incomplete.", ActorUs, false},
+	ReasonObjectDamaged:      {"What is stored of this backup is no longer what was written, so it cannot be counted on and no longer be downloaded. We have been told, and a new backup was started.", ActorUs, false},
 	ReasonInternal:           {"Something went wrong on our side. We have been told and try again.", ActorUs, true},
 }
 

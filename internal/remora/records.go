@@ -45,6 +45,10 @@ type Database struct {
 	FoundAt       time.Time
 	SeenAt        time.Time
 	NextRunAt     time.Time // zero where nothing is scheduled
+
+	ProveAt   time.Time // when its newest verified backup is to be restored; zero where nothing waits to be
+	RereadAt  time.Time // when the first of its backups is to be read again; zero where there is none
+	LastProof *Proof    // the newest restore of any of its backups; nil where there is none
 }
 
 // Backup is the customer's thing: one state of one database.

@@ -37,7 +37,7 @@ const (
 	BackupProven     BackupState = "proven"
 	BackupFailed     BackupState = "failed"
 	BackupCanceled   BackupState = "canceled"
-	BackupIncomplete BackupState = "incomplete" // stored whole, but pg_dump said something we cannot explain
+	BackupIncomplete BackupState = "incomplete" // stored whole, with a hole: what pg_dump said is unexplained, or its copy differs
 	BackupExpired    BackupState = "expired"
 	BackupDeleted    BackupState = "deleted"
 )
@@ -45,9 +45,9 @@ const (
 var backupSteps = map[BackupState][]BackupState{
 	BackupQueued:     {BackupRunning, BackupFailed, BackupCanceled},
 	BackupRunning:    {BackupQueued, BackupVerified, BackupIncomplete, BackupFailed, BackupCanceled},
-	BackupVerified:   {BackupProven, BackupIncomplete, BackupExpired},
-	BackupProven:     {BackupExpired},
-	BackupIncomplete: {BackupExpired},
+	BackupVerified:   {BackupProven, BackupIncomplete, BackupFailed, BackupExpired},
+	BackupProven:     {BackupIncomplete, BackupFailed, BackupExpired},
+	BackupIncomplete: {BackupFailed, BackupExpired},
 	BackupExpired:    {BackupDeleted},
 }
 

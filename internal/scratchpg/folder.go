@@ -28,7 +28,7 @@ func claim(base string) (*folder, error) {
 	if err := os.MkdirAll(base, 0o711); err != nil { //nolint:gosec // the server's user must pass through it
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
-	path := filepath.Join(base, strings.ReplaceAll(string(remora.NewID[string]()), "-", "")[:12])
+	path := filepath.Join(base, remora.NewToken()[:12])
 	lock, err := os.OpenFile(path+lockSuffix, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // made up here
 	if err != nil {
 		return nil, fmt.Errorf("make lock: %w", err)

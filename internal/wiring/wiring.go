@@ -46,6 +46,8 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 		return p.web(ctx)
 	case config.Worker:
 		return p.worker(ctx)
+	case config.Verifier:
+		return p.verifier(ctx)
 	default:
 		return p.migrate(ctx)
 	}

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
@@ -88,23 +86,8 @@ func (p process) worker(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
-	stopMetrics, err := p.serveMetrics(ctx)
-	if err != nil {
-		return err
-	}
-	defer stopMetrics()
-	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("start the queue: %w", err)
-	}
 	p.log.InfoContext(ctx, "working", "concurrency", concurrency, "memory_mib", p.Work.Memory, "clients", versions(clients))
-	<-ctx.Done()
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), softStop+10*time.Second)
-	defer cancel()
-	if err := client.Stop(stopping); err != nil {
-		return fmt.Errorf("stop: %w", err)
-	}
-	p.log.InfoContext(stopping, "stopped")
-	return nil
+	return p.run(ctx, client, "WORKER_METRICS", p.Work.WorkerMetrics)
 }
 
 func every(d time.Duration, args river.JobArgs) *river.PeriodicJob {
@@ -118,27 +101,6 @@ func versions(clients []pgdump.Client) string {
 		all[i] = c.Version
 	}
 	return strings.Join(all, " ")
-}
-
-// serveMetrics serves the worker's measures where the operator wants them.
-func (p process) serveMetrics(ctx context.Context) (stop func(), err error) {
-	if p.Work.WorkerMetrics == "" {
-		return func() {}, nil
-	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", p.Work.WorkerMetrics)
-	if err != nil {
-		return nil, fmt.Errorf("listen at WORKER_METRICS: %w", err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{}))
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = srv.Serve(l) // until it is closed
-	}()
-	return func() { _ = srv.Close(); <-ended }, nil
 }
 
 // level is how hard archives are compressed: as asked for, or small where a core is left beside the one that keeps up

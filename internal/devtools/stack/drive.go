@@ -187,6 +187,28 @@ func (s *Stack) Await(ctx context.Context, ok func(remora.Backup) bool, watch fu
 	}
 }
 
+// AwaitProof waits until a backup was restored by a verifier, or could not be.
+func (s *Stack) AwaitProof(ctx context.Context, b remora.Backup) (last remora.Proof, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	poll := time.NewTicker(100 * time.Millisecond)
+	defer poll.Stop()
+	id := remora.ResourceID(s.Sim.AddonID("remora-backup", HelperApp))
+	for {
+		all, err := s.Store.Proofs(ctx, id, b.ID)
+		if err == nil && len(all) > 0 {
+			if last = all[0]; last.State.Ended() {
+				return last, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return last, fmt.Errorf("waited in vain: the newest proof is %q (%s %s): %w", last.State, last.Reason, last.Detail, ctx.Err())
+		case <-poll.C:
+		}
+	}
+}
+
 // Restore fetches a link and has stock pg_restore put it into a new, empty database of the customer's, as its
 // owner. It returns the database's address.
 func (s *Stack) Restore(ctx context.Context, link, name string) (string, error) {

@@ -58,6 +58,7 @@ type Stack struct {
 	SimURL   string
 	WebURL   string
 	Metrics  string // where the worker serves its own measures
+	Scratch  string // where the verifier makes scratch servers
 	Bucket   *objectstore.Bucket
 	Store    *postgres.Store
 	Owner    string // the customer's role
@@ -83,6 +84,8 @@ func Start(ctx context.Context, cfg Config) (_ *Stack, err error) {
 		return nil, err
 	}
 	s.onClose(func() error { return os.RemoveAll(s.dir) })
+	s.Scratch = filepath.Join(os.TempDir(), "remora-scratch-"+filepath.Base(s.dir))
+	s.onClose(func() error { return os.RemoveAll(s.Scratch) })
 	if err := s.servers(ctx); err != nil {
 		return nil, err
 	}
@@ -195,7 +198,7 @@ func (s *Stack) settings() error {
 		"CLIENT_SECRET=client-secret", "SERVICE_ACCOUNT=" + Service, "SERVICE_TOKEN=" + s.Sim.ServiceToken(),
 		"HEROKU_API_URL=" + s.SimURL, "HEROKU_ID_URL=" + s.SimURL, "PORT=" + port, "BIND=127.0.0.1", "PUBLIC_URL=" + s.WebURL,
 		"S3_ENDPOINT=" + s.S3.Endpoint(), "S3_BUCKET=" + bucketName, "S3_ACCESS_KEY=demo-access", "S3_SECRET_KEY=demo-secret-key", "S3_PATH_STYLE=true",
-		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "LEASE=12s", "CHECK_EVERY=10s",
+		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "PG_SERVER_DIRS=" + s.Customer.BinDir(), "SCRATCH_DIR=" + s.Scratch, "SCRATCH_DISK_MB=4096", "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "LEASE=12s", "CHECK_EVERY=10s",
 		"METRICS_TOKEN=demo-metrics", "WORKER_METRICS=127.0.0.1" + s.Metrics[len("http://localhost"):],
 	}
 	if s.Bucket, err = objectstore.New(objectstore.Config{

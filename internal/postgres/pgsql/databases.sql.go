@@ -40,7 +40,7 @@ func (q *Queries) DetachOthers(ctx context.Context, arg DetachOthersParams) (int
 }
 
 const getDatabase = `-- name: GetDatabase :one
-SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at FROM databases WHERE id = $1 AND resource_id = $2
+SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at FROM databases WHERE id = $1 AND resource_id = $2
 `
 
 type GetDatabaseParams struct {
@@ -65,6 +65,7 @@ func (q *Queries) GetDatabase(ctx context.Context, arg GetDatabaseParams) (Datab
 		&i.SizeBytes,
 		&i.FoundAt,
 		&i.SeenAt,
+		&i.ProveAt,
 	)
 	return i, err
 }
@@ -98,7 +99,7 @@ func (q *Queries) InsertSchedule(ctx context.Context, arg InsertScheduleParams) 
 }
 
 const listDatabases = `-- name: ListDatabases :many
-SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, s.minute, s.next_run_at
+SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, s.minute, s.next_run_at
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
  WHERE d.resource_id = $1
  ORDER BY d.found_at, d.addon
@@ -118,6 +119,7 @@ type ListDatabasesRow struct {
 	SizeBytes     int64
 	FoundAt       time.Time
 	SeenAt        time.Time
+	ProveAt       *time.Time
 	Minute        *int32
 	NextRunAt     *time.Time
 }
@@ -145,6 +147,7 @@ func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListD
 			&i.SizeBytes,
 			&i.FoundAt,
 			&i.SeenAt,
+			&i.ProveAt,
 			&i.Minute,
 			&i.NextRunAt,
 		); err != nil {

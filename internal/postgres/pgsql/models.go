@@ -33,6 +33,7 @@ type Backup struct {
 	EndedAt        *time.Time
 	RetryAt        *time.Time
 	Rows           int64
+	RereadAt       *time.Time
 }
 
 type Database struct {
@@ -49,6 +50,7 @@ type Database struct {
 	SizeBytes     int64
 	FoundAt       time.Time
 	SeenAt        time.Time
+	ProveAt       *time.Time
 }
 
 type Link struct {
@@ -69,6 +71,34 @@ type Object struct {
 	Size       int64
 	PlainSize  int64
 	Sha256     []byte
+}
+
+type Proof struct {
+	ID            string
+	ResourceID    string
+	DatabaseID    string
+	BackupID      string
+	Kind          string
+	State         string
+	RequestedBy   string
+	Reason        string
+	Detail        string
+	LeftOut       string
+	Epoch         int32
+	Attempts      int32
+	Worker        string
+	LeaseUntil    *time.Time
+	Current       string
+	Done          int64
+	ServerVersion string
+	Tables        int32
+	Rows          int64
+	Bytes         int64
+	Objects       bool
+	QueuedAt      time.Time
+	StartedAt     *time.Time
+	EndedAt       *time.Time
+	RetryAt       *time.Time
 }
 
 type Resource struct {

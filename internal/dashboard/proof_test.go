@@ -1,0 +1,105 @@
+package dashboard_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// proved makes a proof of the backup end as said.
+func (n *tenant) proved(t *testing.T, b remora.Backup, kind remora.ProofKind, o remora.ProofOutcome) {
+	t.Helper()
+	err := n.RequestProof(t.Context(), n.id, b.ID, kind, "owner@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := n.Proofs(t.Context(), n.id, b.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := n.ClaimProof(t.Context(), all[0].ID, "v")
+	if err == nil {
+		err = n.EndProof(t.Context(), c, o)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestProofs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	b := n.keep(t)
+	at := "/dashboard/backups/" + string(b.ID)
+	says(t, n.do(t, "GET", at).body, "It was not restored yet", "Prove it now", "not", "<button disabled>Prove it now", "data-live")
+	for range 3 {
+		if a := n.do(t, "POST", at+"/proofs"); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != at+"#proof" {
+			t.Fatal(a.Status, a.body)
+		}
+	}
+	says(t, n.do(t, "GET", at).body, `<span class="state queued">queued</span>`, "asked for by owner@example.com", "<button disabled>Prove it now", "data-live")
+	says(t, n.do(t, "POST", at+"/links").body, `<pre class="link">`, "not", "data-live") // which would take the link away
+	all, err := n.Proofs(t.Context(), n.id, b.ID)
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	c, err := n.ClaimProof(t.Context(), all[0].ID, "v")
+	if err == nil {
+		err = n.BeatProof(t.Context(), c, 1_234_567, `comparing <b>.x`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, n.do(t, "GET", at+"/live").body, "comparing &lt;b&gt;.x", "1.2 MB read", "not", "<b>.x")
+	says(t, n.do(t, "GET", "/dashboard").body, "is being restored and compared")
+	err = n.EndProof(t.Context(), c, remora.ProofOutcome{
+		State: remora.ProofPassed, ServerVersion: "15.18", Tables: 7, Rows: 4711, LeftOut: "event trigger <i>",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, n.do(t, "GET", at).body, `<span class="state proven">proven</span>`, "Restored and compared", "PostgreSQL 15.18 and no network", "7 tables with 4711 rows are equal",
+		"event trigger &lt;i&gt;", "Make a link", "not", "data-live", "not restored yet")
+	says(t, n.do(t, "GET", "/dashboard").body, "Last proven backup", "Last restored and compared", "4711 rows equal", "not", "overdue")
+
+	n.proved(t, b, remora.ProofReread, remora.ProofOutcome{State: remora.ProofPassed, Bytes: 4_200_012})
+	says(t, n.do(t, "GET", at).body, "What is stored was read again", "all 4.2 MB are as they were written")
+	n.proved(t, b, remora.ProofRestore, remora.ProofOutcome{State: remora.ProofImpossible, Detail: "it needs dblink"})
+	says(t, n.do(t, "GET", at).body, "cannot be proven here", "it needs dblink", `<span class="state proven">`)
+	says(t, n.do(t, "GET", "/dashboard").body, "cannot be proven here")
+	n.proved(t, b, remora.ProofRestore, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonRestoreDiffers, Detail: "table public.t has 3 rows"})
+	says(t, n.do(t, "GET", at).body, `<span class="state incomplete">incomplete</span>`, "what came out is not what was read", "What was found", "table public.t has 3 rows", "Make a link")
+	says(t, n.do(t, "GET", "/dashboard").body, "does not restore", "There is no verified backup yet")
+	n.proved(t, b, remora.ProofReread, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonObjectDamaged, Detail: "An object is missing."})
+	says(t, n.do(t, "GET", at).body, `<span class="state failed">failed</span>`, "no longer what was written", "An object is missing.", "not", "Make a link", "Prove it now")
+	if a := n.do(t, "POST", at+"/proofs"); a.StatusCode != http.StatusConflict {
+		t.Error(a.Status, a.body)
+	}
+	says(t, n.do(t, "GET", "/dashboard").body, `<span class="state queued">queued</span>`) // the backup that makes it good
+}
+
+// What was due and not done is shown as loudly as a failed backup.
+func TestOverdue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	n.keep(t)
+	if _, err := s.EnqueueProofs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	says(t, n.do(t, "GET", "/dashboard").body, "not", "overdue")
+	// Nobody stays signed on for so long.
+	later := func(d time.Duration) {
+		s.ahead, n.session = d, remora.NewToken()
+		if err := s.OpenSession(t.Context(), remora.Session{Resource: n.id, Email: "owner@example.com"}, n.session, n.session); err != nil {
+			t.Fatal(err)
+		}
+	}
+	later(25 * time.Hour)
+	says(t, n.do(t, "GET", "/dashboard/live").body, `<span class="state failed">overdue</span>`, "was to be restored and compared by", "not", "read again")
+	later(31 * 24 * time.Hour)
+	says(t, n.do(t, "GET", "/dashboard").body, "was to be restored and compared by", "was to be read again by")
+}
