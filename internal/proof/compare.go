@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -217,7 +216,7 @@ func (r *restore) inventory(ctx context.Context, conn *pgx.Conn) error {
 			have[k.Kind] = i + 1
 		}
 		for _, k := range r.Inventory {
-			if r.plan.leftKinds[strings.ToUpper(k.Kind)] {
+			if r.plan.uncounted[k.Kind] {
 				continue
 			}
 			i := have[k.Kind]
@@ -232,7 +231,7 @@ func (r *restore) inventory(ctx context.Context, conn *pgx.Conn) error {
 			}
 		}
 		for kind, i := range have {
-			if got[i-1].Count > 0 && !r.plan.leftKinds[strings.ToUpper(kind)] {
+			if got[i-1].Count > 0 && !r.plan.uncounted[kind] {
 				r.out.differs("there are %d objects of the kind %s in the copy; there were none", got[i-1].Count, kind)
 			}
 		}

@@ -18,8 +18,8 @@ type plan struct {
 	extensions       []extension
 	roles            []string // that policies name
 	entries          []pgarchive.Entry
-	leftOut          []string // what only a superuser can make, for people
-	leftKinds        map[string]bool
+	leftOut          []string         // what only a superuser can make, for people
+	uncounted        map[string]bool  // kinds of the inventory that something was left out of
 	columns          map[table]string // as COPY took them: "(a, b)", or "" for all
 	objects          []string         // numbers of large objects in the archive's order; nil is ascending
 }
@@ -41,7 +41,7 @@ var silent = map[string]bool{
 }
 
 func planOf(h *pgarchive.Head) *plan {
-	p := &plan{encoding: "UTF8", locale: "C", leftKinds: map[string]bool{}, columns: map[table]string{}}
+	p := &plan{encoding: "UTF8", locale: "C", uncounted: map[string]bool{}, columns: map[table]string{}}
 	left, made := map[int]bool{}, map[int]bool{}
 	objects := map[string][]string{}
 	for _, e := range h.Entries {
@@ -60,13 +60,35 @@ func planOf(h *pgarchive.Head) *plan {
 			left[e.DumpID] = true
 			if e.Kind != "COMMENT" {
 				p.leftOut = append(p.leftOut, title(e))
-				p.leftKinds[e.Kind] = true
+				p.uncount(e.Kind)
 			}
 		default:
 			p.entries = append(p.entries, e)
 		}
 	}
 	return p
+}
+
+// kinds are those of the inventory that one kind of entry is in, where they are not called the same.
+var kinds = map[string][]string{
+	"TABLE":             {"table", "partitioned table"},
+	"TYPE":              {"type", "enum", "range", "composite type", "column"},
+	"FK CONSTRAINT":     {"constraint"},
+	"CHECK CONSTRAINT":  {"constraint"},
+	"MATERIALIZED VIEW": {"materialized view"},
+	"VIEW":              {"view"},
+}
+
+// uncount says that something of that kind was left out, and what belongs to a relation with it.
+func (p *plan) uncount(kind string) {
+	for _, k := range append(kinds[kind], strings.ToLower(kind)) {
+		p.uncounted[k] = true
+	}
+	if kind == "TABLE" || kind == "VIEW" || kind == "MATERIALIZED VIEW" {
+		for _, k := range []string{"column", "index", "constraint", "trigger", "rule", "policy", "row security", "statistics"} {
+			p.uncounted[k] = true
+		}
+	}
 }
 
 // read takes from an entry what is needed later.

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,17 +25,22 @@ import (
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/proof"
+	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/sandbox"
 )
 
+var majorDirs = flag.String("majors", "", "folders of programs of more majors of PostgreSQL, separated by spaces, to try beside the installed one")
+
 // customer is a server of a customer's, with a role that is no superuser, as on Heroku.
-var customer = sync.OnceValues(func() (*localpg.Cluster, error) {
-	c, err := localpg.Start(context.Background(), localpg.Config{Settings: map[string]string{"wal_level": "logical"}})
+var customer = sync.OnceValues(func() (*localpg.Cluster, error) { return newCustomer("") })
+
+func newCustomer(bin string) (*localpg.Cluster, error) {
+	c, err := localpg.Start(context.Background(), localpg.Config{BinDir: bin, Settings: map[string]string{"wal_level": "logical"}})
 	if err != nil {
 		return nil, err
 	}
 	return c, run(c.SuperuserURL("postgres"), "CREATE ROLE shop LOGIN PASSWORD 'shop'", "CREATE ROLE reporting")
-})
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -62,6 +69,7 @@ var numbered atomic.Int64
 
 // database is one of the customer's own.
 type database struct {
+	*localpg.Cluster
 	name  string
 	admin string // its address as a superuser
 	owner string
@@ -73,7 +81,12 @@ func newDatabase(t *testing.T) database {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := database{name: fmt.Sprintf("shop_%d", numbered.Add(1))}
+	return databaseOn(t, c)
+}
+
+func databaseOn(t *testing.T, c *localpg.Cluster) database {
+	t.Helper()
+	d := database{Cluster: c, name: fmt.Sprintf("shop_%d", numbered.Add(1))}
 	d.admin, d.owner = c.SuperuserURL(d.name), c.URL("shop", "shop", d.name)
 	if err := run(c.SuperuserURL("postgres"), "CREATE DATABASE "+d.name+" OWNER shop"); err != nil {
 		t.Fatal(err)
@@ -87,8 +100,7 @@ func newDatabase(t *testing.T) database {
 // archive is what a worker makes of the database.
 func (d database) archive(t *testing.T) proof.Archive {
 	t.Helper()
-	c, _ := customer()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(c.BinDir(), "pg_dump"), "-Fc", "-Z0", "--no-acl", "--no-owner", "--quote-all-identifiers",
+	cmd := exec.CommandContext(t.Context(), filepath.Join(d.BinDir(), "pg_dump"), "-Fc", "-Z0", "--no-acl", "--no-owner", "--quote-all-identifiers",
 		"--exclude-schema=heroku_ext", "--exclude-schema=_heroku", "-d", d.admin)
 	cmd.Env = []string{"PGTZ=UTC", "PGOPTIONS=-c bytea_output=hex"}
 	out, err := cmd.Output()
@@ -180,7 +192,7 @@ var shop = []string{
 		tags hstore, one pair, during span, raw bytea, real float8, list int[], at timestamptz, stay interval, "Line
 feed" text)`,
 	`INSERT INTO kinds (mood, price, name, tags, one, during, raw, real, list, at, stay, "Line
-feed") SELECT 'it''s', g + 0.5, 'Näme ' || g, 'a=>1', ROW(g, E'x\t\\')::pair, span(g, g + 0.5), decode('00ff', 'hex'), CASE g % 3 WHEN 0 THEN 'NaN' WHEN 1 THEN '-Infinity' ELSE 1e-7 * g END,
+feed") SELECT 'it''s', g + 0.5, 'Näme ' || g, 'a=>1', ROW(g, E'x\t\\')::pair, span(g, g + 0.5), decode('00ff', 'hex'), CASE g % 3 WHEN 0 THEN float8 'NaN' WHEN 1 THEN '-Infinity' ELSE 1e-7 * g END,
 		ARRAY[g, NULL], now() + g * interval '1 day', g * interval '1 hour', E'line\nfeed\r' FROM generate_series(1, 20000) g`,
 	`CREATE INDEX ON kinds USING gin (name extensions.gin_trgm_ops)`,
 	`CREATE TABLE orders (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)`,
@@ -223,6 +235,81 @@ func TestPasses(t *testing.T) {
 	if r.Rows != a.Contents.Rows() || r.Tables != len(a.Contents.Tables) || r.Bytes == 0 || r.ServerVersion == "" || len(told) == 0 {
 		t.Errorf("%+v", r)
 	}
+}
+
+// The same with other majors, each into a server of its own, and the older ones' into the newest.
+func TestMajors(t *testing.T) {
+	t.Parallel()
+	dirs := strings.Fields(*majorDirs)
+	servers := pgdump.FindServers(t.Context(), dirs, "")
+	for _, dir := range dirs {
+		t.Run(filepath.Base(filepath.Dir(dir)), func(t *testing.T) {
+			t.Parallel()
+			c, err := newCustomer(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = c.Stop() })
+			d := databaseOn(t, c)
+			fill(t, d.owner, shop...)
+			fill(t, d.admin, "SELECT lo_from_bytea(6999, 'another owner''s'), lo_from_bytea(4000000001, 'too')") // from 17 on, a block for each owner
+			a := d.archive(t)
+			if a.Major, err = strconv.Atoi(filepath.Base(filepath.Dir(dir))); err != nil {
+				t.Fatal(err)
+			}
+			r := prove(t, a, func(c *proof.Config) { c.Servers = servers })
+			wants(t, r, proof.Passed)
+			if !strings.HasPrefix(r.ServerVersion, fmt.Sprint(a.Major)) {
+				t.Errorf("restored into %s", r.ServerVersion)
+			}
+			newest := prove(t, a, func(c *proof.Config) { c.Servers = servers[len(servers)-1:] })
+			wants(t, newest, proof.Passed)
+		})
+	}
+}
+
+// inventory is a little one: what tables, columns and functions there are.
+func inventory(ctx context.Context, conn *pgx.Conn) (remora.Inventory, error) {
+	rows, err := conn.Query(ctx, `SELECT kind, count(*), encode(sha256(string_agg(name, ',' ORDER BY name COLLATE "C")::bytea), 'hex') FROM (
+		SELECT CASE relkind WHEN 'r' THEN 'table' WHEN 'f' THEN 'foreign table' ELSE 'view' END AS kind, relname::text AS name FROM pg_catalog.pg_class
+			WHERE relkind IN ('r', 'f', 'v') AND relnamespace = 'public'::regnamespace
+		UNION ALL SELECT 'function', proname FROM pg_catalog.pg_proc WHERE pronamespace = 'public'::regnamespace
+		UNION ALL SELECT 'event trigger', evtname FROM pg_catalog.pg_event_trigger) x GROUP BY 1`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[remora.InventoryKind])
+}
+
+// Objects without rows are counted too, but for kinds of which some were left out.
+func TestInventory(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	fill(t, d.admin, "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'", "CREATE EVENT TRIGGER watching ON ddl_command_end EXECUTE FUNCTION watch()",
+		"CREATE FOREIGN DATA WRAPPER wrapper", "CREATE SERVER far FOREIGN DATA WRAPPER wrapper", "CREATE FOREIGN TABLE far_away (id int) SERVER far",
+		"CREATE VIEW of_far_away AS SELECT * FROM far_away", "CREATE TABLE t (id int)", "CREATE VIEW of_t AS SELECT * FROM t")
+	conn, err := pgx.Connect(t.Context(), d.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	a := d.archive(t)
+	if a.Inventory, err = inventory(t.Context(), conn); err != nil || len(a.Inventory) != 5 {
+		t.Fatal(a.Inventory, err)
+	}
+	counted := func(c *proof.Config) { c.TakeInventory = inventory }
+	r := prove(t, a, counted)
+	wants(t, r, proof.Passed, "event trigger watching", "foreign table public.far_away", "view public.of_far_away")
+	if !r.Objects {
+		t.Error("it was not compared")
+	}
+	for i, k := range a.Inventory {
+		if k.Kind == "function" {
+			a.Inventory[i].Count++
+		}
+	}
+	a.Inventory = append(a.Inventory, remora.InventoryKind{Kind: "sequence", Count: 1})
+	wants(t, prove(t, a, counted), proof.Differs, "1 objects of the kind function in the copy; there were 2", "no objects of the kind sequence")
 }
 
 // What Heroku has in every database, and what only a superuser made, is left out by name, and nothing else with it.
