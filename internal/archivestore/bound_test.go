@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"testing"
 
 	"github.com/remora-backup/remora/internal/archivestore"
@@ -43,7 +44,7 @@ func TestAReadNeverGivesAnotherBackupsBytes(t *testing.T) {
 }
 
 func keyOf(r archivestore.Ref, name string) string {
-	return archivestore.Prefix + string(r.Resource) + "/b/" + string(r.Backup) + "/1/" + name
+	return archivestore.Prefix + string(r.Resource) + "/b/" + string(r.Backup) + "/" + strconv.Itoa(r.Epoch) + "/" + name
 }
 
 func (b bundle) replace(t *testing.T, key string, data []byte) {

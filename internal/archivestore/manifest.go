@@ -1,6 +1,7 @@
 package archivestore
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -119,6 +120,10 @@ func (m Manifest) encode(keys MACer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return wrap(mac, inner)
+}
+
+func wrap(mac, inner []byte) ([]byte, error) {
 	return json.Marshal(envelope{hex.EncodeToString(mac), inner})
 }
 
@@ -133,6 +138,10 @@ func decode(b []byte, ref Ref, keys MACer) (Manifest, error) {
 	}
 	mac, err := hex.DecodeString(e.MAC)
 	if err != nil || !keys.CheckMAC(macPurpose, e.Manifest, mac) || json.Unmarshal(e.Manifest, &m) != nil {
+		return m, ErrNotOurs
+	}
+	// The MAC does not cover the envelope, which JSON and hexadecimal let be spelled in many ways: "MAC", or capitals.
+	if same, err := wrap(mac, e.Manifest); err != nil || !bytes.Equal(same, b) {
 		return m, ErrNotOurs
 	}
 	if m.Resource != ref.Resource || m.Backup != ref.Backup || m.Epoch != ref.Epoch || m.Format != manifestFormat || !m.adds() {

@@ -46,18 +46,26 @@ func Open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, key
 
 // open opens one object for reading anywhere.
 func open(ctx context.Context, b *objectstore.Bucket, at string, o StoredObject, key seal.Key) (io.ReaderAt, error) {
-	stored, err := b.Head(ctx, at)
-	if err != nil {
+	if err := measure(ctx, b, at, o); err != nil {
 		return nil, err
-	}
-	if stored.Size != o.Size {
-		return nil, fmt.Errorf("%w: %s has %d bytes instead of %d", objectstore.ErrMismatch, o.Name, stored.Size, o.Size)
 	}
 	plain, err := seal.OpenAt(&window{ctx: ctx, bucket: b, key: at, size: o.Size}, o.file(), key)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Name, err)
 	}
 	return plain, nil
+}
+
+// measure asks whether an object is as long as it was written. Reading alone would not see that it has grown.
+func measure(ctx context.Context, b *objectstore.Bucket, at string, o StoredObject) error {
+	stored, err := b.Head(ctx, at)
+	if err != nil {
+		return err
+	}
+	if stored.Size != o.Size {
+		return fmt.Errorf("%w: %s has %d bytes instead of %d", objectstore.ErrMismatch, o.Name, stored.Size, o.Size)
+	}
+	return nil
 }
 
 // Contents reads what a committed archive contains, as it was given to Commit; nil where nothing was. Errors are
@@ -123,16 +131,13 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Verify reads every stored object again and holds it against the manifest's digests.
+// Verify reads every stored object again and holds it against the manifest's sizes and digests. The manifest itself is
+// for ReadManifest to judge. Errors: objectstore.ErrMismatch, objectstore.ErrNotFound, *objectstore.Error.
 func Verify(ctx context.Context, b *objectstore.Bucket, m Manifest) error {
 	ref := Ref{m.Resource, m.Backup, m.Epoch}
 	for _, o := range m.Stored() {
-		stored, err := b.Head(ctx, ref.key(o.Name))
-		if err != nil {
+		if err := measure(ctx, b, ref.key(o.Name), o); err != nil {
 			return err
-		}
-		if stored.Size != o.Size { // else the range below would be refused, which could be any fault of the store's
-			return fmt.Errorf("%w: %s has %d bytes instead of %d", objectstore.ErrMismatch, o.Name, stored.Size, o.Size)
 		}
 		in, err := b.OpenRange(ctx, ref.key(o.Name), 0, o.Size)
 		if err != nil {
