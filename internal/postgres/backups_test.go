@@ -1,10 +1,14 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
@@ -225,6 +229,127 @@ func TestCancelAndDeprovisionEndTheRun(t *testing.T) {
 	}
 	if err := b.KeepBackup(ctx, two, remora.Kept{}); remora.KindOf(err) != remora.KindStale {
 		t.Errorf("a run outlived its resource: %v", err)
+	}
+}
+
+// Whoever waits for a backup's row holds nothing that its holder may want next: neither the run nor the resource.
+func TestLocksAreTakenInOneOrder(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	for name, write := range map[string]func(context.Context, postgres.Claim) error{
+		"keep":    func(ctx context.Context, c postgres.Claim) error { return b.KeepBackup(ctx, c, remora.Kept{}) },
+		"release": b.ReleaseRun,
+		"fail": func(ctx context.Context, c postgres.Claim) error {
+			_, err := b.FailRun(ctx, c, &remora.Failure{Reason: remora.ReasonInternal}, "")
+			return err
+		},
+		"cancel": func(ctx context.Context, c postgres.Claim) error {
+			return b.CancelBackup(ctx, c.Resource.ID, c.Backup, "p")
+		},
+		"deprovision": func(ctx context.Context, c postgres.Claim) error { return b.DeprovisionResource(ctx, c.Resource.ID) },
+		"claim": func(ctx context.Context, c postgres.Claim) error {
+			if _, err := b.ClaimBackup(ctx, c.Backup, "w2"); !errors.Is(err, postgres.ErrNothingToDo) {
+				return err
+			}
+			return nil
+		},
+	} {
+		ctx := t.Context()
+		id := b.resource(t, "db-1")
+		c, err := b.ClaimBackup(ctx, b.first(t, id).ID, "w")
+		if err != nil {
+			t.Fatal(err)
+		}
+		holder := b.hold(t, "SELECT FROM backups WHERE id = $1 FOR UPDATE", c.Backup)
+		ended := make(chan error, 1)
+		go func() { ended <- write(ctx, c) }()
+		for waiting := false; !waiting; {
+			err := b.pool.QueryRow(ctx, "SELECT count(*) > 0, pg_sleep(0.01)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting, new(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, run := holder.Exec(ctx, "SELECT FROM runs WHERE id = $1 FOR UPDATE NOWAIT", c.Run)
+		if run == nil { // a row beside the resource's, as the audit log's is
+			_, run = holder.Exec(ctx, "SELECT FROM resources WHERE id = $1 FOR KEY SHARE NOWAIT", id)
+		}
+		if run != nil {
+			t.Errorf("%s waits for the backup and holds what comes after it: %v", name, run)
+		}
+		if err := errors.Join(holder.Rollback(ctx), <-ended); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The round that takes lost runs back waits for nobody: what is locked has somebody at work on it.
+func TestTakingBackWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(c *postgres.Config) { c.Lease = time.Microsecond })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	id := b.resource(t, "db-1")
+	c, err := b.ClaimBackup(ctx, b.first(t, id).ID, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ sql, id string }{
+		{"SELECT FROM backups WHERE id = $1 FOR UPDATE", string(c.Backup)}, {"SELECT FROM runs WHERE id = $1 FOR UPDATE", string(c.Run)},
+	} {
+		holder := b.hold(t, row.sql, row.id)
+		if n, err := b.TakeBackLost(ctx); n != 0 || err != nil {
+			t.Errorf("%s: %d, %v", row.sql, n, err)
+		}
+		if err := holder.Rollback(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n, err := b.TakeBackLost(ctx); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+}
+
+// hold locks a row until the transaction ends.
+func (b *bundle) hold(t *testing.T, sql string, id any) pgx.Tx {
+	t.Helper()
+	holder, err := b.pool.Begin(t.Context())
+	if err == nil {
+		_, err = holder.Exec(t.Context(), "SELECT set_config('remora.service', 'on', true)")
+	}
+	if err == nil {
+		_, err = holder.Exec(t.Context(), sql, id)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = holder.Rollback(context.Background()) }) // it may have ended
+	return holder
+}
+
+// The end of a run beside what ends it from outside, as it comes.
+func TestEndsThatMeetDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	for i := range 30 {
+		id := b.resource(t, "db-1")
+		c, err := b.ClaimBackup(ctx, b.first(t, id).ID, "w")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		var errs [3]error
+		wg.Go(func() {
+			errs[0] = b.KeepBackup(ctx, c, remora.Kept{Objects: []remora.Object{{Name: "head", SHA256: []byte{1}}}})
+		})
+		wg.Go(func() { errs[1] = b.DeprovisionResource(ctx, id) })
+		wg.Go(func() { errs[2] = b.CancelBackup(ctx, id, c.Backup, "p") })
+		wg.Wait()
+		for _, err := range errs {
+			if err != nil && remora.KindOf(err) == remora.KindInternal {
+				t.Fatalf("round %d: %v", i, err)
+			}
+		}
 	}
 }
 

@@ -12,6 +12,12 @@
 // tick, the reaper, the janitor, and the three lookups by a token that the client brings). PostgreSQL
 // enforces the difference by row-level security; a statement outside of both sees no row.
 //
+// # Locks
+//
+// Rows are locked in one order: the resource, then the backup, then the run. Whoever ends a run locks its
+// backup first; a beat locks the run alone. Rounds over many rows pass by what others have locked and wait
+// for nobody.
+//
 // # Backups and runs
 //
 // A backup is the customer's thing, a run is one attempt at it. The run is held through a lease on the

@@ -198,9 +198,9 @@ func (s *Store) TakeBackLost(ctx context.Context) (int, error) {
 			return fmt.Errorf("find lost runs: %w", err)
 		}
 		n = len(lost)
-		for _, r := range lost {
-			if err := t.takeBack(ctx, r); err != nil {
-				return fmt.Errorf("take back run %s: %w", r.ID, err)
+		for _, l := range lost {
+			if err := t.takeBack(ctx, l.Run, l.Attempts); err != nil {
+				return fmt.Errorf("take back run %s: %w", l.Run.ID, err)
 			}
 		}
 		return nil
@@ -208,13 +208,9 @@ func (s *Store) TakeBackLost(ctx context.Context) (int, error) {
 	return n, err
 }
 
-func (t *tx) takeBack(ctx context.Context, r pgsql.Run) error {
-	b, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: r.BackupID, ResourceID: r.ResourceID})
-	if err != nil {
-		return fmt.Errorf("lock backup: %w", err)
-	}
+func (t *tx) takeBack(ctx context.Context, r pgsql.Run, attempts int32) error {
 	c := Claim{
-		Run: remora.RunID(r.ID), Backup: remora.BackupID(r.BackupID), Epoch: int(r.Epoch), Attempt: int(b.Attempts),
+		Run: remora.RunID(r.ID), Backup: remora.BackupID(r.BackupID), Epoch: int(r.Epoch), Attempt: int(attempts),
 		Resource: remora.Resource{ID: remora.ResourceID(r.ResourceID)},
 	}
 	if err := t.endRun(ctx, c, remora.RunLost, remora.ReasonWorkerLost); err != nil {
@@ -250,7 +246,11 @@ func (t *tx) again(ctx context.Context, r retry, f *remora.Failure, fix string) 
 	return t.enqueue(ctx, jobargs.RunBackup{Backup: r.Backup, Attempt: r.Attempt + 1 - r.uncounted}, at)
 }
 
+// endRun ends a run, if it is still live. The backup is locked first, as doc.go says.
 func (t *tx) endRun(ctx context.Context, c Claim, state remora.RunState, why remora.Reason) error {
+	if _, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: string(c.Backup), ResourceID: string(c.Resource.ID)}); err != nil {
+		return fmt.Errorf("lock backup: %w", err)
+	}
 	return changed(t.q.EndRun(ctx, pgsql.EndRunParams{
 		ID: string(c.Run), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
 		State: string(state), Reason: string(why),

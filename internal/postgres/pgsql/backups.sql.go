@@ -417,7 +417,7 @@ func (q *Queries) LiveBackup(ctx context.Context, arg LiveBackupParams) (string,
 }
 
 const lockBackup = `-- name: LockBackup :one
-SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at FROM backups WHERE id = $1 AND resource_id = $2 FOR UPDATE
+SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockBackupParams struct {

@@ -277,9 +277,10 @@ func (q *Queries) ListAudit(ctx context.Context, resourceID string) ([]ListAudit
 }
 
 const lockResource = `-- name: LockResource :one
-SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at FROM resources WHERE id = $1 FOR UPDATE
+SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at FROM resources WHERE id = $1 FOR NO KEY UPDATE
 `
 
+// Not against rows that only point at it: they are added by those who hold one of its backups.
 func (q *Queries) LockResource(ctx context.Context, id string) (Resource, error) {
 	row := q.db.QueryRow(ctx, lockResource, id)
 	var i Resource

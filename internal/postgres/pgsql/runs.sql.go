@@ -212,35 +212,43 @@ func (q *Queries) LiveRun(ctx context.Context, arg LiveRunParams) (LiveRunRow, e
 }
 
 const lockLostRuns = `-- name: LockLostRuns :many
-SELECT id, resource_id, backup_id, epoch, worker, state, reason, lease_until, bytes, tables_done, tables_total, current, started_at, ended_at FROM runs
- WHERE state IN ('claimed', 'dumping', 'confirming') AND lease_until < now()
- ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED
+SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, b.attempts
+  FROM runs r JOIN backups b ON b.id = r.backup_id
+ WHERE r.state IN ('claimed', 'dumping', 'confirming') AND r.lease_until < now()
+ ORDER BY r.lease_until LIMIT $1 FOR NO KEY UPDATE OF b, r SKIP LOCKED
 `
 
-func (q *Queries) LockLostRuns(ctx context.Context, most int32) ([]Run, error) {
+type LockLostRunsRow struct {
+	Run      Run
+	Attempts int32
+}
+
+// With their backups, and waiting for neither: whoever has a lock on one is at work on it.
+func (q *Queries) LockLostRuns(ctx context.Context, most int32) ([]LockLostRunsRow, error) {
 	rows, err := q.db.Query(ctx, lockLostRuns, most)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []Run{}
+	items := []LockLostRunsRow{}
 	for rows.Next() {
-		var i Run
+		var i LockLostRunsRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.ResourceID,
-			&i.BackupID,
-			&i.Epoch,
-			&i.Worker,
-			&i.State,
-			&i.Reason,
-			&i.LeaseUntil,
-			&i.Bytes,
-			&i.TablesDone,
-			&i.TablesTotal,
-			&i.Current,
-			&i.StartedAt,
-			&i.EndedAt,
+			&i.Run.ID,
+			&i.Run.ResourceID,
+			&i.Run.BackupID,
+			&i.Run.Epoch,
+			&i.Run.Worker,
+			&i.Run.State,
+			&i.Run.Reason,
+			&i.Run.LeaseUntil,
+			&i.Run.Bytes,
+			&i.Run.TablesDone,
+			&i.Run.TablesTotal,
+			&i.Run.Current,
+			&i.Run.StartedAt,
+			&i.Run.EndedAt,
+			&i.Attempts,
 		); err != nil {
 			return nil, err
 		}

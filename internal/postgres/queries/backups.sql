@@ -29,7 +29,7 @@ SELECT b.id, b.attempts FROM backups b
  ORDER BY b.queued_at LIMIT sqlc.arg(most) FOR UPDATE OF b SKIP LOCKED;
 
 -- name: LockBackup :one
-SELECT * FROM backups WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) FOR UPDATE;
+SELECT * FROM backups WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) FOR NO KEY UPDATE;
 
 -- name: GetBackup :one
 SELECT sqlc.embed(b), d.addon, d.owner_app

@@ -20,7 +20,8 @@ SELECT DISTINCT ON (substring(sealed_key FOR 2 + get_byte(sealed_key, 1))) id, s
  ORDER BY substring(sealed_key FOR 2 + get_byte(sealed_key, 1)), created_at DESC;
 
 -- name: LockResource :one
-SELECT * FROM resources WHERE id = sqlc.arg(id) FOR UPDATE;
+-- Not against rows that only point at it: they are added by those who hold one of its backups.
+SELECT * FROM resources WHERE id = sqlc.arg(id) FOR NO KEY UPDATE;
 
 -- name: SetPlan :exec
 UPDATE resources SET plan = sqlc.arg(plan) WHERE id = sqlc.arg(id);

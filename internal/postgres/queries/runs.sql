@@ -30,9 +30,11 @@ UPDATE runs SET state = 'failed', reason = sqlc.arg(reason), ended_at = sqlc.arg
    AND backup_id = ANY (sqlc.arg(backups)::uuid[]);
 
 -- name: LockLostRuns :many
-SELECT * FROM runs
- WHERE state IN ('claimed', 'dumping', 'confirming') AND lease_until < now()
- ORDER BY lease_until LIMIT sqlc.arg(most) FOR UPDATE SKIP LOCKED;
+-- With their backups, and waiting for neither: whoever has a lock on one is at work on it.
+SELECT sqlc.embed(r), b.attempts
+  FROM runs r JOIN backups b ON b.id = r.backup_id
+ WHERE r.state IN ('claimed', 'dumping', 'confirming') AND r.lease_until < now()
+ ORDER BY r.lease_until LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF b, r SKIP LOCKED;
 
 -- name: IsRunLive :one
 SELECT EXISTS (SELECT 1 FROM runs WHERE backup_id = sqlc.arg(backup_id) AND epoch = sqlc.arg(epoch)
