@@ -20,11 +20,6 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// longest is how long one run may take. A dyno lives at most 24 hours and some; River does not touch the job
-// before, and what a killed worker leaves is taken back through its lease.
-// (https://devcenter.heroku.com/articles/dyno-restarts)
-const longest = 23 * time.Hour
-
 // busyPause is how long a backup waits that cannot run yet.
 const busyPause = 5 * time.Second
 
@@ -34,8 +29,9 @@ type runBackup struct {
 	*Workers
 }
 
-// Timeout implements river.Worker.
-func (*runBackup) Timeout(*river.Job[jobargs.RunBackup]) time.Duration { return longest }
+// Timeout implements river.Worker. River does not touch the job before, and what a killed worker leaves is taken back
+// through its lease.
+func (w *runBackup) Timeout(*river.Job[jobargs.RunBackup]) time.Duration { return w.Longest }
 
 // Work implements river.Worker.
 func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup]) error {
@@ -144,6 +140,8 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 	case remora.KindOf(err) == remora.KindStale:
 		log.WarnContext(ctx, "run was overtaken or canceled")
 		return nil
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded): // River's, after Longest: another run would take as long
+		err = &remora.Failure{Reason: remora.ReasonTooLong, Cause: err}
 	case ctx.Err() != nil: // this process stops
 		log.InfoContext(ctx, "run was given back")
 		return ignoreStale(w.Store.ReleaseRun(done, c))

@@ -449,6 +449,25 @@ func TestCancelAndStopEndARun(t *testing.T) {
 	}
 }
 
+// A run that meets its time limit has failed, once: it is not taken for a stop and begun again for ever.
+func TestARunThatTakesTooLongFails(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	b.broken(t, "exec sleep 600")
+	b.Longest = time.Second
+	w := &runBackup{Workers: b.Workers}
+	ctx, cancel := context.WithTimeout(t.Context(), w.Timeout(nil)) // as River does
+	defer cancel()
+	if err := work(t, ctx, w, jobargs.RunBackup{Backup: b.newest(t).ID}); err != nil {
+		t.Error(err)
+	}
+	if got := b.newest(t); got.State != remora.BackupFailed || got.Reason != remora.ReasonTooLong || got.Attempts != 1 {
+		t.Errorf("%+v", got)
+	}
+	b.nothing(t, b.Bucket)
+}
+
 func TestOneRefreshForMany(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -40,7 +40,10 @@ type Config struct {
 	Memory     int64         // bytes that this process and its children may take; default 512 MiB, a small dyno
 	BeatEvery  time.Duration // how often a run says how far it is; default 3 s, must be well below the store's lease
 	SweepAfter time.Duration // how old an upload without a live run must be; default 2 min
-	Now        func() time.Time
+	// Longest is how long one run may take; default 23 h, for a dyno lives 24 hours and some.
+	// (https://devcenter.heroku.com/articles/dyno-restarts)
+	Longest time.Duration
+	Now     func() time.Time
 }
 
 // Workers are all the workers of this package, over one Config.
@@ -60,6 +63,9 @@ func New(cfg Config) (*Workers, error) {
 	}
 	if cfg.SweepAfter == 0 {
 		cfg.SweepAfter = 2 * time.Minute
+	}
+	if cfg.Longest == 0 {
+		cfg.Longest = 23 * time.Hour
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -6,6 +6,7 @@
 // Its Read returns io.EOF only after pg_dump has exited with status 0. A failed exit stands where the end of
 // file would be, so whatever consumes the stream fails too, and a truncated dump can never look finished. When
 // we gave up ourselves (the context ended, or Close), the failure is ReasonCanceled and nobody else is blamed.
+// A pg_dump that says nothing for ten minutes, or next to nothing for an hour, is ended: ReasonStalled.
 //
 // # What the child gets
 //

@@ -31,16 +31,28 @@ type Config struct {
 	LockWait       time.Duration // how long to wait for a table's lock; default 30 s
 	ConnectTimeout time.Duration // default 10 s
 	StallTimeout   time.Duration // how long pg_dump may say nothing at all; default 10 min
+
+	// LeastBytes is what must come of pg_dump in each LeastWithin that we wait for it, so that a server which sends
+	// next to nothing does not hold us for a day. Default 64 KiB an hour, which is well below what empty tables give
+	// at a few round trips of 100 ms each.
+	LeastBytes  int64
+	LeastWithin time.Duration
 }
 
 func (c *Config) setDefaults() {
 	for _, d := range []struct {
 		v        *time.Duration
 		fallback time.Duration
-	}{{&c.LockWait, 30 * time.Second}, {&c.ConnectTimeout, 10 * time.Second}, {&c.StallTimeout, 10 * time.Minute}} {
+	}{
+		{&c.LockWait, 30 * time.Second}, {&c.ConnectTimeout, 10 * time.Second}, {&c.StallTimeout, 10 * time.Minute},
+		{&c.LeastWithin, time.Hour},
+	} {
 		if *d.v == 0 {
 			*d.v = d.fallback
 		}
+	}
+	if c.LeastBytes == 0 {
+		c.LeastBytes = 64 << 10
 	}
 }
 
@@ -91,6 +103,9 @@ type Dump struct {
 	n     int64
 	err   error // what every Read returns from now on
 
+	came   int64         // since there was enough last, in bytes
+	waited time.Duration // for it
+
 	closed atomic.Bool
 }
 
@@ -121,17 +136,22 @@ func Start(ctx context.Context, cfg Config) (*Dump, error) {
 
 // Read reads the archive. It returns io.EOF only after pg_dump has exited with status 0; any other end is a
 // *remora.Failure, again at every later Read: classified from what pg_dump said, or ReasonStalled, or, where
-// the context ended or Close was called, ReasonCanceled with the context's cause inside. It waits for pg_dump at most StallTimeout; how long the caller
-// takes between two Reads does not count.
+// the context ended or Close was called, ReasonCanceled with the context's cause inside. It waits for pg_dump at most
+// StallTimeout, and at most LeastWithin for each LeastBytes; how long the caller takes between two Reads does not count.
 func (d *Dump) Read(p []byte) (int, error) {
 	if d.err != nil {
 		return 0, d.err
 	}
-	if err := d.out.SetReadDeadline(time.Now().Add(d.cfg.StallTimeout)); err != nil {
+	asked := time.Now()
+	if err := d.out.SetReadDeadline(asked.Add(min(d.cfg.StallTimeout, d.cfg.LeastWithin-d.waited))); err != nil {
 		return 0, d.fail(fmt.Errorf("set deadline: %w", err))
 	}
 	n, err := d.out.Read(p)
 	d.n += int64(n)
+	d.came, d.waited = d.came+int64(n), d.waited+time.Since(asked)
+	if d.came >= d.cfg.LeastBytes {
+		d.came, d.waited = 0, 0
+	}
 	switch {
 	case err == nil:
 		return n, nil

@@ -386,6 +386,25 @@ func TestASilentServerIsGivenUp(t *testing.T) {
 	gone(t, "silent")
 }
 
+// A server that sends a little now and then, and so is never silent, is given up too. How long we ourselves take
+// between two reads is not held against it.
+func TestATrickleIsGivenUp(t *testing.T) {
+	t.Parallel()
+	cfg := customer(t, "trickle", grant("trickle")...)
+	cfg.Client.Dir = t.TempDir()
+	script := "#!/bin/sh\nprintf %2000s; while :; do printf x; sleep 0.02; done\n"
+	if err := os.WriteFile(filepath.Join(cfg.Client.Dir, "pg_dump"), []byte(script), 0o755); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	cfg.LeastBytes, cfg.LeastWithin = 1000, 500*time.Millisecond
+	began := time.Now()
+	n, err := io.Copy(io.Discard, start(t, cfg))
+	var f *remora.Failure
+	if !errors.As(err, &f) || f.Reason != remora.ReasonStalled || n < 2000 || time.Since(began) < cfg.LeastWithin {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
 // The password is in neither the arguments nor the environment of the process, and what else is looked at
 // (the user's name, in the environment) is found, so the search works.
 func TestPasswordIsNotInTheProcessList(t *testing.T) {

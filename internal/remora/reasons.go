@@ -32,6 +32,7 @@ const (
 	ReasonStoreFull          Reason = "store_full"
 	ReasonStoreFailed        Reason = "store_failed"
 	ReasonStalled            Reason = "stalled"
+	ReasonTooLong            Reason = "too_long"
 	ReasonHerokuUnavailable  Reason = "heroku_unavailable"
 	ReasonTokenRevoked       Reason = "token_revoked"
 	ReasonWorkerLost         Reason = "worker_lost"
@@ -83,7 +84,8 @@ var verdicts = map[Reason]verdict{
 	ReasonUnexplainedOutput:  {"pg_dump ended well but said something that we cannot explain; its words are below. The archive is kept as incomplete.", ActorCustomer, false},
 	ReasonStoreFull:          {"Our store has no room left, so nothing was kept. We have been told.", ActorUs, true},
 	ReasonStoreFailed:        {"Our store refused or lost the upload, so nothing was kept. We try again by ourselves.", ActorUs, true},
-	ReasonStalled:            {"No data came for ten minutes, so we ended the read. We try again by ourselves.", ActorNobody, true},
+	ReasonStalled:            {"No data came for ten minutes, or next to none for an hour, so we ended the read. We try again by ourselves.", ActorNobody, true},
+	ReasonTooLong:            {"The database could not be read within a day, which is the most that one run may take, so nothing was kept. Drop what you no longer need, or attach the credential of a follower or of a database on a larger plan, which read faster. The next daily backup tries again.", ActorCustomer, false},
 	ReasonHerokuUnavailable:  {"Heroku's API did not answer, so the credential could not be read. We try again by ourselves.", ActorNobody, true},
 	ReasonTokenRevoked:       {"Heroku no longer accepts our authorization for this add-on. Remove the add-on and create it again; the backups made so far stay downloadable until then.", ActorCustomer, false},
 	ReasonWorkerLost:         {"The worker stopped without a word, so nothing of this attempt was kept. We try again by ourselves.", ActorNobody, true},
