@@ -51,7 +51,7 @@ type Archive struct {
 	Contents  *pgarchive.Contents // what was counted while it was made; nil where nobody has
 	Inventory remora.Inventory    // of the database, in the dump's snapshot; nil where nobody has taken it
 
-	// Limit is how long it may take; zero is as long as the context lasts.
+	// Limit is how long it may take once its scratch server is there; zero is as long as the context lasts.
 	Limit time.Duration
 	// Progress is told how far it is, several times a second. It must be quick; it may be nil.
 	Progress func(bytes int64, what string)
@@ -128,14 +128,14 @@ func (p *Prover) Prove(ctx context.Context, a Archive) (Result, error) {
 		out.impossible("%s", why)
 		return out, nil
 	}
+	s, err := scratchpg.Start(ctx, scratchpg.Config{Programs: server, Dir: p.Dir, Sandbox: p.Sandbox, Memory: p.Memory, Disk: p.Disk})
+	if err != nil {
+		return out, fmt.Errorf("start a scratch server: %w", err)
+	}
 	if a.Limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, a.Limit, errLimit)
 		defer cancel()
-	}
-	s, err := scratchpg.Start(ctx, scratchpg.Config{Programs: server, Dir: p.Dir, Sandbox: p.Sandbox, Memory: p.Memory, Disk: p.Disk})
-	if err != nil {
-		return out, fmt.Errorf("start a scratch server: %w", err)
 	}
 	r := &restore{Prover: p, Archive: a, Server: s, plan: planOf(head), out: &out}
 	err = r.run(ctx, server)
