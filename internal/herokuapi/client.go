@@ -7,6 +7,7 @@ package herokuapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +24,9 @@ import (
 
 // What an error of this package means, for errors.Is.
 var (
-	ErrUnauthorized = errors.New("heroku: not authorized") // the token, code or secret is not (or no longer) good
+	ErrUnauthorized = errors.New("heroku: not authorized") // the access token is not (or no longer) good
+	ErrRevoked      = errors.New("heroku: revoked")        // the grant or refresh token is not (or no longer) good, for certain
+	ErrClientSecret = errors.New("heroku: client refused") // the token endpoint does not know us: our own secret is wrong, and nothing is said of the token
 	ErrForbidden    = errors.New("heroku: forbidden")      // known, and outside of what it may see
 	ErrNotFound     = errors.New("heroku: not found")
 	ErrRateLimited  = errors.New("heroku: rate limited")
@@ -149,9 +152,9 @@ func refusal(resp *http.Response, name string, body []byte) error {
 		Description string `json:"error_description"`
 	}
 	_ = json.Unmarshal(body, &said) // what is no JSON says nothing
-	e := &Error{Call: name, Status: resp.StatusCode, ID: clip(said.ID + said.Code), Message: clip(said.Message + said.Description)}
+	e := &Error{Call: name, Status: resp.StatusCode, ID: clip(cmp.Or(said.Code, said.ID)), Message: clip(said.Message + said.Description)}
 	switch {
-	case resp.StatusCode == http.StatusUnauthorized, said.Code == "invalid_grant", said.Code == "invalid_client", said.ID == "invalid_grant":
+	case resp.StatusCode == http.StatusUnauthorized:
 		e.Kind = ErrUnauthorized
 	case resp.StatusCode == http.StatusForbidden:
 		e.Kind = ErrForbidden

@@ -105,8 +105,13 @@ func TestCalls(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]error{
-		`401 {"id":"unauthorized","message":"Invalid credentials provided."}`: herokuapi.ErrUnauthorized,
-		`400 {"error":"invalid_grant","error_description":"used"}`:            herokuapi.ErrUnauthorized,
+		`401 {"id":"unauthorized","message":"Invalid credentials provided."}`: herokuapi.ErrClientSecret,
+		`401 {"error":"invalid_client","error_description":"no"}`:             herokuapi.ErrClientSecret,
+		`400 {"error":"invalid_client"}`:                                      herokuapi.ErrClientSecret,
+		`401 `:                                                                herokuapi.ErrClientSecret,
+		`400 {"error":"invalid_grant","error_description":"used"}`:            herokuapi.ErrRevoked,
+		`401 {"id":"invalid_grant","message":"used"}`:                         herokuapi.ErrRevoked,
+		`503 {"error":"invalid_grant"}`:                                       herokuapi.ErrUnavailable,
 		`403 {"id":"forbidden","message":"no"}`:                               herokuapi.ErrForbidden,
 		`404 {"id":"not_found","message":"no"}`:                               herokuapi.ErrNotFound,
 		"429 x\n" + `{"id":"rate_limit","message":"slow"}`:                    herokuapi.ErrRateLimited,
@@ -129,6 +134,10 @@ func TestRefusals(t *testing.T) {
 		if errors.Is(err, herokuapi.ErrRateLimited) && e.RetryAfter != 7*time.Second {
 			t.Error(e.RetryAfter)
 		}
+	}
+	api, _ := heroku(t, map[string]string{"GET /account": `401 {"id":"unauthorized","message":"Invalid credentials provided."}`})
+	if _, err := api.Account(t.Context(), redact.New(canary)); !errors.Is(err, herokuapi.ErrUnauthorized) {
+		t.Error(err)
 	}
 	c, err := herokuapi.New(herokuapi.Config{APIURL: "http://127.0.0.1:1", IDURL: "http://127.0.0.1:1", HTTP: http.DefaultClient})
 	if err != nil {

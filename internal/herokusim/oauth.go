@@ -13,7 +13,7 @@ func (s *Sim) oauthToken(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := r.ParseForm(); err != nil || r.PostForm.Get("client_secret") != s.cfg.Provider.ClientSecret {
-		fail(w, http.StatusUnauthorized, "unauthorized", "Unknown client.")
+		refuse(w, http.StatusUnauthorized, "invalid_client", "Unknown client.")
 		return
 	}
 	var x *addon
@@ -21,7 +21,7 @@ func (s *Sim) oauthToken(w http.ResponseWriter, r *http.Request) {
 	case "authorization_code":
 		g := s.grants[r.PostForm.Get("code")]
 		if g == nil || g.used || g.addon.Gone || time.Now().After(g.expires) {
-			fail(w, http.StatusUnauthorized, "unauthorized", "Unknown or expired grant.")
+			refuse(w, http.StatusBadRequest, "invalid_grant", "Unknown or expired grant.")
 			return
 		}
 		g.used = true
@@ -30,12 +30,12 @@ func (s *Sim) oauthToken(w http.ResponseWriter, r *http.Request) {
 	case "refresh_token":
 		x = s.refresh[r.PostForm.Get("refresh_token")]
 		if x == nil || x.revoked {
-			fail(w, http.StatusUnauthorized, "unauthorized", "The authorization was revoked.")
+			refuse(w, http.StatusBadRequest, "invalid_grant", "The authorization was revoked.")
 			return
 		}
 		s.refreshes++
 	default:
-		fail(w, http.StatusBadRequest, "bad_request", "Unknown grant type.")
+		refuse(w, http.StatusBadRequest, "unsupported_grant_type", "Unknown grant type.")
 		return
 	}
 	access, again := "HRKU-"+uuid.NewString(), uuid.NewString()
@@ -52,4 +52,9 @@ func (s *Sim) oauthToken(w http.ResponseWriter, r *http.Request) {
 		"access_token": access, "refresh_token": again, "expires_in": int(s.cfg.TokenTTL.Seconds()),
 		"token_type": "Bearer", "user_id": uuid.NewString(), "session_nonce": nil,
 	})
+}
+
+// refuse answers in OAuth's own shape (https://www.rfc-editor.org/rfc/rfc6749#section-5.2); Heroku's is not published.
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	reply(w, status, object{"error": code, "error_description": message})
 }

@@ -103,7 +103,7 @@ func TestProvisionIsAsTheContractSays(t *testing.T) {
 	if status != 200 || tokens["expires_in"] != float64(28800) {
 		t.Fatal(status, tokens)
 	}
-	if status, answer := exchange(); status != 401 || answer["id"] != "unauthorized" {
+	if status, answer := exchange(); status != 400 || answer["error"] != "invalid_grant" {
 		t.Error("a grant is good twice", status, answer)
 	}
 	access := tokens["access_token"].(string)
@@ -145,15 +145,15 @@ func TestProvisionIsAsTheContractSays(t *testing.T) {
 	if status != 200 || tokens["refresh_token"] == first {
 		t.Error(status, tokens)
 	}
-	if status, _ := refresh(first, "secret"); status != 401 {
+	if status, _ := refresh(first, "secret"); status != 400 {
 		t.Error("a rotated refresh token is good", status)
 	}
 	s.ResetSecret("new")
-	if status, _ := refresh(tokens["refresh_token"].(string), "secret"); status != 401 {
+	if status, answer := refresh(tokens["refresh_token"].(string), "secret"); status != 401 || answer["error"] != "invalid_client" {
 		t.Error("the old client secret is good", status)
 	}
 	s.Revoke(id)
-	if status, _ := refresh(tokens["refresh_token"].(string), "new"); status != 401 {
+	if status, answer := refresh(tokens["refresh_token"].(string), "new"); status != 400 || answer["error"] != "invalid_grant" {
 		t.Error("a revoked authorization is good", status)
 	}
 	if s.Provision(t.Context(), id) != 202 || len(p.asked) != 2 {
@@ -177,7 +177,7 @@ func TestRefusalsAndExpiredGrants(t *testing.T) {
 		t.Error(status, addon)
 	}
 	code := p.bodies[1]["oauth_grant"].(map[string]any)["code"].(string)
-	if status, _ := call(t, "POST", base+"/oauth/token", "", url.Values{"grant_type": {"authorization_code"}, "code": {code}, "client_secret": {"secret"}}.Encode()); status != 401 {
+	if status, _ := call(t, "POST", base+"/oauth/token", "", url.Values{"grant_type": {"authorization_code"}, "code": {code}, "client_secret": {"secret"}}.Encode()); status != 400 {
 		t.Error("an expired grant is good", status)
 	}
 	if status, answer := call(t, "GET", base+"/nonsense", "key", ""); status != 404 || answer["id"] != "not_found" {

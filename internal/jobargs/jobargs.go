@@ -45,6 +45,7 @@ func (MakeReady) InsertOpts() river.InsertOpts {
 // FindDatabases lists what is attached to the Helper App.
 type FindDatabases struct {
 	Resource remora.ResourceID `json:"resource_id"`
+	Asked    bool              `json:"asked,omitempty"` // by a person, not by a round of ours
 }
 
 // Kind implements river.JobArgs.

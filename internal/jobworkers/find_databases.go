@@ -25,7 +25,7 @@ type findDatabases struct {
 // Work implements river.Worker.
 func (w *findDatabases) Work(ctx context.Context, job *river.Job[jobargs.FindDatabases]) error {
 	id := job.Args.Resource
-	n, err := w.find(ctx, id)
+	n, err := w.find(ctx, id, job.Args.Asked)
 	var failed *remora.Failure
 	switch {
 	case remora.KindOf(err) == remora.KindGone:
@@ -34,16 +34,25 @@ func (w *findDatabases) Work(ctx context.Context, job *river.Job[jobargs.FindDat
 		w.Log.InfoContext(ctx, "databases cannot be listed", "resource_id", id, "reason", failed.Reason, "error", err)
 		return w.Store.SetAttention(ctx, id, failed.Reason)
 	case err != nil:
-		w.Log.WarnContext(ctx, "databases were not listed", "resource_id", id, "attempt", job.Attempt, "error", err)
+		w.Log.Log(ctx, level(err), "databases were not listed", "resource_id", id, "attempt", job.Attempt, "error", err)
 		return err
 	}
 	w.Log.InfoContext(ctx, "databases listed", "resource_id", id, "databases", n)
 	return nil
 }
 
-func (w *findDatabases) find(ctx context.Context, id remora.ResourceID) (int, error) {
+func (w *findDatabases) find(ctx context.Context, id remora.ResourceID, asked bool) (int, error) {
+	if asked {
+		if err := w.again(ctx, id); err != nil {
+			return 0, err
+		}
+	}
+	r, err := w.Store.Resource(ctx, id)
+	if err != nil || r.ReadyAt.IsZero() { // make_ready comes first, and asks for the databases itself
+		return 0, err
+	}
 	var addon herokuapi.Addon
-	err := w.asAddon(ctx, id, func(token redact.Secret) (err error) {
+	err = w.asAddon(ctx, id, func(token redact.Secret) (err error) {
 		addon, err = w.Heroku.Addon(ctx, token, string(id)) // the app may have been renamed
 		return err
 	})
@@ -72,10 +81,13 @@ func (w *Workers) attached(ctx context.Context, app string) ([]herokuapi.Attachm
 	return list, vars, nil
 }
 
+// errServiceToken names the setting that is wrong.
+var errServiceToken = errors.New("heroku does not accept SERVICE_TOKEN, the token of the service account")
+
 // shared reads an answer to our service account: Heroku does not tell "no such app" from "not shared with you".
 func shared(err error) error {
 	if errors.Is(err, herokuapi.ErrUnauthorized) {
-		return fmt.Errorf("heroku does not accept SERVICE_TOKEN, the token of the service account: %w", err)
+		return fmt.Errorf("%w: %w", errServiceToken, err)
 	}
 	if errors.Is(err, herokuapi.ErrForbidden) || errors.Is(err, herokuapi.ErrNotFound) {
 		return &remora.Failure{Reason: remora.ReasonNotShared, Cause: err}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/riverqueue/river"
 
@@ -22,6 +23,10 @@ type makeReady struct {
 	*Workers
 }
 
+// secretPause is how long a new resource waits while our secret is wrong. River's own pauses are longer than what is
+// left of the grant's five minutes once somebody has mended it.
+const secretPause = 15 * time.Second
+
 // Work implements river.Worker.
 func (w *makeReady) Work(ctx context.Context, job *river.Job[jobargs.MakeReady]) error {
 	id := job.Args.Resource
@@ -37,7 +42,10 @@ func (w *makeReady) Work(ctx context.Context, job *river.Job[jobargs.MakeReady])
 		w.Log.ErrorContext(ctx, "resource cannot be made ready", "resource_id", id, "attempt", job.Attempt, "error", err)
 		return river.JobCancel(err)
 	}
-	w.Log.WarnContext(ctx, "resource is not ready yet", "resource_id", id, "attempt", job.Attempt, "error", err)
+	w.Log.Log(ctx, level(err), "resource is not ready yet", "resource_id", id, "attempt", job.Attempt, "error", err)
+	if errors.Is(err, herokuapi.ErrClientSecret) {
+		return river.JobSnooze(secretPause)
+	}
 	return err
 }
 
@@ -75,11 +83,12 @@ func (w *makeReady) exchange(ctx context.Context, id remora.ResourceID) error {
 		return w.lost(ctx, id, errors.New("there is no grant"))
 	}
 	got, err := w.Heroku.ExchangeGrant(ctx, t.Grant)
-	if errors.Is(err, herokuapi.ErrUnauthorized) {
-		return w.lost(ctx, id, err)
-	}
-	if err != nil {
-		return fmt.Errorf("exchange grant: %w", err)
+	expired := !t.GrantExpiresAt.IsZero() && t.Now.After(t.GrantExpiresAt)
+	switch {
+	case errors.Is(err, herokuapi.ErrRevoked), errors.Is(err, herokuapi.ErrClientSecret) && expired:
+		return w.lost(ctx, id, secretNamed(err))
+	case err != nil:
+		return fmt.Errorf("exchange grant: %w", secretNamed(err))
 	}
 	return w.Store.SaveTokens(ctx, id, got.Access, got.Refresh, t.Now.Add(got.ExpiresIn))
 }

@@ -512,7 +512,8 @@ func TestOneRefreshForMany(t *testing.T) {
 			return false
 		}
 		asked.Add(1)
-		w.WriteHeader(http.StatusUnauthorized)
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"error":"invalid_grant"}`)
 		return true
 	})
 	for range 3 {

@@ -3,6 +3,8 @@ package jobworkers
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/remora-backup/remora/internal/herokuapi"
@@ -14,6 +16,19 @@ import (
 const fresh = 5 * time.Minute
 
 var errRevoked = &remora.Failure{Reason: remora.ReasonTokenRevoked}
+
+// ours tells whether an error is a setting of ours that Heroku does not accept, which a person must mend.
+func ours(err error) bool {
+	return errors.Is(err, herokuapi.ErrClientSecret) || errors.Is(err, errServiceToken)
+}
+
+// level is how loudly an error of a call to Heroku is logged.
+func level(err error) slog.Level {
+	if ours(err) {
+		return slog.LevelError
+	}
+	return slog.LevelWarn
+}
 
 // asAddon makes a call with the resource's access token. Heroku may have ended a token before its time, as when the
 // add-on's secret was reset: then it is refreshed, and the call made once more. Errors: errRevoked, once Heroku has
@@ -44,6 +59,8 @@ func (w *Workers) token(ctx context.Context, id remora.ResourceID, refused time.
 			return redact.Secret{}, time.Time{}, errRevoked
 		case t.AccessExpiresAt.Sub(t.Now) > fresh && !t.AccessExpiresAt.Equal(refused):
 			return t.Access, t.AccessExpiresAt, nil
+		case t.Refresh.IsZero():
+			return redact.Secret{}, time.Time{}, errors.New("there is no token yet")
 		}
 		refresh, mine, err := w.Store.ClaimRefresh(ctx, id, t.AccessExpiresAt)
 		if err != nil {
@@ -65,12 +82,38 @@ func (w *Workers) refresh(ctx context.Context, id remora.ResourceID, refresh red
 	if err != nil {
 		done, cancel := cleanup(ctx)
 		defer cancel()
-		err = errors.Join(err, w.Store.ReleaseRefresh(done, id))
-		if errors.Is(err, herokuapi.ErrUnauthorized) {
+		err = errors.Join(secretNamed(err), w.Store.ReleaseRefresh(done, id))
+		if errors.Is(err, herokuapi.ErrRevoked) {
 			err = errors.Join(errRevoked, w.Store.SetAttention(done, id, remora.ReasonTokenRevoked))
 		}
 		return redact.Secret{}, time.Time{}, err
 	}
 	expires := now.Add(got.ExpiresIn)
 	return got.Access, expires, w.Store.SaveTokens(ctx, id, got.Access, got.Refresh, expires)
+}
+
+// again refreshes a token once that Heroku has called revoked, because a person asks: what works undoes the mark.
+// Errors: errRevoked where it is still so.
+func (w *Workers) again(ctx context.Context, id remora.ResourceID) error {
+	t, err := w.Store.Tokens(ctx, id)
+	switch {
+	case err != nil || !t.Revoked:
+		return err
+	case t.Refresh.IsZero():
+		return errRevoked
+	}
+	refresh, mine, err := w.Store.ClaimRefresh(ctx, id, t.AccessExpiresAt)
+	if err != nil || !mine { // else somebody is at it
+		return err
+	}
+	_, _, err = w.refresh(ctx, id, refresh, t.Now)
+	return err
+}
+
+// secretNamed names the setting that is wrong where the token endpoint does not know us.
+func secretNamed(err error) error {
+	if errors.Is(err, herokuapi.ErrClientSecret) {
+		return fmt.Errorf("heroku's token endpoint does not accept CLIENT_SECRET, the add-on's client secret of the partner portal: %w", err)
+	}
+	return err
 }

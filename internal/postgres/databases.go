@@ -111,13 +111,13 @@ func (s *Store) SaveServer(ctx context.Context, id remora.ResourceID, db remora.
 	})
 }
 
-// RequestCheck asks for the attachments to be listed now.
+// RequestCheck asks for the attachments to be listed now, because a person wants it.
 func (s *Store) RequestCheck(ctx context.Context, id remora.ResourceID) error {
 	return s.forResource(ctx, id, func(t *tx) error {
 		if _, err := t.live(ctx, id); err != nil {
 			return err
 		}
-		return t.enqueue(ctx, jobargs.FindDatabases{Resource: id})
+		return t.enqueue(ctx, jobargs.FindDatabases{Resource: id, Asked: true})
 	})
 }
 

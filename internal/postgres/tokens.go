@@ -20,7 +20,7 @@ type Tokens struct {
 	Access          redact.Secret
 	AccessExpiresAt time.Time
 	Refresh         redact.Secret
-	Revoked         bool      // Heroku no longer takes them: do not ask again
+	Revoked         bool      // Heroku no longer takes them: do not ask again, unless a person does
 	Now             time.Time // the database's clock, to hold the expiry against
 }
 
@@ -70,7 +70,8 @@ func (s *Store) ClaimRefresh(ctx context.Context, id remora.ResourceID, seenExpi
 }
 
 // SaveTokens keeps what an exchange or a refresh brought and gives the claim back. An empty refresh token
-// keeps the one there is. Errors: KindGone.
+// keeps the one there is. Where Heroku had called the tokens revoked, that is undone: what it just gave is the proof.
+// Errors: KindGone.
 func (s *Store) SaveTokens(ctx context.Context, id remora.ResourceID, access, refresh redact.Secret, expires time.Time) error {
 	return s.forResource(ctx, id, func(t *tx) error {
 		row, err := t.lockLive(ctx, id)

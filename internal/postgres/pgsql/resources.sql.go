@@ -442,7 +442,9 @@ const setTokens = `-- name: SetTokens :execrows
 UPDATE resources
    SET sealed_access = $1, access_expires_at = $2,
        sealed_refresh = $3, sealed_grant = NULL, grant_expires_at = NULL,
-       refresh_claimed_until = NULL
+       refresh_claimed_until = NULL,
+       state = CASE WHEN attention <> 'token_revoked' THEN state WHEN ready_at IS NULL THEN 'provisioning' ELSE 'active' END,
+       attention = CASE WHEN attention <> 'token_revoked' THEN attention ELSE '' END
  WHERE id = $4 AND state <> 'deprovisioned'
 `
 

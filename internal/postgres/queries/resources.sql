@@ -30,7 +30,9 @@ UPDATE resources SET plan = sqlc.arg(plan) WHERE id = sqlc.arg(id);
 UPDATE resources
    SET sealed_access = sqlc.arg(sealed_access), access_expires_at = sqlc.arg(access_expires_at),
        sealed_refresh = sqlc.arg(sealed_refresh), sealed_grant = NULL, grant_expires_at = NULL,
-       refresh_claimed_until = NULL
+       refresh_claimed_until = NULL,
+       state = CASE WHEN attention <> 'token_revoked' THEN state WHEN ready_at IS NULL THEN 'provisioning' ELSE 'active' END,
+       attention = CASE WHEN attention <> 'token_revoked' THEN attention ELSE '' END
  WHERE id = sqlc.arg(id) AND state <> 'deprovisioned';
 
 -- name: ClaimRefresh :one
