@@ -147,3 +147,17 @@ func TestRefusals(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The owner's credential has two names: none, and default (heroku pg:credentials lists it so). The second must not pass
+// for one that can only read.
+func TestTheOwnersCredentialHasTwoNames(t *testing.T) {
+	t.Parallel()
+	for namespace, want := range map[string]string{
+		"": "", "credential:default": "", "credential:Default": "", "credential:DEFAULT": "", "Credential:default": "", "credential:": "",
+		"credential:default ": "", "role:x": "", "credential:remora_ro": "remora_ro", "credential:defaults": "defaults",
+	} {
+		if got := (herokuapi.Attachment{Namespace: namespace}).Credential(); got != want {
+			t.Errorf("%q: %q", namespace, got)
+		}
+	}
+}

@@ -34,10 +34,14 @@ type Attachment struct {
 
 const credentialNamespace = "credential:"
 
+// ownersCredential is what the Postgres owner's own credential is called where it is named at all, as
+// heroku pg:credentials does (https://devcenter.heroku.com/articles/heroku-postgresql-credentials).
+const ownersCredential = "default"
+
 // Credential is the name of the Postgres credential that the attachment carries, or "" for the owner's own.
 func (a Attachment) Credential() string {
 	name, ok := strings.CutPrefix(a.Namespace, credentialNamespace)
-	if !ok {
+	if !ok || strings.EqualFold(strings.TrimSpace(name), ownersCredential) {
 		return ""
 	}
 	return name
