@@ -71,6 +71,45 @@ func TestDatabasesBeyondThePlanAreRefusedWithAReason(t *testing.T) {
 	}
 }
 
+// What is attached later, under whatever name, never takes the place of a database that is protected; a place that
+// comes free goes to the one that has waited longest.
+func TestANewDatabaseTakesNobodysPlace(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.resource(t, "db-m", "db-n") // as many as the plan protects
+	steps := []struct {
+		attached string
+		want     string
+	}{
+		{"z m n", "m active, n active, z refused"},
+		{"a z m n", "m active, n active, z refused, a refused"},
+		{"a z n", "m detached, n active, z active, a refused"},
+		{"a m n z", "m refused, n active, z active, a refused"},
+		{"a m n", "m active, n active, z detached, a refused"},
+	}
+	for i, step := range steps {
+		b.ahead += time.Minute
+		var found []postgres.Found
+		for _, a := range strings.Fields(step.attached) {
+			found = append(found, postgres.Found{AddonID: "id-db-" + a, Addon: "db-" + a, OwnerApp: "shop", Attachment: strings.ToUpper(a), Credential: "remora_ro"})
+		}
+		if err := b.SaveFound(t.Context(), id, "helper", found); err != nil {
+			t.Fatal(err)
+		}
+		view, err := b.Overview(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range view.Databases {
+			got = append(got, strings.TrimPrefix(d.Addon, "db-")+" "+string(d.State))
+		}
+		if got := strings.Join(got, ", "); got != step.want {
+			t.Errorf("step %d: %s instead of %s", i, got, step.want)
+		}
+	}
+}
+
 func TestRunEndsWell(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/postgres/pgsql"
@@ -18,7 +19,8 @@ type Found struct {
 
 // SaveFound writes down what is attached to the Helper App now. A database seen for the first time gets its
 // daily schedule and a first backup at once; one that is no longer attached is marked so and keeps its
-// backups. Databases beyond the plan are refused with the plan's sentence. Errors: KindGone.
+// backups. Databases beyond the plan are refused with the plan's sentence: those that are protected keep their place,
+// then the ones found longest ago come first. Errors: KindGone.
 func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp string, found []Found) error {
 	return s.forResource(ctx, id, func(t *tx) error {
 		row, err := t.lockLive(ctx, id)
@@ -27,6 +29,9 @@ func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp s
 		}
 		plan, err := remora.PlanOf(row.Plan)
 		if err != nil {
+			return err
+		}
+		if err := t.byPlace(ctx, id, found); err != nil {
 			return err
 		}
 		attached := make([]string, 0, len(found))
@@ -54,6 +59,24 @@ func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp s
 		}
 		return t.q.ClearAttention(ctx, string(id))
 	})
+}
+
+// byPlace sorts what was found into the order in which the plan's places are given: what is active first, then what is
+// known, each by when it was found, then what is new in the order of the listing.
+func (t *tx) byPlace(ctx context.Context, id remora.ResourceID, found []Found) error {
+	known, err := t.q.ListDatabases(ctx, string(id)) // oldest found first
+	if err != nil {
+		return fmt.Errorf("list databases: %w", err)
+	}
+	place := make(map[string]int, len(known))
+	for i, d := range known {
+		place[d.AddonID] = i - len(known)
+		if d.State == string(remora.DatabaseActive) {
+			place[d.AddonID] -= len(known)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b Found) int { return place[a.AddonID] - place[b.AddonID] })
+	return nil
 }
 
 func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) error {
