@@ -47,24 +47,31 @@ func (s *Store) RequestBackup(ctx context.Context, id remora.ResourceID, db remo
 	return out, err
 }
 
-// request inserts a queued backup and its job, or returns the live one.
+// request inserts a queued backup and its job, or returns the live one. The live one may end between the insert that it
+// makes conflict and the look at it: then the insert is made again, and meets no conflict but another such.
 func (t *tx) request(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, o backupOrigin) (remora.BackupID, error) {
-	b := remora.NewID[remora.BackupID]()
-	n, err := t.q.InsertBackup(ctx, pgsql.InsertBackupParams{
-		ID: string(b), ResourceID: string(id), DatabaseID: string(db), ScheduleID: o.schedule,
-		Occurrence: o.occurrence, RequestedBy: o.person, Now: t.now,
-	})
-	if err != nil {
-		return "", fmt.Errorf("insert backup: %w", err)
-	}
-	if n == 0 {
-		live, err := t.q.LiveBackup(ctx, pgsql.LiveBackupParams{DatabaseID: string(db), ResourceID: string(id)})
-		if errors.Is(err, pgx.ErrNoRows) && o.occurrence != nil {
-			return "", nil // this occurrence has had its backup
+	const tries = 5
+	for range tries {
+		b := remora.NewID[remora.BackupID]()
+		n, err := t.q.InsertBackup(ctx, pgsql.InsertBackupParams{
+			ID: string(b), ResourceID: string(id), DatabaseID: string(db), ScheduleID: o.schedule,
+			Occurrence: o.occurrence, RequestedBy: o.person, Now: t.now,
+		})
+		if err != nil {
+			return "", fmt.Errorf("insert backup: %w", err)
 		}
-		return remora.BackupID(live), or404(err, "backup")
+		if n > 0 {
+			return b, t.enqueue(ctx, jobargs.RunBackup{Backup: b, Attempt: 1})
+		}
+		live, err := t.q.LiveBackup(ctx, pgsql.LiveBackupParams{DatabaseID: string(db), ResourceID: string(id)})
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return remora.BackupID(live), err
+		}
 	}
-	return b, t.enqueue(ctx, jobargs.RunBackup{Backup: b, Attempt: 1})
+	if o.occurrence != nil {
+		return "", nil // this occurrence has had its backup
+	}
+	return "", &remora.Error{Kind: remora.KindConflict, Public: "Backups of this database begin and end at this moment. Try again."}
 }
 
 // CancelBackup ends a queued or running backup; the worker that holds it notices at its next beat. Errors:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
@@ -107,6 +108,52 @@ func TestANewDatabaseTakesNobodysPlace(t *testing.T) {
 		if got := strings.Join(got, ", "); got != step.want {
 			t.Errorf("step %d: %s instead of %s", i, got, step.want)
 		}
+	}
+}
+
+// between calls a function before the statement whose text holds a word, once.
+type between struct {
+	word string
+	once sync.Once
+	do   func()
+}
+
+func (b *between) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	if strings.Contains(q.SQL, b.word) {
+		b.once.Do(b.do)
+	}
+	return ctx
+}
+
+func (*between) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// The live backup ends between our insert, which it made conflict, and our look at it.
+func TestABackupThatEndsMeanwhileIsFollowedByANewOne(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.resource(t, "db-1")
+	old := b.first(t, id)
+	cfg := b.pool.Config()
+	cfg.ConnConfig.Tracer = &between{word: "name: LiveBackup", do: func() {
+		if err := b.CancelBackup(t.Context(), id, old.ID, "p"); err != nil {
+			t.Error(err)
+		}
+	}}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	traced, err := postgres.New(postgres.Config{Pool: pool, Keys: b.Keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := traced.RequestBackup(t.Context(), id, old.Database, "p")
+	if err != nil || got == old.ID {
+		t.Fatal(got, err)
+	}
+	if view, err := b.Overview(t.Context(), id); err != nil || view.Backups[0].ID != got || view.Backups[0].State != remora.BackupQueued || b.jobs(t, "run_backup") != 2 {
+		t.Errorf("%+v %v", view.Backups, err)
 	}
 }
 
