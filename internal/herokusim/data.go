@@ -129,7 +129,7 @@ func (d *database) admin(ctx context.Context, statements ...string) error {
 
 func ident(s string) string { return pgx.Identifier{s}.Sanitize() }
 
-// rotate gives a credential a new password and ends its sessions.
+// rotate gives a credential a new password and ends its sessions. The apps that have it get its new address by a release.
 func (s *Sim) rotate(ctx context.Context, name, role string) error {
 	d := s.databases[name]
 	if d == nil || d.credentials[role] == "" {
@@ -142,7 +142,17 @@ func (s *Sim) rotate(ctx context.Context, name, role string) error {
 		return err
 	}
 	d.credentials[role] = password
+	s.release(name, func(namespace string) bool { return namespace == "credential:"+role })
 	return nil
+}
+
+// release makes a new release of every app to which a database is attached by one of the namespaces.
+func (s *Sim) release(database string, by func(namespace string) bool) {
+	for _, t := range s.attachments {
+		if t.Addon.Name == database && by(t.Namespace) {
+			t.App.Version++
+		}
+	}
 }
 
 // RotateCredential is pg:credentials:rotate.
@@ -158,6 +168,7 @@ func (s *Sim) MoveDatabase(name, adminURL, host string, port int) {
 	defer s.mu.Unlock()
 	if d := s.databases[name]; d != nil {
 		d.AdminURL, d.Host, d.Port = adminURL, host, port
+		s.release(name, func(string) bool { return true })
 	}
 }
 

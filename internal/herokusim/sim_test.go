@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/herokusim"
 )
 
@@ -183,6 +184,72 @@ func TestRefusalsAndExpiredGrants(t *testing.T) {
 	if status, answer := call(t, "GET", base+"/nonsense", "key", ""); status != 404 || answer["id"] != "not_found" {
 		t.Error(status, answer)
 	}
+}
+
+// A config var that Heroku writes anew is a release of every app that has it, and of no other.
+func TestRotationAndFailoverAreReleases(t *testing.T) {
+	t.Parallel()
+	server, err := localpg.Start(t.Context(), localpg.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop() })
+	s, _, base := start(t, nil)
+	host, port := server.Addr()
+	admin := server.SuperuserURL("postgres")
+	if err := s.AddDatabase(herokusim.Database{Name: "db-1", App: "shop", AdminURL: admin, Owner: "shop", Password: "pw", DBName: "postgres", Host: host, Port: port}); err != nil {
+		t.Fatal(err)
+	}
+	for at, body := range map[string]string{
+		"/postgres/v0/databases/db-1/credentials": `{"name":"remora_ro"}`,
+		"/apps/helper/collaborators":              `{"user":"service@example.com"}`,
+	} {
+		if status, answer := call(t, "POST", base+at, "key", body); status != 201 {
+			t.Fatal(at, status, answer)
+		}
+	}
+	if status, answer := call(t, "POST", base+"/addon-attachments", "key", `{"addon":{"name":"db-1"},"app":{"name":"helper"},"name":"REMORA_DB","namespace":"credential:remora_ro"}`); status != 201 {
+		t.Fatal(status, answer)
+	}
+	url := func() string {
+		_, vars := call(t, "GET", base+"/apps/helper/config-vars", "service", "")
+		return vars["REMORA_DB_URL"].(string)
+	}
+	releases := func(helper, shop float64) {
+		t.Helper()
+		for app, want := range map[string]float64{"helper": helper, "shop": shop} {
+			if got := release(t, base, app); got != want {
+				t.Errorf("%s: v%v instead of v%v", app, got, want)
+			}
+		}
+	}
+	helper, shop := release(t, base, "helper"), release(t, base, "shop")
+	before := url()
+	if err := s.RotateCredential(t.Context(), "db-1", "remora_ro"); err != nil || url() == before {
+		t.Fatal(before, err)
+	}
+	releases(helper+1, shop)
+	s.MoveDatabase("db-1", admin, "elsewhere", port)
+	releases(helper+2, shop+1)
+}
+
+func release(t *testing.T, base, app string) float64 {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/apps/"+app+"/releases", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer key")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var list []struct{ Version float64 }
+	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil || len(list) == 0 {
+		t.Fatal(list, err)
+	}
+	return list[0].Version
 }
 
 // The vectors were computed from Heroku's description, with neither side's code.

@@ -170,8 +170,13 @@ func TestLifeOfAResource(t *testing.T) {
 	if w := s.call("DELETE", "/heroku/resources/"+strings.ToUpper(late), ""); w.Code != http.StatusGone {
 		t.Errorf("%d", w.Code)
 	}
-	if w := s.call("POST", "/heroku/resources", provisionBody(late)); w.Code != http.StatusGone {
-		t.Errorf("a late provision revived it: %d", w.Code)
+	for _, w := range []*httptest.ResponseRecorder{
+		s.call("PUT", "/heroku/resources/"+late, `{"plan":"mako"}`), s.call("POST", "/heroku/resources", provisionBody(late)),
+		s.call("PUT", "/heroku/resources/"+late, `{"plan":"mako"}`), s.call("DELETE", "/heroku/resources/"+late, ""),
+	} {
+		if w.Code != http.StatusGone || !strings.Contains(said(t, w), "removed") {
+			t.Errorf("a late call revived it: %d", w.Code)
+		}
 	}
 	if log := s.log.String(); strings.Contains(log, password) || strings.Contains(log, grant) || strings.Contains(log, id) {
 		t.Error("the log has a password, a grant or a path")
