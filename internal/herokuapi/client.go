@@ -13,9 +13,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -29,9 +29,9 @@ var (
 	ErrClientSecret = errors.New("heroku: client refused") // the token endpoint does not know us: our own secret is wrong, and nothing is said of the token
 	ErrForbidden    = errors.New("heroku: forbidden")      // known, and outside of what it may see
 	ErrNotFound     = errors.New("heroku: not found")
-	ErrRateLimited  = errors.New("heroku: rate limited")
-	ErrUnavailable  = errors.New("heroku: no answer") // worth another try: network, time-out, 5xx
-	ErrRefused      = errors.New("heroku: refused")   // any other 4xx
+	ErrRateLimited  = errors.New("heroku: rate limited") // now, or a while ago, and not asked again before RetryAfter has passed
+	ErrUnavailable  = errors.New("heroku: no answer")    // worth another try: network, time-out, 5xx
+	ErrRefused      = errors.New("heroku: refused")      // any other 4xx
 )
 
 // Error is an answer that is no success. It holds no token.
@@ -41,7 +41,7 @@ type Error struct {
 	Status     int           // 0 where there was no answer
 	ID         string        // Heroku's name for the error
 	Message    string        // Heroku's words, at most 500 bytes
-	RetryAfter time.Duration // 0 where Heroku named none
+	RetryAfter time.Duration // of ErrRateLimited: no call is made before it has passed
 }
 
 func (e *Error) Error() string {
@@ -56,11 +56,19 @@ type Config struct {
 	IDURL        string        // https://id.heroku.com
 	ClientSecret redact.Secret // of the add-on, from the partner portal
 	HTTP         *http.Client
-	Timeout      time.Duration // of one call; default 10 s
+	Timeout      time.Duration    // of one call; default 10 s
+	Reserve      int              // of an account's quota, below which calls that can wait do; default 500 of Heroku's 4,500
+	Log          *slog.Logger     // is told when a quota is spent; default: nobody is
+	Now          func() time.Time // default time.Now
 }
 
-// Client calls Heroku. It is safe for concurrent use.
-type Client struct{ cfg Config }
+// Client calls Heroku. It is safe for concurrent use. After a 429 it makes no call for that account before the time
+// has passed that Heroku named, or a minute: all get ErrRateLimited at once.
+type Client struct {
+	cfg     Config
+	quota   *quota
+	patient bool
+}
 
 // New returns a client. It does no I/O.
 func New(cfg Config) (*Client, error) {
@@ -75,8 +83,30 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
+	if cfg.Reserve == 0 {
+		cfg.Reserve = 500
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	cfg.APIURL, cfg.IDURL = strings.TrimRight(cfg.APIURL, "/"), strings.TrimRight(cfg.IDURL, "/")
-	return &Client{cfg}, nil
+	return &Client{cfg: cfg, quota: newQuota(cfg)}, nil
+}
+
+// Patient returns the client for calls that can wait: it shares all that is known of quotas, and gets ErrRateLimited
+// while less than the reserve is left of one.
+func (c *Client) Patient() *Client {
+	patient := *c
+	patient.patient = true
+	return &patient
+}
+
+// Wait tells how long calls with a token would get ErrRateLimited; 0 where they would be made.
+func (c *Client) Wait(token redact.Secret) time.Duration {
+	return c.quota.wait(accountOf(token), c.patient)
 }
 
 // maxBody bounds an answer; a page of a list has at most 1,000 entries.
@@ -87,7 +117,7 @@ type call struct {
 	method, name, path string
 	token              redact.Secret
 	body               any
-	pageRange          string
+	pageRange, include string
 }
 
 func (c *Client) do(ctx context.Context, r call, into any) (next string, err error) {
@@ -113,11 +143,17 @@ func (c *Client) do(ctx context.Context, r call, into any) (next string, err err
 	if r.pageRange != "" {
 		req.Header.Set("Range", r.pageRange)
 	}
-	return c.send(req, r.method+" "+r.name, into)
+	if r.include != "" {
+		req.Header.Set("Accept-Inclusion", r.include)
+	}
+	return c.send(req, r.method+" "+r.name, accountOf(r.token), into)
 }
 
 // send performs a request and decodes a success. It returns the range of the next page, if there is one.
-func (c *Client) send(req *http.Request, name string, into any) (next string, err error) {
+func (c *Client) send(req *http.Request, name string, of account, into any) (next string, err error) {
+	if wait := c.quota.wait(of, c.patient); wait > 0 {
+		return "", &Error{Kind: ErrRateLimited, Call: name, Message: "not asked: the quota is spent", RetryAfter: wait}
+	}
 	req.Header.Set("User-Agent", "remora-backup")
 	resp, err := c.cfg.HTTP.Do(req)
 	if err != nil {
@@ -125,12 +161,13 @@ func (c *Client) send(req *http.Request, name string, into any) (next string, er
 		return "", &Error{Kind: ErrUnavailable, Call: name, Message: clip(err.Error())}
 	}
 	defer resp.Body.Close() //nolint:errcheck // it was read
+	limited := c.quota.learn(of, resp)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err != nil || len(body) > maxBody {
 		return "", &Error{Kind: ErrUnavailable, Call: name, Status: resp.StatusCode, Message: "the answer could not be read"}
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return "", refusal(resp, name, body)
+		return "", refusal(resp, name, body, limited)
 	}
 	if into != nil {
 		if err := json.Unmarshal(body, into); err != nil { // the error could quote a config var
@@ -143,7 +180,7 @@ func (c *Client) send(req *http.Request, name string, into any) (next string, er
 	return next, nil
 }
 
-func refusal(resp *http.Response, name string, body []byte) error {
+func refusal(resp *http.Response, name string, body []byte, limited time.Duration) error {
 	// Two shapes are seen in the wild: Heroku's own, and OAuth's (RFC 6749, 5.2).
 	var said struct {
 		ID          string `json:"id"`
@@ -152,7 +189,10 @@ func refusal(resp *http.Response, name string, body []byte) error {
 		Description string `json:"error_description"`
 	}
 	_ = json.Unmarshal(body, &said) // what is no JSON says nothing
-	e := &Error{Call: name, Status: resp.StatusCode, ID: clip(cmp.Or(said.Code, said.ID)), Message: clip(said.Message + said.Description)}
+	e := &Error{
+		Call: name, Status: resp.StatusCode, ID: clip(cmp.Or(said.Code, said.ID)), Message: clip(said.Message + said.Description),
+		RetryAfter: limited,
+	}
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
 		e.Kind = ErrUnauthorized
@@ -166,9 +206,6 @@ func refusal(resp *http.Response, name string, body []byte) error {
 		e.Kind = ErrUnavailable
 	default:
 		e.Kind = ErrRefused
-	}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 && s < 24*3600 {
-		e.RetryAfter = time.Duration(s) * time.Second
 	}
 	return e
 }

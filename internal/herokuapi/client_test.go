@@ -161,3 +161,31 @@ func TestTheOwnersCredentialHasTwoNames(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsAPostgresDatabase(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]bool{
+		`{"addon":{"name":"x","plan":{"name":"heroku-postgresql:standard-0"}},"namespace":null}`:                 true,
+		`{"addon":{"name":"x","plan":{"name":"heroku-postgresql:essential-0"}},"namespace":"credential:backup"}`: true,
+		`{"addon":{"name":"postgresql-x","plan":{"name":"heroku-redis:mini"}},"namespace":null}`:                 false,
+		`{"addon":{"name":"x","plan":{"name":"heroku-postgresql-like:a"}},"namespace":null}`:                     false,
+		`{"addon":{"name":"postgresql-curved-1"},"namespace":null}`:                                              true,
+		`{"addon":{"name":"renamed"},"namespace":"credential:backup"}`:                                           true,
+		`{"addon":{"name":"redis-curved-1"},"namespace":null}`:                                                   false,
+	} {
+		var include string
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			include = r.Header.Get("Accept-Inclusion")
+			_, _ = io.WriteString(w, "["+answer+"]")
+		}))
+		c, err := herokuapi.New(herokuapi.Config{APIURL: s.URL, IDURL: s.URL, HTTP: s.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := c.Attachments(t.Context(), redact.New("t"), "h")
+		s.Close()
+		if err != nil || len(list) != 1 || list[0].Postgres() != want || include != "addon:plan" {
+			t.Errorf("%s: %+v %v, asked for %q", answer, list, err, include)
+		}
+	}
+}

@@ -45,7 +45,7 @@ func (c *Client) token(ctx context.Context, form url.Values) (Tokens, error) {
 		Refresh   redact.Secret `json:"refresh_token"`
 		ExpiresIn int64         `json:"expires_in"` // seconds
 	}
-	if _, err := c.send(req, "POST /oauth/token", &got); err != nil {
+	if _, err := c.send(req, "POST /oauth/token", account{}, &got); err != nil {
 		return Tokens{}, refusedToken(err)
 	}
 	if got.Access.IsZero() || got.ExpiresIn <= 0 {

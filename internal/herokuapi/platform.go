@@ -21,6 +21,12 @@ type Addon struct {
 	Name  string `json:"name"`
 	State string `json:"state"`
 	App   App    `json:"app"` // the billing app, where it was created
+	Plan  Plan   `json:"plan"`
+}
+
+// Plan names an add-on's service and plan, as heroku-postgresql:standard-0.
+type Plan struct {
+	Name string `json:"name"`
 }
 
 // Attachment is an add-on seen from an app.
@@ -47,6 +53,18 @@ func (a Attachment) Credential() string {
 	return name
 }
 
+// postgres is the service of Heroku's own Postgres, the only one that has credentials to attach.
+const postgres = "heroku-postgresql"
+
+// Postgres tells whether what is attached is a Heroku Postgres database. Where Heroku has not named the plan, what only
+// a database has decides: a credential, or the name that Heroku gives to databases.
+func (a Attachment) Postgres() bool {
+	if service, _, named := strings.Cut(a.Addon.Plan.Name, ":"); named {
+		return service == postgres
+	}
+	return strings.HasPrefix(a.Namespace, credentialNamespace) || strings.HasPrefix(a.Addon.Name, "postgresql-")
+}
+
 // Addon returns the resource's own add-on.
 func (c *Client) Addon(ctx context.Context, token redact.Secret, id string) (Addon, error) {
 	var out Addon
@@ -66,6 +84,7 @@ func (c *Client) Attachments(ctx context.Context, token redact.Secret, app strin
 		next, err := c.do(ctx, call{
 			method: http.MethodGet, name: "/apps/:id/addon-attachments", path: "/apps/" + url.PathEscape(app) + "/addon-attachments",
 			token: token, pageRange: page,
+			include: "addon:plan", // as the Heroku CLI asks for it
 		}, &some)
 		if err != nil {
 			return nil, err

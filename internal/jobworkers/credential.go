@@ -53,9 +53,13 @@ func (w *Workers) locate(ctx context.Context, c postgres.Claim, at *stages) (sou
 
 // credentialOf reads the config var of the database's named credential.
 func (w *Workers) credentialOf(ctx context.Context, c postgres.Claim) (redact.Secret, error) {
-	list, vars, err := w.attached(ctx, c.HelperAppID())
+	list, err := w.Heroku.Attachments(ctx, w.ServiceToken, c.HelperAppID())
 	if err != nil {
-		return redact.Secret{}, herokuFailure(err)
+		return redact.Secret{}, herokuFailure(shared(err))
+	}
+	vars, err := w.Heroku.ConfigVars(ctx, w.ServiceToken, c.HelperAppID())
+	if err != nil {
+		return redact.Secret{}, herokuFailure(shared(err))
 	}
 	why := remora.ReasonDetached
 	for _, a := range list {

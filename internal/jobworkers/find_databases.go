@@ -1,6 +1,7 @@
 package jobworkers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// findDatabases lists what is attached to the Helper App, with our service account's token.
+// findDatabases lists what is attached to the Helper App, with our service account's token: one call of its quota, which
+// all resources share (docs/heroku-quota.md). Config vars are read at a run only.
 type findDatabases struct {
 	river.WorkerDefaults[jobargs.FindDatabases]
 	*Workers
@@ -25,6 +27,9 @@ type findDatabases struct {
 // Work implements river.Worker.
 func (w *findDatabases) Work(ctx context.Context, job *river.Job[jobargs.FindDatabases]) error {
 	id := job.Args.Resource
+	if wait := w.patient.Wait(w.ServiceToken); wait > 0 {
+		return river.JobSnooze(wait)
+	}
 	n, err := w.find(ctx, id, job.Args.Asked)
 	var failed *remora.Failure
 	switch {
@@ -35,7 +40,7 @@ func (w *findDatabases) Work(ctx context.Context, job *river.Job[jobargs.FindDat
 		return w.Store.SetAttention(ctx, id, failed.Reason)
 	case err != nil:
 		w.Log.Log(ctx, level(err), "databases were not listed", "resource_id", id, "attempt", job.Attempt, "error", err)
-		return err
+		return cmp.Or(later(err), err)
 	}
 	w.Log.InfoContext(ctx, "databases listed", "resource_id", id, "databases", n)
 	return nil
@@ -59,26 +64,12 @@ func (w *findDatabases) find(ctx context.Context, id remora.ResourceID, asked bo
 	if err != nil {
 		return 0, fmt.Errorf("read add-on: %w", err)
 	}
-	list, vars, err := w.attached(ctx, addon.App.ID)
+	list, err := w.patient.Attachments(ctx, w.ServiceToken, addon.App.ID)
 	if err != nil {
-		return 0, err
+		return 0, shared(err)
 	}
-	found := choose(list, vars, addon)
+	found := choose(list, addon)
 	return len(found), w.Store.SaveFound(ctx, id, addon.App.Name, found)
-}
-
-// attached reads what is attached to a Helper App and its config vars, now. Errors are *remora.Failure where
-// somebody must act.
-func (w *Workers) attached(ctx context.Context, app string) ([]herokuapi.Attachment, map[string]redact.Secret, error) {
-	list, err := w.Heroku.Attachments(ctx, w.ServiceToken, app)
-	if err != nil {
-		return nil, nil, shared(err)
-	}
-	vars, err := w.Heroku.ConfigVars(ctx, w.ServiceToken, app)
-	if err != nil {
-		return nil, nil, shared(err)
-	}
-	return list, vars, nil
 }
 
 // errServiceToken names the setting that is wrong.
@@ -97,12 +88,12 @@ func shared(err error) error {
 
 // choose takes one attachment of each Postgres add-on: the named credential where there is one, else the
 // owner's, refused.
-func choose(list []herokuapi.Attachment, vars map[string]redact.Secret, self herokuapi.Addon) []postgres.Found {
+func choose(list []herokuapi.Attachment, self herokuapi.Addon) []postgres.Found {
 	slices.SortFunc(list, func(a, b herokuapi.Attachment) int { return strings.Compare(a.Name, b.Name) })
 	at := map[string]int{}
 	var found []postgres.Found
 	for _, a := range list {
-		if a.Addon.ID == self.ID || !isPostgres(vars[a.Name+"_URL"]) {
+		if a.Addon.ID == self.ID || !a.Postgres() {
 			continue
 		}
 		f := postgres.Found{
@@ -119,11 +110,6 @@ func choose(list []herokuapi.Attachment, vars map[string]redact.Secret, self her
 		}
 	}
 	return found
-}
-
-func isPostgres(url redact.Secret) bool {
-	v := url.Reveal()
-	return strings.HasPrefix(v, "postgres://") || strings.HasPrefix(v, "postgresql://")
 }
 
 // problem says why an attachment must not be used, with the commands that mend it.

@@ -1,6 +1,7 @@
 package jobworkers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func (w *makeReady) Work(ctx context.Context, job *river.Job[jobargs.MakeReady])
 	if errors.Is(err, herokuapi.ErrClientSecret) {
 		return river.JobSnooze(secretPause)
 	}
-	return err
+	return cmp.Or(later(err), err)
 }
 
 func (w *makeReady) ready(ctx context.Context, id remora.ResourceID) error {

@@ -35,6 +35,9 @@ func (w *runBackup) Timeout(*river.Job[jobargs.RunBackup]) time.Duration { retur
 
 // Work implements river.Worker.
 func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup]) error {
+	if wait := w.Heroku.Wait(w.ServiceToken); wait > 0 { // it could read no credential; no attempt is spent on that
+		return river.JobSnooze(wait)
+	}
 	history, err := w.Store.History(ctx, job.Args.Backup)
 	if err != nil {
 		return err

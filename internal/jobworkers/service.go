@@ -42,9 +42,15 @@ func (w *tick) Work(ctx context.Context, _ *river.Job[jobargs.Tick]) error {
 		}
 		return n, err
 	}
+	checks := func(ctx context.Context) (int, error) {
+		if w.patient.Wait(w.ServiceToken) > 0 {
+			return 0, nil // the quota is down to what runs need; the next tick finds the same resources
+		}
+		return w.Store.EnqueueChecks(ctx)
+	}
 	var errs []error
 	for name, round := range map[string]func(context.Context) (int, error){
-		"due schedules": w.Store.EnqueueDue, "attachments": w.Store.EnqueueChecks, "lost runs": lost, "stranded": stranded,
+		"due schedules": w.Store.EnqueueDue, "attachments": checks, "lost runs": lost, "stranded": stranded,
 		"due proofs": w.Store.EnqueueProofs, "lost proofs": lostProofs,
 	} {
 		if err := exhaust(ctx, round); err != nil {

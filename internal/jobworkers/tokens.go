@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/riverqueue/river"
+
 	"github.com/remora-backup/remora/internal/herokuapi"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
@@ -108,6 +110,16 @@ func (w *Workers) again(ctx context.Context, id remora.ResourceID) error {
 	}
 	_, _, err = w.refresh(ctx, id, refresh, t.Now)
 	return err
+}
+
+// later puts a job off where Heroku refuses for the quota, until it takes calls again. It returns nil where err is
+// something else.
+func later(err error) error {
+	var e *herokuapi.Error
+	if !errors.As(err, &e) || !errors.Is(err, herokuapi.ErrRateLimited) {
+		return nil
+	}
+	return river.JobSnooze(e.RetryAfter)
 }
 
 // secretNamed names the setting that is wrong where the token endpoint does not know us.

@@ -51,6 +51,7 @@ type Workers struct {
 	Config
 	metrics metrics
 	budget  *budget
+	patient *herokuapi.Client // for checks, which leave the reserve of the quota to runs
 }
 
 // New returns the workers. It does no I/O.
@@ -74,7 +75,7 @@ func New(cfg Config) (*Workers, error) {
 		cfg.Memory = 512 << 20
 	}
 	m := newMetrics(cfg.Metrics)
-	return &Workers{cfg, m, newBudget(cfg.Memory, m.held)}, nil
+	return &Workers{cfg, m, newBudget(cfg.Memory, m.held), cfg.Heroku.Patient()}, nil
 }
 
 // Register adds every worker to River's list.

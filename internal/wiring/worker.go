@@ -53,7 +53,7 @@ func (p process) worker(ctx context.Context) error {
 		return errors.New("there is no pg_dump on this machine: install postgresql-client, or name its folder in PG_CLIENT_DIRS")
 	}
 	heroku, err := herokuapi.New(herokuapi.Config{
-		APIURL: p.Heroku.APIURL, IDURL: p.Heroku.IDURL, ClientSecret: p.Heroku.ClientSecret, HTTP: dialer.HTTPClient(30 * time.Second),
+		APIURL: p.Heroku.APIURL, IDURL: p.Heroku.IDURL, ClientSecret: p.Heroku.ClientSecret, HTTP: dialer.HTTPClient(30 * time.Second), Log: p.log,
 	})
 	if err != nil {
 		return err
