@@ -92,7 +92,7 @@ type Work struct {
 	TickEvery     time.Duration `env:"TICK_EVERY" default:"1m" help:"How often due schedules and lost runs are looked for."`
 	SweepEvery    time.Duration `env:"SWEEP_EVERY" default:"10m" help:"How often orphaned uploads are looked for."`
 	SweepAfter    time.Duration `env:"SWEEP_AFTER" default:"2m" help:"How old an upload without a run must be to be aborted."`
-	CheckEvery    time.Duration `env:"CHECK_EVERY" default:"5m" help:"How often a Helper App's attachments are listed."`
+	CheckEvery    time.Duration `env:"CHECK_EVERY" default:"5m" help:"How often a Helper App's attachments are listed, where Heroku's quota allows: up to 300 resources at 5m (docs/heroku-quota.md)."`
 	WorkerMetrics string        `env:"WORKER_METRICS" help:"Where the worker serves /metrics and /healthz, such as 127.0.0.1:9100; empty is nowhere."`
 }
 

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -486,6 +487,102 @@ func TestChecksComeRound(t *testing.T) {
 		t.Fatal(n, err)
 	}
 }
+
+// Clicks cost calls of a quota that all customers share: at most one check in 30 s, and none of the clicks is in vain.
+func TestClicksAreOneCheckAWhile(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t) // SetReady has asked for one, and SaveFound has answered it
+	other := b.resource(t)
+	clicks := func(n int, after time.Duration, jobs int, when string) {
+		t.Helper()
+		b.ahead += after
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				if err := b.RequestCheck(ctx, id); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		var got int
+		var last time.Time
+		err := b.pool.QueryRow(ctx, "SELECT count(*), max(scheduled_at) FROM river.river_job WHERE kind = 'find_databases' AND args->>'asked' = 'true' AND args->>'resource_id' = $1", id).Scan(&got, &last)
+		view, verr := b.Overview(ctx, id)
+		if err != nil || verr != nil || got != jobs {
+			t.Errorf("%s: %d jobs instead of %d, %v %v", when, got, jobs, err, verr)
+		}
+		if late := last.Sub(view.Now); late > 30*time.Second || view.Resource.CheckedAt.After(view.Now.Add(30*time.Second)) {
+			t.Errorf("%s: only in %v", when, late)
+		}
+	}
+	clicks(50, 0, 1, "right after a listing")
+	clicks(50, 10*time.Second, 1, "while that check waits")
+	clicks(50, 25*time.Second, 2, "after it has run")
+	if err := b.SaveFound(ctx, id, "helper", nil); err != nil { // what the first of them has listed, with another waiting
+		t.Fatal(err)
+	}
+	clicks(50, time.Second, 2, "with one done and one waiting")
+	clicks(50, time.Hour, 4, "an hour later: one now, and one that waits")
+	if err := b.RequestCheck(ctx, other); err != nil {
+		t.Error(err)
+	}
+	if n := b.jobs(t, "find_databases"); n != 2+4+1 {
+		t.Errorf("%d jobs: another resource's check waits for ours", n)
+	}
+	if n, err := b.EnqueueChecks(ctx); n != 0 || err != nil {
+		t.Errorf("%d checks of a round right after clicks, %v", n, err)
+	}
+}
+
+// A round takes on what the quota carries, longest unlisted first; with more resources each comes less often.
+func TestChecksAreSpread(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(c *postgres.Config) { c.ChecksPerMinute = 3 })
+	ctx := t.Context()
+	var ids []remora.ResourceID
+	for range 7 {
+		b.ahead += time.Second
+		ids = append(ids, b.resource(t))
+	}
+	b.ahead += time.Hour
+	seen := map[string]int{}
+	for minute, want := range []int{3, 3, 1, 0, 0} { // of the sixth minute on they come round again
+		n := 0
+		for {
+			more, err := b.EnqueueChecks(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if more == 0 {
+				break
+			}
+			n += more
+		}
+		if n != want {
+			t.Errorf("minute %d: %d checks instead of %d", minute, n, want)
+		}
+		b.ahead += time.Minute + time.Millisecond
+	}
+	rows, err := b.pool.Query(ctx, "SELECT args->>'resource_id' FROM river.river_job WHERE kind = 'find_databases' ORDER BY id OFFSET 7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	order, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(order) != 7 {
+		t.Fatal(order, err)
+	}
+	for i, id := range order {
+		seen[id]++
+		if i/3 != indexOf(ids, id)/3 || seen[id] != 1 {
+			t.Errorf("%d: resource %d", i, indexOf(ids, id))
+		}
+	}
+}
+
+func indexOf(ids []remora.ResourceID, id string) int { return slices.Index(ids, remora.ResourceID(id)) }
 
 func TestLinks(t *testing.T) {
 	t.Parallel()

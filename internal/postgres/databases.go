@@ -2,8 +2,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/postgres/pgsql"
@@ -134,13 +138,25 @@ func (s *Store) SaveServer(ctx context.Context, id remora.ResourceID, db remora.
 	})
 }
 
-// RequestCheck asks for the attachments to be listed now, because a person wants it.
+// checkGap is how far apart two checks of a resource are at least, where CheckEvery is not shorter.
+const checkGap = 30 * time.Second
+
+// RequestCheck asks for the attachments to be listed, because a person wants it: now, or half a minute after they were
+// listed last, since every check takes a call of a quota that all customers share. Where that check waits already,
+// nothing more is asked for. Errors: KindNotFound, KindGone.
 func (s *Store) RequestCheck(ctx context.Context, id remora.ResourceID) error {
 	return s.forResource(ctx, id, func(t *tx) error {
 		if _, err := t.live(ctx, id); err != nil {
 			return err
 		}
-		return t.enqueue(ctx, jobargs.FindDatabases{Resource: id, Asked: true})
+		at, err := t.q.ClaimCheck(ctx, pgsql.ClaimCheckParams{ID: string(id), Now: t.now, Gap: min(checkGap, s.CheckEvery)})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("claim check: %w", err)
+		}
+		return t.enqueue(ctx, jobargs.FindDatabases{Resource: id, Asked: true}, at)
 	})
 }
 

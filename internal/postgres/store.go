@@ -35,8 +35,11 @@ type Config struct {
 	// ProveAgain is how long a proof that could not be made, attempt after attempt, waits until it is asked for anew.
 	// Default 1 h.
 	ProveAgain time.Duration
-	// CheckEvery is how often a resource's attachments are listed. Default 5 min.
+	// CheckEvery is how often a resource's attachments are listed, while ChecksPerMinute allows. Default 5 min.
 	CheckEvery time.Duration
+	// ChecksPerMinute is how many resources' attachments are listed in a minute at most, but for those that somebody asks
+	// for. Default 60, of the 75 calls that Heroku lets a service account make (docs/heroku-quota.md).
+	ChecksPerMinute int
 	// Now maps the database's clock to the one that the store goes by, for tests that step through days.
 	// Leases always go by the database's own. Default: unchanged.
 	Now func(database time.Time) time.Time
@@ -64,6 +67,9 @@ func New(cfg Config) (*Store, error) {
 	}
 	if cfg.CheckEvery == 0 {
 		cfg.CheckEvery = 5 * time.Minute
+	}
+	if cfg.ChecksPerMinute == 0 {
+		cfg.ChecksPerMinute = 60
 	}
 	if cfg.Now == nil {
 		cfg.Now = func(t time.Time) time.Time { return t }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/postgres/pgsql"
@@ -39,13 +40,23 @@ func (s *Store) EnqueueDue(ctx context.Context) (int, error) {
 	return n, err
 }
 
-// EnqueueChecks asks for the attachments of every resource that were not listed for CheckEvery. It returns
-// how many resources that were; call again while that is not 0.
+// EnqueueChecks asks for the attachments of every resource that were not listed for CheckEvery, those that were not for
+// longest first, and of so many in a minute as ChecksPerMinute says: with more resources, each comes less often. It
+// returns how many resources that were; call again while that is not 0.
 func (s *Store) EnqueueChecks(ctx context.Context) (int, error) {
 	n := 0
 	err := s.forService(ctx, func(t *tx) error {
 		before := t.now.Add(-s.CheckEvery)
-		ids, err := t.q.ClaimChecks(ctx, pgsql.ClaimChecksParams{Now: &t.now, Before: &before, Most: batch})
+		minute := t.now.Add(-time.Minute)
+		recent, err := t.q.CountChecks(ctx, &minute)
+		if err != nil {
+			return fmt.Errorf("count checks: %w", err)
+		}
+		most := min(batch, int64(s.ChecksPerMinute)-recent)
+		if most <= 0 {
+			return nil
+		}
+		ids, err := t.q.ClaimChecks(ctx, pgsql.ClaimChecksParams{Now: &t.now, Before: &before, Most: int32(most)}) //nolint:gosec // at most batch
 		if err != nil {
 			return fmt.Errorf("claim checks: %w", err)
 		}

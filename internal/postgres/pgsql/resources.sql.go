@@ -10,6 +10,26 @@ import (
 	"time"
 )
 
+const claimCheck = `-- name: ClaimCheck :one
+UPDATE resources SET checked_at = greatest($1::timestamptz, checked_at + $2::interval)
+ WHERE id = $3 AND (checked_at IS NULL OR checked_at <= $1)
+RETURNING checked_at::timestamptz AS at
+`
+
+type ClaimCheckParams struct {
+	Now time.Time
+	Gap time.Duration
+	ID  string
+}
+
+// The time of the resource's next check, at most one a while; nothing where one waits already.
+func (q *Queries) ClaimCheck(ctx context.Context, arg ClaimCheckParams) (time.Time, error) {
+	row := q.db.QueryRow(ctx, claimCheck, arg.Now, arg.Gap, arg.ID)
+	var at time.Time
+	err := row.Scan(&at)
+	return at, err
+}
+
 const claimChecks = `-- name: ClaimChecks :many
 UPDATE resources SET checked_at = $1
  WHERE id IN (SELECT r.id FROM resources r
@@ -76,6 +96,18 @@ UPDATE resources SET state = 'active', attention = ''
 func (q *Queries) ClearAttention(ctx context.Context, id string) error {
 	_, err := q.db.Exec(ctx, clearAttention, id)
 	return err
+}
+
+const countChecks = `-- name: CountChecks :one
+SELECT count(*) FROM resources WHERE checked_at > $1
+`
+
+// In the service's scope.
+func (q *Queries) CountChecks(ctx context.Context, since *time.Time) (int64, error) {
+	row := q.db.QueryRow(ctx, countChecks, since)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const deprovision = `-- name: Deprovision :execrows
@@ -371,7 +403,7 @@ func (q *Queries) SetAttention(ctx context.Context, arg SetAttentionParams) erro
 }
 
 const setChecked = `-- name: SetChecked :exec
-UPDATE resources SET checked_at = $1 WHERE id = $2
+UPDATE resources SET checked_at = greatest(checked_at, $1) WHERE id = $2
 `
 
 type SetCheckedParams struct {
@@ -379,6 +411,7 @@ type SetCheckedParams struct {
 	ID  string
 }
 
+// A check that waits keeps its time.
 func (q *Queries) SetChecked(ctx context.Context, arg SetCheckedParams) error {
 	_, err := q.db.Exec(ctx, setChecked, arg.Now, arg.ID)
 	return err

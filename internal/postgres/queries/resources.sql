@@ -66,7 +66,18 @@ UPDATE resources SET state = 'needs_attention', attention = sqlc.arg(attention)
  WHERE id = sqlc.arg(id) AND state <> 'deprovisioned';
 
 -- name: SetChecked :exec
-UPDATE resources SET checked_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
+-- A check that waits keeps its time.
+UPDATE resources SET checked_at = greatest(checked_at, sqlc.arg(now)) WHERE id = sqlc.arg(id);
+
+-- name: ClaimCheck :one
+-- The time of the resource's next check, at most one a while; nothing where one waits already.
+UPDATE resources SET checked_at = greatest(sqlc.arg(now)::timestamptz, checked_at + sqlc.arg(gap)::interval)
+ WHERE id = sqlc.arg(id) AND (checked_at IS NULL OR checked_at <= sqlc.arg(now))
+RETURNING checked_at::timestamptz AS at;
+
+-- name: CountChecks :one
+-- In the service's scope.
+SELECT count(*) FROM resources WHERE checked_at > sqlc.arg(since);
 
 -- name: SetHelperApp :exec
 UPDATE resources SET helper_app = sqlc.arg(helper_app) WHERE id = sqlc.arg(id);
