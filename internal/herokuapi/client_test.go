@@ -154,7 +154,7 @@ func TestTheOwnersCredentialHasTwoNames(t *testing.T) {
 	t.Parallel()
 	for namespace, want := range map[string]string{
 		"": "", "credential:default": "", "credential:Default": "", "credential:DEFAULT": "", "Credential:default": "", "credential:": "",
-		"credential:default ": "", "role:x": "", "credential:remora_ro": "remora_ro", "credential:defaults": "defaults",
+		"credential:default\t": "", "role:x": "", "credential:remora_ro": "remora_ro", "credential:defaults": "defaults",
 	} {
 		if got := (herokuapi.Attachment{Namespace: namespace}).Credential(); got != want {
 			t.Errorf("%q: %q", namespace, got)

@@ -44,7 +44,9 @@ func (c *Config) setDefaults() {
 		v        *time.Duration
 		fallback time.Duration
 	}{
-		{&c.LockWait, 30 * time.Second}, {&c.ConnectTimeout, 10 * time.Second}, {&c.StallTimeout, 10 * time.Minute},
+		{&c.LockWait, 30 * time.Second},
+		{&c.ConnectTimeout, 10 * time.Second},
+		{&c.StallTimeout, 10 * time.Minute},
 		{&c.LeastWithin, time.Hour},
 	} {
 		if *d.v == 0 {
