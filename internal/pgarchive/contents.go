@@ -30,6 +30,12 @@ func (c *Contents) Rows() int64 {
 type Table struct {
 	Schema string `json:"schema"`
 	Name   string `json:"name"`
+	// Columns are in the order of that text, which need not be that of a restored table: where tables inherit, pg_dump
+	// declares inherited columns first. Empty where the table has none, and where an archive does not tell.
+	Columns []string `json:"columns,omitempty"`
+	// Via is the table, as schema.table, that the rows are restored by way of, which decides anew which partition each of
+	// them belongs to; empty for nearly all, whose rows are restored where they were.
+	Via    string `json:"via,omitempty"`
 	Rows   int64  `json:"rows"`
 	Bytes  int64  `json:"bytes"` // of that text
 	SHA256 string `json:"sha256"`
@@ -78,7 +84,10 @@ func newCounter() *counter { return &counter{sum: sha256.New(), held: make([]byt
 func (c *counter) begin(e Entry) {
 	c.sum.Reset()
 	c.held = c.held[:0]
-	c.table = Table{Schema: e.Namespace, Name: e.Tag}
+	c.table = Table{Schema: e.Namespace, Name: e.Tag, Columns: e.copy.columns}
+	if at := e.copy; at.table != "" && (at.table != e.Tag || at.schema != e.Namespace) {
+		c.table.Via = at.schema + "." + at.table
+	}
 }
 
 // add counts everything but the last few bytes there were.

@@ -40,8 +40,9 @@ type Entry struct {
 	Needs      []int  // the DumpIDs of entries that it depends on
 
 	copied   bool // its block is what a COPY statement takes
-	dumperAt int  // where the head says that it has data
-	offsetAt int  // where the entry's data offset lies in the head
+	copy     copyTarget
+	dumperAt int // where the head says that it has data
+	offsetAt int // where the entry's data offset lies in the head
 }
 
 // Head is an archive's header and table of contents.
@@ -315,6 +316,9 @@ func (h *Head) add(in *headReader) {
 		h.byID[e.DumpID] = len(h.Entries)
 	}
 	h.Entries = append(h.Entries, e)
+	if e.copied {
+		h.Entries[len(h.Entries)-1].copy = parseCopy(statement)
+	}
 	if e.Kind == "SEQUENCE SET" {
 		h.Sequences = append(h.Sequences, sequence(e, definition))
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -168,7 +169,7 @@ func TestEveryKindOfObject(t *testing.T) {
 			t.Errorf("%d: %+v, not %+v", m.number, again.Contents, a.Contents)
 		}
 		for name, table := range want {
-			if got[name] != table {
+			if !reflect.DeepEqual(got[name], table) {
 				t.Errorf("%d: %s: %+v, not %+v", m.number, name, got[name], table)
 			}
 		}
