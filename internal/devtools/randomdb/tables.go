@@ -63,7 +63,7 @@ func (m *maker) makeSequence() {
 	case 1:
 		m.do("SELECT nextval(%s)", literal(s))
 	case 2:
-		m.do("SELECT setval(%s, 1, %t)", literal(s), m.chance(50))
+		m.do("SELECT setval(%s, (SELECT last_value FROM %s), %t)", literal(s), s, m.chance(50))
 	}
 	m.comment("SEQUENCE " + s)
 	m.sequences = append(m.sequences, s)

@@ -85,14 +85,6 @@ func (m *maker) any() kind {
 	return k
 }
 
-func (m *maker) key() kind {
-	for {
-		if k := pick(m, bases); k.key {
-			return k
-		}
-	}
-}
-
 func (m *maker) array(k kind) kind {
 	m.has("array")
 	a := k.name + "[]"
