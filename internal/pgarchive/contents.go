@@ -39,6 +39,8 @@ type Table struct {
 	Rows   int64  `json:"rows"`
 	Bytes  int64  `json:"bytes"` // of that text
 	SHA256 string `json:"sha256"`
+	// RowSum is the same whatever the rows' order: see the type of that name. Empty where a row is longer than 64 KiB.
+	RowSum string `json:"row_sum,omitempty"`
 }
 
 // Sequence is where a sequence stood. Called tells whether Value was handed out, or is the next one.
@@ -75,6 +77,7 @@ const copyEnd = "\\.\n\n\n"
 // counter counts one table after the other.
 type counter struct {
 	sum   hash.Hash
+	rows  RowSum
 	table Table
 	held  []byte // the last bytes, which may be the end mark
 }
@@ -83,6 +86,7 @@ func newCounter() *counter { return &counter{sum: sha256.New(), held: make([]byt
 
 func (c *counter) begin(e Entry) {
 	c.sum.Reset()
+	c.rows.reset()
 	c.held = c.held[:0]
 	c.table = Table{Schema: e.Namespace, Name: e.Tag, Columns: e.copy.columns}
 	if at := e.copy; at.table != "" && (at.table != e.Tag || at.schema != e.Namespace) {
@@ -107,13 +111,14 @@ func (c *counter) add(p []byte) {
 
 // take counts rows by their ends: COPY writes a line feed within a value as \n.
 func (c *counter) take(p []byte) {
-	_, _ = c.sum.Write(p) // a hash never fails
+	_, _ = c.sum.Write(p) // hashes never fail
+	_, _ = c.rows.Write(p)
 	c.table.Rows += int64(bytes.Count(p, []byte{'\n'}))
 	c.table.Bytes += int64(len(p))
 }
 
 // end returns what was counted; ok is false where the text did not end as pg_dump ends it.
 func (c *counter) end() (t Table, ok bool) {
-	c.table.SHA256 = hex.EncodeToString(c.sum.Sum(nil))
+	c.table.SHA256, c.table.RowSum = hex.EncodeToString(c.sum.Sum(nil)), c.rows.String()
 	return c.table, string(c.held) == copyEnd
 }

@@ -8,10 +8,9 @@ import (
 )
 
 // Script is a psql script that holds a database against the contents and prints one line for each table, each
-// sequence and the large objects, which begins with "equal" or "DIFFERENT". It needs psql and sha256sum and changes
-// nothing. Tables are read in the order in which their rows lie. That is the archive's in a database that was restored and
-// not yet written to, but where rows of different widths fit into room left on earlier pages: such a table is called
-// DIFFERENT with all its rows in place, so "equal" proves and "DIFFERENT" asks to look closer.
+// sequence and the large objects, which begins with "equal" or "DIFFERENT". It changes nothing. Rows may lie in any order:
+// the server writes each as COPY does and adds up their hashes (see RowSum). Tables with a row longer than 64 KiB have no
+// such sum; theirs is the SHA-256 of COPY's text in the order in which their rows lie, and needs sha256sum beside psql.
 func (c *Contents) Script() string {
 	var b strings.Builder
 	b.WriteString(`\set QUIET on
@@ -20,6 +19,7 @@ func (c *Contents) Script() string {
 \pset format unaligned
 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET search_path = pg_catalog;
+SET standard_conforming_strings = on;
 SET timezone = 'UTC';
 SET datestyle = ISO;
 SET intervalstyle = postgres;
@@ -40,11 +40,17 @@ SET row_security = off;
 			continue
 		}
 		// A savepoint for each, so that a table that is missing is one line and not the end.
-		fmt.Fprintf(&b, `SAVEPOINT one;
-COPY %s.%s%s TO STDOUT \g | [ "$(sha256sum | cut -c1-64)" = %s ] && printf 'equal     ' || printf 'DIFFERENT '
+		b.WriteString("SAVEPOINT one;\n")
+		if line, ok := t.line(); ok {
+			fmt.Fprintf(&b, `SELECT CASE WHEN count(*) = %[1]d AND coalesce(sum(hashtextextended(line COLLATE "C", 0)), 0) = %[2]s THEN 'equal     ' ELSE 'DIFFERENT ' END || %[3]s
+  FROM (SELECT %[4]s AS line FROM ONLY %[5]s.%[6]s) AS lines;
+`, t.Rows, t.RowSum, literal(printable(fmt.Sprintf("%s (%d rows)", name, t.Rows))), line, ident(t.Schema), ident(t.Name))
+		} else {
+			fmt.Fprintf(&b, `COPY %s.%s%s TO STDOUT \g | [ "$(sha256sum | cut -c1-64)" = %s ] && printf 'equal     ' || printf 'DIFFERENT '
 \echo %s '(%d rows)'
-ROLLBACK TO one;
 `, ident(t.Schema), ident(t.Name), columns, t.SHA256, echo(name), t.Rows)
+		}
+		b.WriteString("ROLLBACK TO one;\n")
 	}
 	for _, s := range c.Sequences {
 		if !utf8.ValidString(s.Schema + s.Name) {
@@ -60,6 +66,29 @@ ROLLBACK TO one;
 ROLLBACK;
 `, c.LargeObjects.Count, c.LargeObjects.Bytes)
 	return b.String()
+}
+
+// escapes are the characters, as SQL writes them, for which COPY's text has something else, since they would end a value
+// or a line (https://www.postgresql.org/docs/current/sql-copy.html, text format). The backslash comes first.
+var escapes = [][2]string{
+	{`'\'`, `'\\'`}, {`E'\b'`, `'\b'`}, {`E'\f'`, `'\f'`}, {`E'\n'`, `'\n'`}, {`E'\r'`, `'\r'`}, {`E'\t'`, `'\t'`}, {`E'\x0b'`, `'\v'`},
+}
+
+// line is an expression that makes of a row what COPY writes for it; ok is false where there is no sum to hold it against.
+// format writes a value by its type's own output function, as COPY does, where a cast to text has rules of its own.
+func (t Table) line() (sql string, ok bool) {
+	if t.RowSum == "" || len(t.Columns) == 0 && t.Bytes != t.Rows { // the archive did not tell the columns
+		return "", false
+	}
+	values := make([]string, len(t.Columns))
+	for i, c := range t.Columns {
+		v := "format('%s', " + ident(c) + ")"
+		for _, e := range escapes {
+			v = "replace(" + v + ", " + e[0] + ", " + e[1] + ")"
+		}
+		values[i] = "CASE WHEN " + ident(c) + " IS DISTINCT FROM NULL THEN " + v + " END"
+	}
+	return `array_to_string(ARRAY[` + strings.Join(values, ", ") + `]::text[], E'\t', '\N')`, true
 }
 
 // list is how a statement names the columns: without one, COPY takes them in the order of the table that it finds.

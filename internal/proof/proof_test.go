@@ -334,7 +334,7 @@ func TestDiffers(t *testing.T) {
 		words  []string
 	}{
 		"a row":           {func(c *pgarchive.Contents) { c.Tables[0].Rows++ }, []string{"table public.t has 10 rows in the copy; 11 were read"}},
-		"a byte":          {func(c *pgarchive.Contents) { c.Tables[0].SHA256 = strings.Repeat("0", 64) }, []string{"table public.t has other contents"}},
+		"a byte":          {func(c *pgarchive.Contents) { c.Tables[0].SHA256, c.Tables[0].RowSum = strings.Repeat("0", 64), "4711" }, []string{"table public.t has other contents"}},
 		"a missing table": {func(c *pgarchive.Contents) { c.Tables[1].Name = "gone" }, []string{"table public.gone cannot be read"}},
 		"a sequence":      {func(c *pgarchive.Contents) { c.Sequences[0].Value = 9 }, []string{"sequence public.s stands at 1"}},
 		"a large object":  {func(c *pgarchive.Contents) { c.LargeObjects.SHA256 = "00" }, []string{"large objects have other contents"}},
@@ -352,6 +352,22 @@ func TestDiffers(t *testing.T) {
 			wants(t, prove(t, b), proof.Differs, c.words...)
 		})
 	}
+}
+
+// A server puts rows of different widths into room left on earlier pages: their order in the copy is another one, and
+// nothing is wrong.
+func TestRowsMayLieInAnotherOrder(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	fill(t, d.owner, "CREATE TABLE t AS SELECT g, repeat('x', (g * 7919) % 256) FROM generate_series(1, 6000) g")
+	a := d.archive(t)
+	wants(t, prove(t, a), proof.Passed)
+	b := a
+	c := *a.Contents
+	c.Tables = append([]pgarchive.Table{}, c.Tables...)
+	c.Tables[0].RowSum = "" // as where a row is too long for it
+	b.Contents = &c
+	wants(t, prove(t, b), proof.Impossible, "table public.t has a row of more than 64 KiB")
 }
 
 // A dump that its owner could not restore either: a check that works only where it was made.
