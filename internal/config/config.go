@@ -90,8 +90,8 @@ type Work struct {
 	Path          string        `env:"PATH" hidden:""`
 	Lease         time.Duration `env:"LEASE" default:"90s" help:"How long a run is held without a sign of life."`
 	TickEvery     time.Duration `env:"TICK_EVERY" default:"1m" help:"How often due schedules and lost runs are looked for."`
-	SweepEvery    time.Duration `env:"SWEEP_EVERY" default:"10m" help:"How often orphaned uploads are looked for."`
-	SweepAfter    time.Duration `env:"SWEEP_AFTER" default:"2m" help:"How old an upload without a run must be to be aborted."`
+	SweepEvery    time.Duration `env:"SWEEP_EVERY" default:"10m" help:"How often orphaned uploads and archives are looked for."`
+	SweepAfter    time.Duration `env:"SWEEP_AFTER" default:"2m" help:"How old an upload without a run, or an archive without a backup, must be to be removed."`
 	CheckEvery    time.Duration `env:"CHECK_EVERY" default:"5m" help:"How often a Helper App's attachments are listed, where Heroku's quota allows: up to 300 resources at 5m (docs/heroku-quota.md)."`
 	WorkerMetrics string        `env:"WORKER_METRICS" help:"Where the worker serves /metrics and /healthz, such as 127.0.0.1:9100; empty is nowhere."`
 }

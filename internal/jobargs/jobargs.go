@@ -110,7 +110,7 @@ func (Tick) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueService, Priority: 1, MaxAttempts: 1}
 }
 
-// SweepUploads aborts multipart uploads that no live run owns.
+// SweepUploads aborts multipart uploads that no live run owns, and deletes archives that no backup keeps.
 type SweepUploads struct{}
 
 // Kind implements river.JobArgs.

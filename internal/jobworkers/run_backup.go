@@ -96,7 +96,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	made, err := pipeline.Run(ctx, pipeline.Source{
 		Client: src.client, Credential: src.Credential, Addr: src.Addr, ServerMajor: src.server.Major, ServerVersion: src.server.Version,
 	}, pipeline.Destination{
-		Bucket: w.Bucket, Ref: archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup, Epoch: c.Epoch}, Recipient: recipient, Keys: w.Keys,
+		Bucket: w.Bucket, Ref: refOf(c), Recipient: recipient, Keys: w.Keys,
 	}, pipeline.Options{
 		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now,
 		Confirm: h.confirming, // fenced once more, right before the commit
@@ -105,6 +105,11 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		return kept, err
 	}
 	return keptOf(made, src.client.Major), nil
+}
+
+// refOf is where a run stores its archive.
+func refOf(c postgres.Claim) archivestore.Ref {
+	return archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup, Epoch: c.Epoch}
 }
 
 func keptOf(made pipeline.Made, major int) remora.Kept {
@@ -132,9 +137,13 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 	switch {
 	case err == nil:
 		err := w.Store.KeepBackup(done, c, kept)
+		if remora.KindOf(err) == remora.KindStale {
+			log.WarnContext(ctx, "run was overtaken or canceled when its archive was stored")
+			return w.discard(done, refOf(c)) // else the sweep
+		}
 		if err != nil {
 			log.ErrorContext(ctx, "backup was stored and could not be written down", "error", err)
-			return ignoreStale(err)
+			return err
 		}
 		w.metrics.runs.WithLabelValues("verified", "").Inc()
 		w.metrics.bytes.Add(float64(kept.PlainSize))

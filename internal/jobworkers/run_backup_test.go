@@ -22,6 +22,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
 
@@ -466,6 +467,126 @@ func TestARunThatTakesTooLongFails(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	b.nothing(t, b.Bucket)
+}
+
+// canceledAtCommit makes every archive's backup canceled as soon as its head is stored.
+func canceledAtCommit(cancel *atomic.Value) func(*objectstore.Config) {
+	cancel.Store(func() {})
+	return behind(func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(r)
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/head") {
+			cancel.Load().(func())()
+		}
+		return resp, err
+	})
+}
+
+// behind puts f before the store.
+func behind(f func(http.RoundTripper, *http.Request) (*http.Response, error)) func(*objectstore.Config) {
+	return func(cfg *objectstore.Config) {
+		next := cfg.HTTP.Transport
+		cfg.HTTP = &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) { return f(next, r) })}
+	}
+}
+
+// Canceled, or removed with its add-on, between the commit and its being written down: nothing of it stays.
+func TestWhatIsCanceledAtTheCommitIsNotKept(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*bundle, remora.BackupID) error{
+		"canceled": func(b *bundle, id remora.BackupID) error {
+			return b.Store.CancelBackup(context.Background(), b.id, id, "p")
+		},
+		"removed": func(b *bundle, _ remora.BackupID) error {
+			return b.Store.DeprovisionResource(context.Background(), b.id)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var hook atomic.Value
+			b := newBundle(t, canceledAtCommit(&hook))
+			b.connect(t)
+			id := b.newest(t).ID
+			hook.Store(func() {
+				if err := end(b, id); err != nil {
+					t.Error(err)
+				}
+			})
+			if err := work(t, t.Context(), &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: id}); err != nil {
+				t.Error(err)
+			}
+			b.nothing(t, b.Bucket)
+		})
+	}
+}
+
+// The sweep deletes what runs have stored that no backup keeps, and nothing else: here a worker was killed right after
+// its commit, another backup was kept, and a third archive is of a backup that our database does not know.
+func TestTheSweepSparesWhatIsKept(t *testing.T) {
+	t.Parallel()
+	var deleting atomic.Bool
+	b := newBundle(t, behind(func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+		if r.Method == http.MethodDelete && !deleting.Load() {
+			return &http.Response{StatusCode: http.StatusForbidden, Body: io.NopCloser(strings.NewReader("<Error><Code>AccessDenied</Code></Error>")), Request: r}, nil
+		}
+		return next.RoundTrip(r)
+	}))
+	b.connect(t)
+	store := func(ref archivestore.Ref) archivestore.Ref {
+		t.Helper()
+		w := archivestore.Create(t.Context(), b.Bucket, ref, b.key.Recipient())
+		if _, err := w.Write([]byte("body")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, b.Keys, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		return ref
+	}
+	killed, err := b.Store.ClaimBackup(t.Context(), b.newest(t).ID, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := store(refOf(killed))
+	unknown := store(archivestore.Ref{Resource: b.id, Backup: remora.NewID[remora.BackupID](), Epoch: 1})
+	stored := func(when string, want ...archivestore.Ref) {
+		t.Helper()
+		if err := work(t, t.Context(), &sweepUploads{Workers: b.Workers}, jobargs.SweepUploads{}); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+		got := map[archivestore.Ref]bool{}
+		err := archivestore.List(t.Context(), b.Bucket, archivestore.Ref{}, func(s archivestore.Stored) error { got[s.Ref] = true; return nil })
+		if err != nil || len(got) != len(want) {
+			t.Errorf("%s: %v %v", when, got, err)
+		}
+		for _, ref := range want {
+			if !got[ref] {
+				t.Errorf("%s: %v was deleted", when, ref)
+			}
+		}
+	}
+	b.SweepAfter = time.Nanosecond
+	b.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	stored("while the run lives", lost, unknown)
+	if err := b.Store.ReleaseRun(t.Context(), killed); err != nil {
+		t.Fatal(err)
+	}
+	kept := b.attempt(t)
+	if kept.State != remora.BackupVerified || kept.Epoch != 2 {
+		t.Fatalf("%+v", kept)
+	}
+	good := archivestore.Ref{Resource: b.id, Backup: kept.ID, Epoch: 2}
+	stored("by a key that may not delete", lost, unknown, good)
+	deleting.Store(true)
+	b.Now = time.Now
+	b.SweepAfter = time.Hour
+	stored("too young", lost, unknown, good)
+	b.SweepAfter = time.Nanosecond
+	stored("at last", unknown, good)
+	stored("again", unknown, good)
+	if n := testutil.ToFloat64(b.metrics.discarded); n != 1 {
+		t.Errorf("%v counted", n)
+	}
+	b.restores(t, kept)
 }
 
 func TestOneRefreshForMany(t *testing.T) {

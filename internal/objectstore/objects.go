@@ -109,7 +109,16 @@ func (b *Bucket) Head(ctx context.Context, key string) (Object, error) {
 // List calls fn for each object whose key begins with prefix, in the order of keys, until fn returns an
 // error, which List returns.
 func (b *Bucket) List(ctx context.Context, prefix string, fn func(Object) error) error {
-	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{Bucket: &b.cfg.Bucket, Prefix: &prefix})
+	return b.ListAfter(ctx, prefix, "", fn)
+}
+
+// ListAfter is List from the first key on that comes after a given one, which need not be there.
+func (b *Bucket) ListAfter(ctx context.Context, prefix, after string, fn func(Object) error) error {
+	in := &s3.ListObjectsV2Input{Bucket: &b.cfg.Bucket, Prefix: &prefix}
+	if after != "" {
+		in.StartAfter = &after
+	}
+	pages := s3.NewListObjectsV2Paginator(b.client, in)
 	for pages.HasMorePages() {
 		var page *s3.ListObjectsV2Output
 		err := b.try(ctx, "ListObjectsV2", prefix, func(ctx context.Context) (err error) {

@@ -440,6 +440,77 @@ func TestEndsThatMeetDoNotDeadlock(t *testing.T) {
 	}
 }
 
+// What is stored by a run that has ended and kept nothing is unwanted; what lives, is kept or is not known is not.
+func TestUnwantedArchives(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(c *postgres.Config) {
+		c.RetryAfter = []time.Duration{time.Nanosecond, time.Nanosecond, time.Nanosecond}
+	})
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	backup := b.first(t, id)
+	claim := func() postgres.Claim {
+		t.Helper()
+		c, err := b.ClaimBackup(ctx, backup.ID, "w")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	other := remora.NewID[remora.ResourceID]()
+	unwanted := func(when string, want ...int) {
+		t.Helper()
+		all := []postgres.Archive{{id, remora.NewID[remora.BackupID](), 1}, {other, backup.ID, 1}}
+		for epoch := range 6 {
+			all = append(all, postgres.Archive{Resource: id, Backup: backup.ID, Epoch: epoch})
+		}
+		found, err := b.Unwanted(ctx, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for _, a := range found {
+			if a.Resource != id || a.Backup != backup.ID {
+				t.Errorf("%s: %v", when, a)
+			}
+			got = append(got, a.Epoch)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v are unwanted, not %v", when, got, want)
+		}
+	}
+	unwanted("before the first run")
+	one := claim()
+	unwanted("while it lasts")
+	if _, err := b.FailRun(ctx, one, &remora.Failure{Reason: remora.ReasonUnreachable}, ""); err != nil {
+		t.Fatal(err)
+	}
+	unwanted("after it has failed", 1)
+	b.ahead = time.Minute
+	two := claim()
+	unwanted("beside the next", 1)
+	if _, err := b.pool.Exec(ctx, "BEGIN; SELECT set_config('remora.service', 'on', true); UPDATE runs SET lease_until = now() - interval '1 s'; COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.TakeBackLost(ctx); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	unwanted("after that was lost", 1, 2)
+	three := claim()
+	if err := b.KeepBackup(ctx, two, remora.Kept{}); remora.KindOf(err) != remora.KindStale {
+		t.Error(err)
+	}
+	if err := b.KeepBackup(ctx, three, remora.Kept{Objects: []remora.Object{{Name: "head", SHA256: []byte{1}}}}); err != nil {
+		t.Fatal(err)
+	}
+	unwanted("after one was kept", 1, 2)
+	if err := b.DeprovisionResource(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	unwanted("after the add-on was removed", 1, 2)
+}
+
 func TestScheduleComesOncePerDay(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

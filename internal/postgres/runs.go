@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -290,4 +291,33 @@ func (s *Store) IsLive(ctx context.Context, b remora.BackupID, epoch int) (bool,
 		return err
 	})
 	return live, err
+}
+
+// Archive names what one run stored, or may have.
+type Archive struct {
+	Resource remora.ResourceID
+	Backup   remora.BackupID
+	Epoch    int
+}
+
+// Unwanted returns those of the archives whose run has ended without keeping one, so that none ever will. One of a run
+// that we know nothing of is not among them: our database may have been set back to what it was before that run.
+func (s *Store) Unwanted(ctx context.Context, archives []Archive) ([]Archive, error) {
+	var of pgsql.ListUnwantedArchivesParams
+	for _, a := range archives {
+		of.Resources, of.Backups = append(of.Resources, string(a.Resource)), append(of.Backups, string(a.Backup))
+		of.Epochs = append(of.Epochs, int32(min(a.Epoch, math.MaxInt32))) //nolint:gosec // bounded
+	}
+	var out []Archive
+	err := s.forService(ctx, func(t *tx) error {
+		rows, err := t.q.ListUnwantedArchives(ctx, of)
+		if err != nil {
+			return fmt.Errorf("find unwanted archives: %w", err)
+		}
+		for _, r := range rows {
+			out = append(out, Archive{remora.ResourceID(r.ResourceID), remora.BackupID(r.BackupID), int(r.Epoch)})
+		}
+		return nil
+	})
+	return out, err
 }

@@ -159,6 +159,49 @@ func (q *Queries) IsRunLive(ctx context.Context, arg IsRunLiveParams) (bool, err
 	return live, err
 }
 
+const listUnwantedArchives = `-- name: ListUnwantedArchives :many
+SELECT r.resource_id, r.backup_id, r.epoch
+  FROM (SELECT unnest($1::uuid[]) AS resource_id, unnest($2::uuid[]) AS backup_id,
+               unnest($3::integer[]) AS epoch) a
+  JOIN runs r ON r.resource_id = a.resource_id AND r.backup_id = a.backup_id AND r.epoch = a.epoch
+  JOIN backups b ON b.id = r.backup_id
+ WHERE r.state IN ('failed', 'lost')
+   AND NOT (b.epoch = r.epoch AND EXISTS (SELECT 1 FROM objects o WHERE o.backup_id = b.id))
+`
+
+type ListUnwantedArchivesParams struct {
+	Resources []string
+	Backups   []string
+	Epochs    []int32
+}
+
+type ListUnwantedArchivesRow struct {
+	ResourceID string
+	BackupID   string
+	Epoch      int32
+}
+
+// Those of runs that ended and kept nothing. Runs in the service's scope.
+func (q *Queries) ListUnwantedArchives(ctx context.Context, arg ListUnwantedArchivesParams) ([]ListUnwantedArchivesRow, error) {
+	rows, err := q.db.Query(ctx, listUnwantedArchives, arg.Resources, arg.Backups, arg.Epochs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ListUnwantedArchivesRow{}
+	for rows.Next() {
+		var i ListUnwantedArchivesRow
+		if err := rows.Scan(&i.ResourceID, &i.BackupID, &i.Epoch); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const liveRun = `-- name: LiveRun :one
 SELECT id, resource_id, backup_id, epoch, worker, state, reason, lease_until, bytes, tables_done, tables_total, current, started_at, ended_at, (lease_until < now())::boolean AS expired
   FROM runs WHERE backup_id = $1 AND resource_id = $2

@@ -39,3 +39,13 @@ SELECT sqlc.embed(r), b.attempts
 -- name: IsRunLive :one
 SELECT EXISTS (SELECT 1 FROM runs WHERE backup_id = sqlc.arg(backup_id) AND epoch = sqlc.arg(epoch)
                   AND state IN ('claimed', 'dumping', 'confirming')) AS live;
+
+-- name: ListUnwantedArchives :many
+-- Those of runs that ended and kept nothing. Runs in the service's scope.
+SELECT r.resource_id, r.backup_id, r.epoch
+  FROM (SELECT unnest(sqlc.arg(resources)::uuid[]) AS resource_id, unnest(sqlc.arg(backups)::uuid[]) AS backup_id,
+               unnest(sqlc.arg(epochs)::integer[]) AS epoch) a
+  JOIN runs r ON r.resource_id = a.resource_id AND r.backup_id = a.backup_id AND r.epoch = a.epoch
+  JOIN backups b ON b.id = r.backup_id
+ WHERE r.state IN ('failed', 'lost')
+   AND NOT (b.epoch = r.epoch AND EXISTS (SELECT 1 FROM objects o WHERE o.backup_id = b.id));

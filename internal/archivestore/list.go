@@ -1,0 +1,45 @@
+package archivestore
+
+import (
+	"context"
+	"time"
+
+	"github.com/remora-backup/remora/internal/objectstore"
+)
+
+// Stored is what lies in the bucket of one run, whole or not.
+type Stored struct {
+	Ref
+	Newest time.Time // when the last of it was written, by the store's clock
+}
+
+// List calls fn for what is stored of each run, in the order of keys, from behind after on, or from the start where
+// that is zero, until fn returns an error, which List returns. What is no archive's is passed over.
+func List(ctx context.Context, b *objectstore.Bucket, after Ref, fn func(Stored) error) error {
+	from := ""
+	if after != (Ref{}) {
+		from = after.key("~") // no name of ours comes after it
+	}
+	var at Stored
+	err := b.ListAfter(ctx, Prefix, from, func(o objectstore.Object) error {
+		ref, ours := ParseKey(o.Key)
+		switch {
+		case !ours:
+			return nil
+		case ref != at.Ref && at.Ref != (Ref{}):
+			if err := fn(at); err != nil {
+				return err
+			}
+			at = Stored{}
+		}
+		at.Ref = ref
+		if o.Modified.After(at.Newest) {
+			at.Newest = o.Modified
+		}
+		return nil
+	})
+	if err != nil || at.Ref == (Ref{}) {
+		return err
+	}
+	return fn(at)
+}
