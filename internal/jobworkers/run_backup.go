@@ -20,8 +20,11 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// busyPause is how long a backup waits that cannot run yet.
-const busyPause = 5 * time.Second
+// How long a backup waits that cannot run yet: because others of its resource run, and because memory is short here.
+const (
+	busyPause = 5 * time.Second
+	roomPause = time.Second
+)
 
 // runBackup makes one attempt at a backup.
 type runBackup struct {
@@ -42,8 +45,11 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 	if err != nil {
 		return err
 	}
-	release, err := w.budget.admit(ctx, weight(history))
-	if err != nil { // this process stops
+	release, err := w.budget.admit(ctx, job.Args.Backup, weight(history))
+	switch {
+	case errors.Is(err, errNoRoom):
+		return river.JobSnooze(roomPause)
+	case err != nil: // this process stops
 		return river.JobSnooze(0)
 	}
 	defer release()

@@ -589,6 +589,34 @@ func TestTheSweepSparesWhatIsKept(t *testing.T) {
 	b.restores(t, kept)
 }
 
+// A job that waits for memory goes back to the queue before its backup is taken for one without a job, and no run is
+// counted.
+func TestAJobWithoutRoomGoesBackToTheQueue(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	if b.budget.wait > b.Store.Lease/3 {
+		t.Errorf("waits %v of a lease of %v", b.budget.wait, b.Store.Lease)
+	}
+	b.budget.wait = 10 * time.Millisecond
+	release, err := b.budget.admit(t.Context(), "another", b.budget.size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, args := &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: b.newest(t).ID}
+	var snooze *river.JobSnoozeError
+	if err := work(t, t.Context(), w, args); !errors.As(err, &snooze) || snooze.Duration != roomPause {
+		t.Error(err)
+	}
+	if got := b.newest(t); got.State != remora.BackupQueued || got.Attempts != 0 {
+		t.Errorf("%+v", got)
+	}
+	release()
+	if got := b.attempt(t); got.State != remora.BackupVerified {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestOneRefreshForMany(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -76,7 +76,7 @@ func New(cfg Config) (*Workers, error) {
 		cfg.Memory = 512 << 20
 	}
 	m := newMetrics(cfg.Metrics)
-	return &Workers{cfg, m, newBudget(cfg.Memory, m.held), new(archives), cfg.Heroku.Patient()}, nil
+	return &Workers{cfg, m, newBudget(cfg.Memory, cfg.Store.Lease/3, m.held), new(archives), cfg.Heroku.Patient()}, nil
 }
 
 // Register adds every worker to River's list.
