@@ -151,9 +151,14 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 			log.ErrorContext(ctx, "backup was stored and could not be written down", "error", err)
 			return err
 		}
-		w.metrics.runs.WithLabelValues("verified", "").Inc()
+		state, reason := kept.Outcome()
+		w.metrics.runs.WithLabelValues(string(state), string(reason)).Inc()
 		w.metrics.bytes.Add(float64(kept.PlainSize))
-		log.InfoContext(ctx, "backup verified", "bytes", kept.PlainSize)
+		if state == remora.BackupVerified {
+			log.InfoContext(ctx, "backup verified", "bytes", kept.PlainSize)
+		} else {
+			log.WarnContext(ctx, "backup "+string(state), "bytes", kept.PlainSize, "reason", reason)
+		}
 		return nil
 	case remora.KindOf(err) == remora.KindStale:
 		log.WarnContext(ctx, "run was overtaken or canceled")

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -27,12 +28,14 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/devtools/faultproxy"
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/herokuapi"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/logtest"
 	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
@@ -42,6 +45,7 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/s3test"
 	"github.com/remora-backup/remora/internal/seal"
+	"github.com/remora-backup/remora/internal/websession"
 )
 
 var customers = sync.OnceValues(func() (*localpg.Cluster, error) {
@@ -615,6 +619,69 @@ func TestAJobWithoutRoomGoesBackToTheQueue(t *testing.T) {
 	if got := b.attempt(t); got.State != remora.BackupVerified {
 		t.Errorf("%+v", got)
 	}
+}
+
+// A pg_dump that ends well and says something that nobody can explain: the archive is kept and nowhere called verified,
+// from the worker's log and metrics to the backup's page.
+func TestWhatIsUnexplainedIsNotCalledVerified(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	log := &logtest.Buffer{}
+	b.Log = slog.New(slog.NewTextHandler(log, nil))
+	b.connect(t)
+	b.broken(t, "PG_DUMP || exit\necho 'pg_dump: warning: the moon is full' >&2\nexit 0")
+	got := b.attempt(t)
+	if got.State != remora.BackupIncomplete || got.Reason != remora.ReasonUnexplainedOutput || got.Detail != "pg_dump: warning: the moon is full" {
+		t.Fatalf("%+v", got)
+	}
+	b.restores(t, got)
+	for labels, want := range map[[2]string]float64{{"incomplete", "unexplained_output"}: 1, {"verified", ""}: 0} {
+		if n := testutil.ToFloat64(b.metrics.runs.WithLabelValues(labels[:]...)); n != want {
+			t.Errorf("%v: %v counted", labels, n)
+		}
+	}
+	if text := log.String(); !strings.Contains(text, `level=WARN msg="backup incomplete"`) || strings.Contains(text, "verified") {
+		t.Error(text)
+	}
+	page := b.page(t, log, "/dashboard/backups/"+string(got.ID))
+	for _, says := range []string{`<span class="state incomplete">incomplete</span>`, "the moon is full", "Make a link", "Checked by"} {
+		if !strings.Contains(page, says) {
+			t.Errorf("does not say %q: %s", says, page)
+		}
+	}
+	if strings.Contains(page, "Verified by") {
+		t.Error(page)
+	}
+}
+
+// page is one of the dashboard's, as somebody of the app sees it.
+func (b *bundle) page(t *testing.T, log io.Writer, path string) string {
+	t.Helper()
+	pages, err := dashboard.New(dashboard.Config{
+		Store: b.Store, Cookie: websession.Cookie{Plain: true}, BaseURL: "http://x", ServiceAccount: "s@example.com", Now: b.Now,
+		Log: slog.New(slog.NewTextHandler(log, nil)),
+		Open: func(context.Context, remora.ResourceID, remora.Backup, []string) (dashboard.Archive, error) {
+			return nil, nil
+		},
+		Contents: func(context.Context, remora.ResourceID, remora.Backup) ([]byte, string, error) { return nil, "", nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := remora.NewToken()
+	if err := b.Store.OpenSession(t.Context(), remora.Session{Resource: b.id}, token, "sso"); err != nil {
+		t.Fatal(err)
+	}
+	mux := chi.NewMux()
+	pages.Routes(mux)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+	r.Header.Set("Cookie", "remora="+token)
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Fatal(w.Code, w.Body)
+	}
+	return w.Body.String()
 }
 
 func TestOneRefreshForMany(t *testing.T) {

@@ -126,7 +126,8 @@ func newMetrics(r prometheus.Registerer) metrics {
 	for _, reason := range remora.Reasons() {
 		m.runs.WithLabelValues("failed", string(reason))
 	}
-	m.runs.WithLabelValues("verified", "")
+	m.runs.WithLabelValues(string(remora.BackupVerified), "")
+	m.runs.WithLabelValues(string(remora.BackupIncomplete), string(remora.ReasonUnexplainedOutput))
 	return m
 }
 

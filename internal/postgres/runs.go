@@ -128,10 +128,7 @@ func (s *Store) Beat(ctx context.Context, c Claim, p remora.Progress) error {
 
 // KeepBackup ends a run well: the archive is stored and confirmed. Errors: KindStale.
 func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
-	state, reason := remora.BackupVerified, remora.ReasonNone
-	if k.Unexplained != "" {
-		state, reason = remora.BackupIncomplete, remora.ReasonUnexplainedOutput
-	}
+	state, reason := k.Outcome()
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
 		if err := t.endRun(ctx, c, remora.RunDone, reason); err != nil {
 			return err

@@ -81,7 +81,7 @@ var verdicts = map[Reason]verdict{
 	ReasonNoClient:           {"This worker has no pg_dump that can read the database's version. We have been told.", ActorUs, false},
 	ReasonDumpFailed:         {"The database or pg_dump gave an error that we do not recognise; its words are below. We try again by ourselves.", ActorCustomer, true},
 	ReasonArchiveInvalid:     {"What pg_dump wrote is not a whole archive, so nothing was kept. We try again by ourselves.", ActorUs, true},
-	ReasonUnexplainedOutput:  {"pg_dump ended well but said something that we cannot explain; its words are below. The archive is kept as incomplete.", ActorCustomer, false},
+	ReasonUnexplainedOutput:  {"pg_dump ended well but said something that we cannot explain; its words are below. The archive is kept as incomplete and can be downloaded. Where the words name something of your database, mend it and back up again.", ActorCustomer, false},
 	ReasonStoreFull:          {"Our store has no room left, so nothing was kept. We have been told.", ActorUs, true},
 	ReasonStoreFailed:        {"Our store refused or lost the upload, so nothing was kept. We try again by ourselves.", ActorUs, true},
 	ReasonStalled:            {"No data came for ten minutes, or next to none for an hour, so we ended the read. We try again by ourselves.", ActorNobody, true},

@@ -137,6 +137,14 @@ type Kept struct {
 	Unexplained    string // pg_dump's words that we cannot explain; makes the backup incomplete
 }
 
+// Outcome is the state that the backup ends in, and why where that is not verified.
+func (k Kept) Outcome() (BackupState, Reason) {
+	if k.Unexplained != "" {
+		return BackupIncomplete, ReasonUnexplainedOutput
+	}
+	return BackupVerified, ReasonNone
+}
+
 // RowsUnknown stands for the rows of an archive that could not be looked into: it has a format newer than our reader,
 // or was made before rows were counted.
 const RowsUnknown = -1
