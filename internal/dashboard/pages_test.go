@@ -137,6 +137,26 @@ func TestGettingItBack(t *testing.T) {
 	}
 }
 
+// An archive in a format newer than our reader is read whole by stock pg_restore and not walked by us: its page says so.
+func TestWhatWasDoneForAnArchiveIsSaid(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, x := range []struct {
+		rows int64
+		says []string
+	}{
+		{4711, []string{"Verified by", "pg_dump’s exit, a walk of the whole archive, a full read by stock pg_restore", "not", "not walked"}},
+		{remora.RowsUnknown, []string{"Verified by", "pg_dump’s exit, a full read by stock pg_restore", "not walked by us", "not", "a walk of the whole archive"}},
+	} {
+		n := s.tenant(t, shop())
+		c := n.claim(t)
+		if err := n.KeepBackup(t.Context(), c, remora.Kept{ArchiveVersion: "1.99", Rows: x.rows}); err != nil {
+			t.Fatal(err)
+		}
+		says(t, n.do(t, "GET", "/dashboard/backups/"+string(c.Backup)).body, x.says...)
+	}
+}
+
 func TestBackUpNow(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

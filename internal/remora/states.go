@@ -28,8 +28,9 @@ const (
 type BackupState string
 
 // The states of a backup. Verified means: pg_dump ended well, the archive was walked to its end and read
-// whole by stock pg_restore, and the stored objects match the digests taken while writing. Proven means:
-// restored and compared as well.
+// whole by stock pg_restore, and the stored objects match the digests taken while writing. An archive in a format newer
+// than our reader is not walked: its rows are RowsUnknown, and its page says so. Proven means: restored and compared as
+// well.
 const (
 	BackupQueued     BackupState = "queued"
 	BackupRunning    BackupState = "running"
