@@ -233,6 +233,30 @@ func TestStaleRunFinishesNothing(t *testing.T) {
 	}
 }
 
+// Done a second after the lease has ended, and nobody has taken the run back: the good backup is kept.
+func TestALateEndIsKept(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(c *postgres.Config) { c.Lease = time.Microsecond })
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	c, err := b.ClaimBackup(ctx, b.first(t, id).ID, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Beat(ctx, c, remora.Progress{State: remora.RunConfirming}); remora.KindOf(err) != remora.KindStale {
+		t.Errorf("a beat renewed a lease that had ended: %v", err)
+	}
+	if err := b.KeepBackup(ctx, c, remora.Kept{}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.TakeBackLost(ctx); n != 0 || err != nil {
+		t.Error(n, err)
+	}
+	if got := b.first(t, id); got.State != remora.BackupVerified {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, func(c *postgres.Config) { c.RetryAfter = []time.Duration{time.Hour} })

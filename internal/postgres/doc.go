@@ -21,9 +21,13 @@
 // # Backups and runs
 //
 // A backup is the customer's thing, a run is one attempt at it. The run is held through a lease on the
-// database's clock and carries the backup's epoch, which only rises. Every write of a run names its epoch
-// and its lease must not have ended, so a worker that was stopped, cut off or overtaken can finish nothing:
-// its write changes no row and returns remora.KindStale.
+// database's clock and carries the backup's epoch, which only rises. Every write of a run names its epoch and
+// finds the run live, so a worker that was overtaken, or whose backup was canceled, can finish nothing: its
+// write changes no row and returns remora.KindStale.
+//
+// A lease that has ended ends the run by itself for a beat only: the worker stops before it commits anything.
+// What ends a run goes by what is written down. Where a worker is done a second after its lease and nobody has
+// taken the run back, nobody else is at work on the backup, and the good one is kept.
 //
 //	queued ──ClaimBackup──▶ running ──KeepBackup──▶ verified | incomplete
 //	   ▲                       │
