@@ -374,12 +374,7 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 		holder := b.hold(t, "SELECT FROM backups WHERE id = $1 FOR UPDATE", c.Backup)
 		ended := make(chan error, 1)
 		go func() { ended <- write(ctx, c) }()
-		for waiting := false; !waiting; {
-			err := b.pool.QueryRow(ctx, "SELECT count(*) > 0, pg_sleep(0.01)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting, new(string))
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		b.waits(t)
 		_, run := holder.Exec(ctx, "SELECT FROM runs WHERE id = $1 FOR UPDATE NOWAIT", c.Run)
 		if run == nil { // a row beside the resource's, as the audit log's is
 			_, run = holder.Exec(ctx, "SELECT FROM resources WHERE id = $1 FOR KEY SHARE NOWAIT", id)
@@ -435,6 +430,17 @@ func (b *bundle) hold(t *testing.T, sql string, id any) pgx.Tx {
 	}
 	t.Cleanup(func() { _ = holder.Rollback(context.Background()) }) // it may have ended
 	return holder
+}
+
+// waits returns once somebody waits for a lock.
+func (b *bundle) waits(t *testing.T) {
+	t.Helper()
+	for waiting := false; !waiting; {
+		err := b.pool.QueryRow(t.Context(), "SELECT count(*) > 0, pg_sleep(0.01)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting, new(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // The end of a run beside what ends it from outside, as it comes.

@@ -14,9 +14,9 @@
 //
 // # Locks
 //
-// Rows are locked in one order: the resource, then the backup, then the run. Whoever ends a run locks its
-// backup first; a beat locks the run alone. Rounds over many rows pass by what others have locked and wait
-// for nobody.
+// Rows are locked in one order: the resource, then the backup, then the run or the proof. Whoever ends one locks
+// its backup first; a beat locks the run or the proof alone. Rounds over many rows pass by what others have
+// locked and wait for nobody.
 //
 // # Backups and runs
 //

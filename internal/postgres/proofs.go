@@ -166,6 +166,10 @@ func (s *Store) BeatProof(ctx context.Context, c ProofClaim, done int64, current
 // KindStale.
 func (s *Store) EndProof(ctx context.Context, c ProofClaim, o remora.ProofOutcome) error {
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
+		row, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: string(c.Backup.ID), ResourceID: string(c.Resource.ID)})
+		if err != nil {
+			return fmt.Errorf("lock backup: %w", err)
+		}
 		if err := t.endProof(ctx, c, o); err != nil {
 			return err
 		}
@@ -176,7 +180,7 @@ func (s *Store) EndProof(ctx context.Context, c ProofClaim, o remora.ProofOutcom
 		if err := t.movedOn(ctx, c, plan); err != nil {
 			return err
 		}
-		if err := t.judge(ctx, c, o); err != nil {
+		if err := t.judge(ctx, c, row, o); err != nil {
 			return err
 		}
 		return t.audit(ctx, c.Resource.ID, "remora", string(c.Kind)+" "+string(o.State), string(c.Backup.ID))
@@ -206,17 +210,13 @@ func (t *tx) movedOn(ctx context.Context, c ProofClaim, plan remora.Plan) error 
 	return t.q.SetProveAt(ctx, pgsql.SetProveAtParams{ID: string(c.Backup.Database), ResourceID: string(c.Resource.ID), ProveAt: &next})
 }
 
-// judge gives the backup the state that follows.
-func (t *tx) judge(ctx context.Context, c ProofClaim, o remora.ProofOutcome) error {
-	row, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: string(c.Backup.ID), ResourceID: string(c.Resource.ID)})
-	if err != nil {
-		return fmt.Errorf("lock backup: %w", err)
-	}
+// judge gives the backup, which is locked, the state that follows.
+func (t *tx) judge(ctx context.Context, c ProofClaim, row pgsql.Backup, o remora.ProofOutcome) error {
 	next, changes := o.Consequence(c.Kind, remora.BackupState(row.State))
 	if !changes {
 		return nil
 	}
-	err = changed(t.q.JudgeBackup(ctx, pgsql.JudgeBackupParams{
+	err := changed(t.q.JudgeBackup(ctx, pgsql.JudgeBackupParams{
 		ID: row.ID, ResourceID: row.ResourceID, Was: row.State, State: string(next.State), Reason: string(next.Reason), Detail: foreign(o.Detail, maxWords),
 	}))
 	if err != nil {

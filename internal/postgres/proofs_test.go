@@ -72,6 +72,29 @@ func (b *bundle) prove(t *testing.T, p *remora.Proof, o remora.ProofOutcome) {
 	}
 }
 
+// A proof that ends locks its backup first, as a click that asks for another one does: neither waits for the other for ever.
+func TestTheEndOfAProofLocksTheBackupFirst(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	backup := b.verified(t, id)
+	c, err := b.ClaimProof(ctx, b.due(t, id, backup.ID).ID, "v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := b.hold(t, "SELECT FROM backups WHERE id = $1 FOR UPDATE", backup.ID)
+	ended := make(chan error, 1)
+	go func() { ended <- b.EndProof(ctx, c, passed) }()
+	b.waits(t)
+	if _, err := holder.Exec(ctx, "SELECT FROM proofs WHERE id = $1 FOR UPDATE NOWAIT", c.Proof); err != nil {
+		t.Errorf("it waits for the backup and holds the proof: %v", err)
+	}
+	if err := errors.Join(holder.Rollback(ctx), <-ended); err != nil {
+		t.Error(err)
+	}
+}
+
 var passed = remora.ProofOutcome{State: remora.ProofPassed, Tables: 1, Rows: 1, ServerVersion: "15.18"}
 
 // The first verified backup is due at once, the newest one each week after that; what is not done stays due, and is

@@ -322,7 +322,7 @@ SELECT d.id, d.resource_id, g.id AS backup_id
  WHERE d.prove_at <= $1 AND r.state IN ('active', 'needs_attention') AND (d.state = 'active' OR g.state = 'verified')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.database_id = d.id AND p.kind = 'restore'
                       AND (p.state IN ('queued', 'running') OR p.state = 'lost' AND p.ended_at > $2))
- ORDER BY d.prove_at LIMIT $3 FOR UPDATE OF d SKIP LOCKED
+ ORDER BY d.prove_at LIMIT $3 FOR NO KEY UPDATE OF d SKIP LOCKED
 `
 
 type LockDueRestoresParams struct {

@@ -65,7 +65,7 @@ SELECT d.id, d.resource_id, g.id AS backup_id
  WHERE d.prove_at <= sqlc.arg(now) AND r.state IN ('active', 'needs_attention') AND (d.state = 'active' OR g.state = 'verified')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.database_id = d.id AND p.kind = 'restore'
                       AND (p.state IN ('queued', 'running') OR p.state = 'lost' AND p.ended_at > sqlc.arg(lost_since)))
- ORDER BY d.prove_at LIMIT sqlc.arg(most) FOR UPDATE OF d SKIP LOCKED;
+ ORDER BY d.prove_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF d SKIP LOCKED;
 
 -- name: LockDueRereads :many
 SELECT b.id, b.resource_id, b.database_id
