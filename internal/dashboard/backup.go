@@ -12,6 +12,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
+	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -106,7 +107,7 @@ func (p *Pages) prove(w http.ResponseWriter, r *http.Request, s remora.Session) 
 	if err != nil {
 		return err
 	}
-	if err := p.Store.RequestProof(r.Context(), s.Resource, id, remora.ProofRestore, person(s)); err != nil {
+	if err := p.Store.RequestProof(r.Context(), s.Resource, id, remora.ProofRestore, s.Person()); err != nil {
 		return err
 	}
 	http.Redirect(w, r, Home+"/backups/"+string(id)+"#proof", http.StatusSeeOther)
@@ -133,7 +134,7 @@ func (p *Pages) makeLink(w http.ResponseWriter, r *http.Request, s remora.Sessio
 	if err != nil {
 		return err
 	}
-	_, token, err := p.Store.MakeLink(r.Context(), s.Resource, id, person(s), p.LinkGood)
+	_, token, err := p.Store.MakeLink(r.Context(), s.Resource, id, s.Person(), p.LinkGood)
 	if err != nil {
 		return err
 	}
@@ -154,7 +155,7 @@ func (p *Pages) revokeLink(w http.ResponseWriter, r *http.Request, s remora.Sess
 	if _, err := p.Store.Backup(r.Context(), s.Resource, id); err != nil {
 		return err
 	}
-	if err := p.Store.RevokeLink(r.Context(), s.Resource, remora.LinkID(link), person(s)); err != nil {
+	if err := p.Store.RevokeLink(r.Context(), s.Resource, remora.LinkID(link), s.Person()); err != nil {
 		return err
 	}
 	http.Redirect(w, r, Home+"/backups/"+string(id), http.StatusSeeOther)
@@ -166,7 +167,7 @@ func (p *Pages) cancel(w http.ResponseWriter, r *http.Request, s remora.Session)
 	if err != nil {
 		return err
 	}
-	if err := p.Store.CancelBackup(r.Context(), s.Resource, id, person(s)); err != nil {
+	if err := p.Store.CancelBackup(r.Context(), s.Resource, id, s.Person()); err != nil {
 		return err
 	}
 	http.Redirect(w, r, Home+"/backups/"+string(id), http.StatusSeeOther)
@@ -204,7 +205,7 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request) {
 	h.Set("ETag", `"`+tag+`"`)
 	read := watched{archive, http.NewResponseController(w), func(err error) {
 		if r.Context().Err() == nil { // else the client has left, which is no fault
-			p.Log.ErrorContext(r.Context(), "download was cut", "request_id", requestID(w), "resource_id", id, "backup_id", b.ID, "error", err)
+			p.Log.ErrorContext(r.Context(), "download was cut", "request_id", httpserver.RequestID(r.Context()), "resource_id", id, "backup_id", b.ID, "error", err)
 		}
 		panic(http.ErrAbortHandler)
 	}}
@@ -270,7 +271,7 @@ func (p *Pages) refuseDownload(w http.ResponseWriter, r *http.Request, err error
 	status, known := statuses[remora.KindOf(err)]
 	if !known {
 		status = http.StatusBadGateway
-		p.Log.ErrorContext(r.Context(), "download failed", "request_id", requestID(w), "error", err)
+		p.Log.ErrorContext(r.Context(), "download failed", "request_id", httpserver.RequestID(r.Context()), "error", err)
 	}
-	http.Error(w, remora.Public(err, "The archive cannot be read at the moment. Try again in a minute; request "+requestID(w)+"."), status)
+	http.Error(w, remora.Public(err, "The archive cannot be read at the moment. Try again in a minute; request "+httpserver.RequestID(r.Context())+"."), status)
 }

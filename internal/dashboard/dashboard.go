@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/websession"
 )
@@ -152,11 +153,11 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 			return // the visitor has left
 		}
 		status = http.StatusInternalServerError
-		p.Log.ErrorContext(r.Context(), "page failed", "request_id", requestID(w), "error", err)
+		p.Log.ErrorContext(r.Context(), "page failed", "request_id", httpserver.RequestID(r.Context()), "error", err)
 	}
 	page := struct{ Title, Sentence string }{
 		http.StatusText(status),
-		remora.Public(err, "Something went wrong on our side. Quote request "+requestID(w)+" when you write to us."),
+		remora.Public(err, "Something went wrong on our side. Quote request "+httpserver.RequestID(r.Context())+" when you write to us."),
 	}
 	_ = p.render(w, status, "error.html", page) // if this fails too, there is nothing left to show
 }
@@ -190,17 +191,6 @@ func (p *Pages) missing(w http.ResponseWriter, r *http.Request) {
 
 func (p *Pages) front(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, Home, http.StatusSeeOther)
-}
-
-// requestID is the name under which the log has this request.
-func requestID(w http.ResponseWriter) string { return w.Header().Get("X-Request-ID") }
-
-// person is who the audit log names.
-func person(s remora.Session) string {
-	if s.Email != "" {
-		return s.Email
-	}
-	return "a member of the app"
 }
 
 func (p *Pages) logout(w http.ResponseWriter, r *http.Request, _ remora.Session) error {

@@ -89,7 +89,7 @@ func (p *Pages) backUp(w http.ResponseWriter, r *http.Request, s remora.Session)
 	if !canonical(db) {
 		return remora.NotFound("database")
 	}
-	if _, err := p.Store.RequestBackup(r.Context(), s.Resource, remora.DatabaseID(db), person(s)); err != nil {
+	if _, err := p.Store.RequestBackup(r.Context(), s.Resource, remora.DatabaseID(db), s.Person()); err != nil {
 		return err
 	}
 	http.Redirect(w, r, Home+"#"+strings.ToLower(db), http.StatusSeeOther)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/websession"
@@ -230,13 +231,10 @@ func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status, known := statuses[remora.KindOf(err)]
 	if !known {
 		status = http.StatusInternalServerError
-		a.Log.ErrorContext(r.Context(), "partner request failed", "request_id", requestID(w), "error", err)
+		a.Log.ErrorContext(r.Context(), "partner request failed", "request_id", httpserver.RequestID(r.Context()), "error", err)
 	}
-	a.answer(w, status, message{Message: remora.Public(err, "Something went wrong on our side. Heroku will try again; request "+requestID(w)+".")})
+	a.answer(w, status, message{Message: remora.Public(err, "Something went wrong on our side. Heroku will try again; request "+httpserver.RequestID(r.Context())+".")})
 }
-
-// requestID is the name under which the log has this request.
-func requestID(w http.ResponseWriter) string { return w.Header().Get("X-Request-ID") }
 
 func (a *API) answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -96,11 +97,11 @@ func (a *API) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	status := http.StatusForbidden
 	if remora.KindOf(err) == remora.KindInternal {
 		status = http.StatusInternalServerError
-		a.Log.ErrorContext(r.Context(), "sign-on failed", "request_id", requestID(w), "error", err)
+		a.Log.ErrorContext(r.Context(), "sign-on failed", "request_id", httpserver.RequestID(r.Context()), "error", err)
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_ = turnedAway.Execute(w, remora.Public(err, "Something went wrong on our side. Open the add-on again from Heroku in a minute; request "+requestID(w)+".")) // the connection may be gone
+	_ = turnedAway.Execute(w, remora.Public(err, "Something went wrong on our side. Open the add-on again from Heroku in a minute; request "+httpserver.RequestID(r.Context())+".")) // the connection may be gone
 }
 
 // turnedAway has the dashboard's style sheet; without it the page reads as well.

@@ -117,20 +117,6 @@ func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) er
 	return err
 }
 
-// DatabaseOf returns one database. Errors: KindNotFound.
-func (s *Store) DatabaseOf(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Database, error) {
-	var out remora.Database
-	err := s.forResource(ctx, id, func(t *tx) error {
-		row, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: string(db), ResourceID: string(id)})
-		if err != nil {
-			return or404(err, "database")
-		}
-		out = databaseOf(row)
-		return nil
-	})
-	return out, err
-}
-
 // SaveServer writes down what the database's server said of itself.
 func (s *Store) SaveServer(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, version string, size int64) error {
 	return s.forResource(ctx, id, func(t *tx) error {

@@ -282,9 +282,6 @@ func (s *Store) IsLive(ctx context.Context, b remora.BackupID, epoch int) (bool,
 	err := s.forService(ctx, func(t *tx) error {
 		var err error
 		live, err = t.q.IsRunLive(ctx, pgsql.IsRunLiveParams{BackupID: string(b), Epoch: int32(epoch)}) //nolint:gosec // one a run
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
 		return err
 	})
 	return live, err

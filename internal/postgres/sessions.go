@@ -49,7 +49,7 @@ func (s *Store) OpenSession(ctx context.Context, session remora.Session, token, 
 		if err != nil {
 			return fmt.Errorf("insert session: %w", err)
 		}
-		return t.audit(ctx, session.Resource, actor(session), "sign on", "")
+		return t.audit(ctx, session.Resource, session.Person(), "sign on", "")
 	})
 }
 
@@ -94,12 +94,4 @@ func (s *Store) PurgeSessions(ctx context.Context) error {
 func hash(token string) []byte {
 	sum := sha256.Sum256([]byte(token))
 	return sum[:]
-}
-
-// actor is who the audit log names: the person where Heroku signed one, else that it was somebody of the app.
-func actor(s remora.Session) string {
-	if s.Email != "" {
-		return s.Email
-	}
-	return "a member of the app"
 }

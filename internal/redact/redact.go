@@ -6,7 +6,6 @@
 package redact
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,7 +16,7 @@ import (
 const Shown = "[redacted]"
 
 // Secret is a string that cannot be printed. The zero Secret is empty. Secrets are not comparable with ==
-// by intent (use Equal); they may be copied.
+// by intent; they may be copied.
 type Secret struct {
 	_ [0]func()
 	// A pointer, because fmt does not ask the methods below in two cases, the verb %p and a Secret in
@@ -38,11 +37,6 @@ func (s Secret) Reveal() string {
 
 // IsZero tells whether there is nothing to hide.
 func (s Secret) IsZero() bool { return s.Reveal() == "" }
-
-// Equal compares in time that depends on the lengths alone.
-func (s Secret) Equal(o Secret) bool {
-	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(o.Reveal())) == 1
-}
 
 // String implements fmt.Stringer.
 func (Secret) String() string { return Shown }

@@ -74,9 +74,6 @@ func TestSecretReadsSettingsAndJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"token":{"x":"`+canary+`"}}`), &v); err == nil || leaks(err.Error()) {
 		t.Fatalf("a wrong type must be refused without quoting it: %v", err)
 	}
-	if !redact.New("a").Equal(redact.New("a")) || redact.New("a").Equal(redact.New("b")) {
-		t.Fatal("Equal")
-	}
 }
 
 func TestScrubber(t *testing.T) {

@@ -8,9 +8,8 @@ import (
 // Plan is what a customer can choose, as data. Limits of zero mean none.
 type Plan struct {
 	Slug      string // as Heroku sends it, without "remora-backup:"
-	Name      string
-	Databases int // how many databases one resource may protect
-	Parallel  int // how many backups of one resource may run at a time
+	Databases int    // how many databases one resource may protect
+	Parallel  int    // how many backups of one resource may run at a time
 
 	ProveEvery  time.Duration // how often each database's newest verified backup is restored and compared
 	RereadEvery time.Duration // how often what is stored of each backup is read again; with RereadGrace within 30 days
@@ -19,10 +18,10 @@ type Plan struct {
 const day = 24 * time.Hour
 
 var plans = []Plan{
-	{Slug: "test", Name: "Test", Databases: 1, Parallel: 1, ProveEvery: 7 * day, RereadEvery: 25 * day},
-	{Slug: "mako", Name: "Mako", Databases: 2, Parallel: 1, ProveEvery: 7 * day, RereadEvery: 25 * day},
-	{Slug: "hammerhead", Name: "Hammerhead", Databases: 10, Parallel: 2, ProveEvery: 3 * day, RereadEvery: 25 * day},
-	{Slug: "great-white", Name: "Great White", Databases: 50, Parallel: 4, ProveEvery: day, RereadEvery: 7 * day},
+	{Slug: "test", Databases: 1, Parallel: 1, ProveEvery: 7 * day, RereadEvery: 25 * day},
+	{Slug: "mako", Databases: 2, Parallel: 1, ProveEvery: 7 * day, RereadEvery: 25 * day},
+	{Slug: "hammerhead", Databases: 10, Parallel: 2, ProveEvery: 3 * day, RereadEvery: 25 * day},
+	{Slug: "great-white", Databases: 50, Parallel: 4, ProveEvery: day, RereadEvery: 7 * day},
 }
 
 // Plans lists the plans, smallest first.

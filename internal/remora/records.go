@@ -108,6 +108,15 @@ type Session struct {
 	SeenAt    time.Time
 }
 
+// Person is who the audit log and the pages name: the address where Heroku signed one, else that it was somebody of the
+// app.
+func (s Session) Person() string {
+	if s.Email != "" {
+		return s.Email
+	}
+	return "a member of the app"
+}
+
 // Overview is everything the first page shows.
 type Overview struct {
 	Now       time.Time // the database's clock, which all ages are told by

@@ -77,6 +77,3 @@ const (
 	RunFailed     RunState = "failed"
 	RunLost       RunState = "lost"
 )
-
-// Live tells whether a worker holds the run.
-func (s RunState) Live() bool { return s == RunClaimed || s == RunDumping || s == RunConfirming }

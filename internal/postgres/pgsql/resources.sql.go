@@ -272,42 +272,6 @@ func (q *Queries) KeysInUse(ctx context.Context) ([]KeysInUseRow, error) {
 	return items, nil
 }
 
-const listAudit = `-- name: ListAudit :many
-SELECT at, actor, action, subject FROM audit_log WHERE resource_id = $1 ORDER BY id
-`
-
-type ListAuditRow struct {
-	At      time.Time
-	Actor   string
-	Action  string
-	Subject string
-}
-
-func (q *Queries) ListAudit(ctx context.Context, resourceID string) ([]ListAuditRow, error) {
-	rows, err := q.db.Query(ctx, listAudit, resourceID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []ListAuditRow{}
-	for rows.Next() {
-		var i ListAuditRow
-		if err := rows.Scan(
-			&i.At,
-			&i.Actor,
-			&i.Action,
-			&i.Subject,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const lockResource = `-- name: LockResource :one
 SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at FROM resources WHERE id = $1 FOR NO KEY UPDATE
 `

@@ -202,58 +202,6 @@ func (q *Queries) ListUnwantedArchives(ctx context.Context, arg ListUnwantedArch
 	return items, nil
 }
 
-const liveRun = `-- name: LiveRun :one
-SELECT id, resource_id, backup_id, epoch, worker, state, reason, lease_until, bytes, tables_done, tables_total, current, started_at, ended_at, (lease_until < now())::boolean AS expired
-  FROM runs WHERE backup_id = $1 AND resource_id = $2
-   AND state IN ('claimed', 'dumping', 'confirming')
-`
-
-type LiveRunParams struct {
-	BackupID   string
-	ResourceID string
-}
-
-type LiveRunRow struct {
-	ID          string
-	ResourceID  string
-	BackupID    string
-	Epoch       int32
-	Worker      string
-	State       string
-	Reason      string
-	LeaseUntil  time.Time
-	Bytes       int64
-	TablesDone  int32
-	TablesTotal int32
-	Current     string
-	StartedAt   time.Time
-	EndedAt     *time.Time
-	Expired     bool
-}
-
-func (q *Queries) LiveRun(ctx context.Context, arg LiveRunParams) (LiveRunRow, error) {
-	row := q.db.QueryRow(ctx, liveRun, arg.BackupID, arg.ResourceID)
-	var i LiveRunRow
-	err := row.Scan(
-		&i.ID,
-		&i.ResourceID,
-		&i.BackupID,
-		&i.Epoch,
-		&i.Worker,
-		&i.State,
-		&i.Reason,
-		&i.LeaseUntil,
-		&i.Bytes,
-		&i.TablesDone,
-		&i.TablesTotal,
-		&i.Current,
-		&i.StartedAt,
-		&i.EndedAt,
-		&i.Expired,
-	)
-	return i, err
-}
-
 const lockLostRuns = `-- name: LockLostRuns :many
 SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, b.attempts
   FROM runs r JOIN backups b ON b.id = r.backup_id

@@ -104,6 +104,3 @@ RETURNING id;
 -- name: InsertAudit :exec
 INSERT INTO audit_log (resource_id, at, actor, action, subject)
 VALUES (sqlc.arg(resource_id), sqlc.arg(at), sqlc.arg(actor), sqlc.arg(action), sqlc.arg(subject));
-
--- name: ListAudit :many
-SELECT at, actor, action, subject FROM audit_log WHERE resource_id = sqlc.arg(resource_id) ORDER BY id;

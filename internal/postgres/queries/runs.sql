@@ -1,8 +1,3 @@
--- name: LiveRun :one
-SELECT *, (lease_until < now())::boolean AS expired
-  FROM runs WHERE backup_id = sqlc.arg(backup_id) AND resource_id = sqlc.arg(resource_id)
-   AND state IN ('claimed', 'dumping', 'confirming');
-
 -- name: CountLiveRuns :one
 SELECT count(*) FROM runs WHERE resource_id = sqlc.arg(resource_id) AND state IN ('claimed', 'dumping', 'confirming');
 
