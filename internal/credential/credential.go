@@ -27,6 +27,11 @@ const (
 	maxPassword = 1024
 )
 
+// minPort is the lowest port that is dialled. No Postgres of Heroku's is below it, and what a failed run tells of a port
+// (closed, or open and not Postgres) would else show whoever writes such a URL which services a host has, as seen from
+// our address.
+const minPort = 1024
+
 // Credential is where and as whom to connect. It is comparable in its parts only; print it freely, the
 // password is redacted.
 type Credential struct {
@@ -121,8 +126,8 @@ func (c *Credential) setHost(u *url.URL) error {
 	}
 	if p := u.Port(); p != "" || strings.HasSuffix(u.Host, ":") {
 		n, err := strconv.ParseUint(p, 10, 16)
-		if err != nil || n == 0 {
-			return refuse("has a port that is not between 1 and 65535")
+		if err != nil || n < minPort {
+			return refuse("has a port that is not between 1024 and 65535")
 		}
 		c.Port = uint16(n)
 	}

@@ -47,6 +47,7 @@ func TestParseRefuses(t *testing.T) {
 		"postgres://-Fp:" + pw + "@h.example/db", "postgres://u:" + pw + "@h.example/a/b", "postgres://u:" + pw + "@h.example/",
 		"postgres://u:" + pw + "%zz@h.example/db", "postgres://u:" + pw + "@[127.0.0.1:5432/db?x",
 		"postgres://u:" + pw + "@h.example:0/db", "postgres://u:" + pw + "@h.example:65536/db", "postgres://u:" + pw + "@h.example:-1/db",
+		"postgres://u:" + pw + "@h.example:22/db", "postgres://u:" + pw + "@h.example:1023/db",
 		"postgres://u:" + pw + "@h.example:/db", "postgres://u@h.example/db", "postgres://h.example/db", "postgres://:" + pw + "@h.example/db",
 		"postgres://u:" + pw + "@h.example/db#frag", "postgres://u:" + pw + "%00@h.example/db", "postgres://u:" + pw + "@h.example/d%E2%80%AEb",
 		"postgres://u:" + pw + "@h.example/d\xff", "postgres://u:" + pw + "@" + strings.Repeat("a", 5000) + "/d",
@@ -73,7 +74,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if c.Host == "" || c.Port == 0 || c.User == "" || c.Database == "" || c.Password.IsZero() {
+		if c.Host == "" || c.Port < 1024 || c.User == "" || c.Database == "" || c.Password.IsZero() {
 			t.Errorf("accepted with a part missing: %q", in)
 		}
 		if strings.ContainsAny(c.Host, ",/@% ") || strings.HasPrefix(c.Database, "-") || strings.ContainsAny(c.Database, "=/\n\x00") {

@@ -388,7 +388,7 @@ func TestRefusalsAreNamed(t *testing.T) {
 		"Heroku is down":   {refuse("/config-vars", 503, `x`), remora.ReasonHerokuUnavailable, remora.BackupQueued},
 		"a bad URL":        {func(b *bundle) { b.url.Store("postgres://u:p@/db?host=/var/run/postgresql") }, remora.ReasonBadURL, remora.BackupFailed},
 		"a private host":   {func(b *bundle) { b.url.Store("postgres://u:p@10.0.0.1/db") }, remora.ReasonHostRefused, remora.BackupFailed},
-		"no such server":   {func(b *bundle) { b.url.Store("postgres://u:p@127.0.0.1:1/db") }, remora.ReasonUnreachable, remora.BackupQueued},
+		"no such server":   {func(b *bundle) { b.url.Store("postgres://u:p@127.0.0.1:1024/db") }, remora.ReasonUnreachable, remora.BackupQueued},
 		"no pg_dump":       {func(b *bundle) { b.Clients = nil }, remora.ReasonNoClient, remora.BackupFailed},
 	} {
 		t.Run(name, func(t *testing.T) {
