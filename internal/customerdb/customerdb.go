@@ -84,6 +84,9 @@ func config(t Target) (*pgx.ConnConfig, error) {
 	// Heroku Postgres presents certificates that no authority has signed, and its own tools connect with
 	// sslmode=require, which encrypts and does not verify.
 	cfg.TLSConfig = &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // see above
+	// Whoever ends TLS in the middle has another certificate, and the login is bound to it: he can neither pass the login
+	// on nor ask for the password itself.
+	cfg.RequireAuth, cfg.ChannelBinding = "scram-sha-256", "require"
 	cfg.LookupFunc = func(context.Context, string) ([]string, error) { return []string{t.Addr.String()}, nil }
 	cfg.DialFunc = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return dialer.Dial(ctx, network, net.JoinHostPort(t.Addr.String(), strconv.Itoa(int(c.Port))))
@@ -118,6 +121,8 @@ func failure(err error, password redact.Secret) error {
 		}
 	case refusedTLS(err):
 		f.Reason = remora.ReasonTLSRequired
+	case weakLogin(err):
+		f.Reason = remora.ReasonWeakLogin
 	}
 	f.Cause = errors.New(scrub(text(err)))
 	return f
@@ -126,6 +131,11 @@ func failure(err error, password redact.Secret) error {
 // refusedTLS matches pgx's words for a server that answers "no" to an SSLRequest; it has no type for it.
 func refusedTLS(err error) bool {
 	return strings.Contains(err.Error(), "server refused TLS connection")
+}
+
+// weakLogin matches pgx's words for a server that asks for another login than we give; it has no type for it.
+func weakLogin(err error) bool {
+	return strings.Contains(err.Error(), "channel binding") || strings.Contains(err.Error(), "authentication method requirement")
 }
 
 // text keeps what is particular of a failed connection: pgx's own errors repeat the configuration.

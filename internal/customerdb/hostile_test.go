@@ -90,17 +90,12 @@ func TestHugeMessagesAreRefused(t *testing.T) {
 	}
 }
 
-// A server that asks for the password itself learns it, and must not get it into our rows and pages.
+// A server knows its password, and must not get it into our rows and pages.
 func TestAnEchoedPasswordIsRemoved(t *testing.T) {
 	t.Parallel()
 	target := hostile(t, func(c net.Conn) {
 		b := pgproto3.NewBackend(c, c)
-		b.Send(&pgproto3.AuthenticationCleartextPassword{})
-		_ = b.Flush()
-		_ = b.SetAuthType(pgproto3.AuthTypeCleartextPassword)
-		m, _ := b.Receive()
-		p, _ := m.(*pgproto3.PasswordMessage)
-		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: fmt.Sprintf("no to %v", p)})
+		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no to canary-pw"})
 		_ = b.Flush()
 	})
 	_, err := customerdb.Inspect(t.Context(), target)

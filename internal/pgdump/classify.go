@@ -22,8 +22,9 @@ var symptoms = []struct {
 	{remora.ReasonRecoveryConflict, []string{"conflict with recovery"}},
 	{remora.ReasonTooManyConnections, []string{"too many connections", "too many clients", "remaining connection slots"}},
 	{remora.ReasonTLSRequired, []string{"does not support SSL"}},
+	{remora.ReasonWeakLogin, []string{"channel binding required", "channel binding is required", "authentication method requirement"}},
 	{remora.ReasonLoginRefused, []string{
-		"password authentication failed", "no password supplied", "is not permitted to log in", "no pg_hba.conf entry", "channel binding required",
+		"password authentication failed", "SCRAM channel binding check failed", "no password supplied", "is not permitted to log in", "no pg_hba.conf entry",
 		"pg_hba.conf rejects", "authentication method", "permission denied for database",
 	}},
 	{remora.ReasonPermission, []string{"permission denied for"}},

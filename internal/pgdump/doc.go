@@ -18,6 +18,9 @@
 // when the program has ended is killed while its number cannot yet belong to somebody else.
 // (https://devcenter.heroku.com/articles/dyno-shutdown-behavior)
 //
+// It logs in by SCRAM bound to the server's certificate and no other way, since Heroku's certificates cannot be verified:
+// who sits in the middle can neither learn the password nor pass the login on.
+//
 // What it says on standard error is kept line by line, each without the password, 64 KiB at most.
 //
 // # What is left on the customer's server

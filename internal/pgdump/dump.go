@@ -21,12 +21,11 @@ const AppName = "remora-backup"
 
 // Config of one dump.
 type Config struct {
-	Client       Client
-	Credential   credential.Credential
-	Addr         netip.Addr // where to connect: resolved and checked by the caller, so that nobody can move it
-	Plain        bool       // the archive's data uncompressed, for a reader that compresses it
-	RequireSCRAM bool       // refuse a server that asks for the password itself, or for MD5
-	ServerMajor  int
+	Client      Client
+	Credential  credential.Credential
+	Addr        netip.Addr // where to connect: resolved and checked by the caller, so that nobody can move it
+	Plain       bool       // the archive's data uncompressed, for a reader that compresses it
+	ServerMajor int
 
 	LockWait       time.Duration // how long to wait for a table's lock; default 30 s
 	ConnectTimeout time.Duration // default 10 s
@@ -85,14 +84,13 @@ func (c *Config) env() []string {
 		"PGTZ=UTC", // with it, and the option above, a row's text is the same for every role and machine
 		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=require", "PGAPPNAME=" + AppName, "PGOPTIONS=" + options,
 		"PGCONNECT_TIMEOUT=" + strconv.Itoa(max(int(c.ConnectTimeout.Seconds()), 2)), "PGGSSENCMODE=disable",
+		// SCRAM alone has it. It binds the login to the server's certificate, so that nobody in the middle can pass it on.
+		"PGCHANNELBINDING=require",
 		// Without these libpq would look into files of the user that we run as.
 		"PGSERVICEFILE=/nonexistent", "PGSSLCERT=/nonexistent", "PGSSLKEY=/nonexistent", "PGSSLROOTCERT=/nonexistent", "PGSSLCRL=/nonexistent",
 	}
-	switch {
-	case c.RequireSCRAM && c.Client.Major >= 16:
+	if c.Client.Major >= 16 { // older libpqs do not know it, and channel binding says as much
 		env = append(env, "PGREQUIREAUTH=scram-sha-256")
-	case c.RequireSCRAM: // older libpqs have no such setting, but this one, which SCRAM alone can satisfy, over TLS
-		env = append(env, "PGCHANNELBINDING=require")
 	}
 	return env
 }

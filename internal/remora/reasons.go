@@ -15,6 +15,7 @@ const (
 	ReasonUnreachable        Reason = "unreachable"
 	ReasonTLSRequired        Reason = "tls_required"
 	ReasonLoginRefused       Reason = "login_refused"
+	ReasonWeakLogin          Reason = "weak_login"
 	ReasonDatabaseMissing    Reason = "database_missing"
 	ReasonTooManyConnections Reason = "too_many_connections"
 	ReasonPermission         Reason = "permission_denied"
@@ -68,6 +69,7 @@ var verdicts = map[Reason]verdict{
 	ReasonUnreachable:        {"The database did not answer. It may be failing over or in maintenance; we try again by ourselves.", ActorNobody, true},
 	ReasonTLSRequired:        {"The database server does not offer TLS, and we do not send a password without it. Turn TLS on at the server.", ActorCustomer, false},
 	ReasonLoginRefused:       {"The database refused the credential's login; its words are below. If it was just rotated we pick the new password up by ourselves. Otherwise give it a new one with heroku pg:credentials:rotate POSTGRES-ADDON --name CREDENTIAL -a APP; without --name that command rotates your app's own credential.", ActorCustomer, true},
+	ReasonWeakLogin:          {"The database asked for the credential's password itself, or for an MD5 of it, and we gave neither, because whoever sits between could use it. We log in by SCRAM, bound to the server's certificate. A new password makes the credential one for SCRAM: heroku pg:credentials:rotate POSTGRES-ADDON --name CREDENTIAL -a APP. A server of your own needs password_encryption = 'scram-sha-256', and must end TLS itself.", ActorCustomer, false},
 	ReasonDatabaseMissing:    {"The database that the credential names does not exist on its server. Attach the credential of the right database.", ActorCustomer, false},
 	ReasonTooManyConnections: {"The database has no free connection. We try again by ourselves; if it stays so, raise the credential's connection limit or free connections.", ActorCustomer, true},
 	ReasonPermission:         {"The credential may not read everything. Run the GRANT statements on the backup's page as the database's owner.", ActorCustomer, false},

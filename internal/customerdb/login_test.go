@@ -1,0 +1,88 @@
+package customerdb_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/remora-backup/remora/internal/customerdb"
+	"github.com/remora-backup/remora/internal/devtools/localpg"
+	"github.com/remora-backup/remora/internal/pgtest"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Whoever sits between us and the server can ask for the password itself, or for an MD5 of it. He does not get it.
+func TestAWeakLoginIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, ask := range map[string]pgproto3.BackendMessage{
+		"cleartext":       &pgproto3.AuthenticationCleartextPassword{},
+		"MD5":             &pgproto3.AuthenticationMD5Password{Salt: [4]byte{1, 2, 3, 4}},
+		"unbound SCRAM":   &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}},
+		"none whatsoever": &pgproto3.AuthenticationOk{},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			told := make(chan int, 1)
+			target := hostile(t, func(c net.Conn) {
+				b := pgproto3.NewBackend(c, c)
+				b.Send(ask)
+				_ = b.Flush()
+				n, _ := c.Read(make([]byte, 100))
+				told <- n
+			})
+			_, err := customerdb.Inspect(t.Context(), target)
+			var f *remora.Failure
+			if !errors.As(err, &f) || f.Reason != remora.ReasonWeakLogin {
+				t.Error(err)
+			}
+			if n := <-told; n > 0 {
+				t.Errorf("the server was told %d bytes", n)
+			}
+		})
+	}
+}
+
+// One who passes everything on to the real server has another certificate, which is what the login is bound to.
+func TestALoginCannotBeRelayed(t *testing.T) {
+	t.Parallel()
+	c, err := localpg.Start(t.Context(), localpg.Config{TLS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop() //nolint:errcheck // the test is over
+	pgtest.Exec(t, c.SuperuserURL("postgres"), "CREATE ROLE reader LOGIN PASSWORD 'canary-pw'")
+	_, port := c.Addr()
+	target := hostile(t, func(client net.Conn) {
+		raw, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
+		if err != nil {
+			return
+		}
+		defer raw.Close()
+		f := pgproto3.NewFrontend(raw, raw)
+		f.Send(&pgproto3.SSLRequest{})
+		_ = f.Flush()
+		_, _ = io.ReadFull(raw, make([]byte, 1))
+		server := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
+		f = pgproto3.NewFrontend(server, server)
+		f.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "reader", "database": "postgres"}})
+		_ = f.Flush()
+		go func() { _, _ = io.Copy(server, client); _ = raw.Close() }()
+		_, _ = io.Copy(client, server)
+	})
+	target.Credential.Database = "postgres"
+	_, err = customerdb.Inspect(t.Context(), target)
+	var f *remora.Failure
+	if !errors.As(err, &f) || f.Reason != remora.ReasonLoginRefused {
+		t.Error(err)
+	}
+	target.Credential.Port, target.Credential.Password = uint16(port), redact.New("canary-pw")
+	if _, err := customerdb.Inspect(t.Context(), target); err != nil {
+		t.Errorf("the server itself: %v", err)
+	}
+}
