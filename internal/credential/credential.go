@@ -40,6 +40,7 @@ type Credential struct {
 	User     string
 	Password redact.Secret
 	Database string
+	Verify   bool // the server's certificate must be one for Host that an authority known to this system has signed
 }
 
 // Parse takes a config var's value apart. Its errors are of kind remora.KindInvalid, say which part is
@@ -63,10 +64,11 @@ func Parse(value redact.Secret) (Credential, error) {
 	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return Credential{}, refuse("does not start with postgres://")
 	}
-	if err := options(u); err != nil {
+	verify, err := options(u)
+	if err != nil {
 		return Credential{}, err
 	}
-	c := Credential{Host: strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), Port: 5432}
+	c := Credential{Host: strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), Port: 5432, Verify: verify}
 	if err := c.setHost(u); err != nil {
 		return Credential{}, err
 	}
@@ -90,26 +92,30 @@ func Parse(value redact.Secret) (Credential, error) {
 	return c, nil
 }
 
-// options allows what Heroku's own tools append and we do anyway (sslmode=require and stricter), nothing else.
-func options(u *url.URL) error {
+// options allows sslmode, which Heroku's own tools append, and nothing else. Require is done anyway. verify-ca is taken
+// for verify-full: among authorities that everybody can have a certificate from, the name is what tells servers apart,
+// and libpq refuses it there too.
+func options(u *url.URL) (verify bool, err error) {
 	if u.Fragment != "" || u.Opaque != "" {
-		return refuse("has parts that a database address does not have")
+		return false, refuse("has parts that a database address does not have")
 	}
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return refuse("has options that cannot be read")
+		return false, refuse("has options that cannot be read")
 	}
 	for name, values := range q {
 		if name != "sslmode" || len(values) != 1 {
-			return refuse("has connection options; only host, port, user, password and database are accepted")
+			return false, refuse("has connection options; only host, port, user, password, database and sslmode are accepted")
 		}
 		switch values[0] {
-		case "require", "verify-ca", "verify-full":
+		case "require":
+		case "verify-ca", "verify-full":
+			verify = true
 		default:
-			return refuse("asks for a connection without TLS")
+			return false, refuse("asks for a connection without TLS")
 		}
 	}
-	return nil
+	return verify, nil
 }
 
 func (c *Credential) setHost(u *url.URL) error {

@@ -27,6 +27,17 @@ func TestParseReadsWhatHerokuWrites(t *testing.T) {
 	}
 }
 
+// What the URL asks for is done, or more.
+func TestParseKeepsVerification(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[string]bool{"": false, "?sslmode=require": false, "?sslmode=verify-ca": true, "?sslmode=verify-full": true} {
+		c, err := credential.Parse(redact.New("postgres://u:p@db.example/d" + mode))
+		if err != nil || c.Verify != want {
+			t.Errorf("%s: %v %v", mode, c.Verify, err)
+		}
+	}
+}
+
 // Each of these makes libpq, pgx or net/url do something that a backup must not do.
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()

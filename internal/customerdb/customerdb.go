@@ -5,6 +5,7 @@ package customerdb
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -27,6 +28,7 @@ type Target struct {
 	Credential credential.Credential
 	Addr       netip.Addr // resolved and checked by the caller
 	AppName    string
+	Roots      *x509.CertPool // who vouches for certificates, where the credential asks for that; nil is the system's
 }
 
 // Server is what a server says of itself.
@@ -83,7 +85,7 @@ func config(t Target) (*pgx.ConnConfig, error) {
 	cfg.Fallbacks = nil
 	// Heroku Postgres presents certificates that no authority has signed, and its own tools connect with
 	// sslmode=require, which encrypts and does not verify.
-	cfg.TLSConfig = &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} //nolint:gosec // see above
+	cfg.TLSConfig = &tls.Config{ServerName: c.Host, MinVersion: tls.VersionTLS12, RootCAs: t.Roots, InsecureSkipVerify: !c.Verify} //nolint:gosec // see above
 	// Whoever ends TLS in the middle has another certificate, and the login is bound to it: he can neither pass the login
 	// on nor ask for the password itself.
 	cfg.RequireAuth, cfg.ChannelBinding = "scram-sha-256", "require"
@@ -112,7 +114,10 @@ func failure(err error, password redact.Secret) error {
 	scrub := redact.NewScrubber(password).Scrub
 	f := &remora.Failure{Reason: remora.ReasonUnreachable}
 	var pg *pgconn.PgError
+	var cert *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &cert):
+		f.Reason = remora.ReasonCertificate
 	case errors.As(err, &pg):
 		f.Detail = scrub(pg.Severity + ":  " + pg.Message)
 		f.Reason = reasons[pg.Code]

@@ -2,14 +2,17 @@ package customerdb_test
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/remora-backup/remora/internal/credential"
 	"github.com/remora-backup/remora/internal/customerdb"
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/pgtest"
@@ -84,5 +87,38 @@ func TestALoginCannotBeRelayed(t *testing.T) {
 	target.Credential.Port, target.Credential.Password = uint16(port), redact.New("canary-pw")
 	if _, err := customerdb.Inspect(t.Context(), target); err != nil {
 		t.Errorf("the server itself: %v", err)
+	}
+}
+
+// A URL that asks for a verified certificate gets that, and the password goes nowhere else.
+func TestCertificatesAreVerifiedWhereAskedFor(t *testing.T) {
+	t.Parallel()
+	c, err := localpg.Start(t.Context(), localpg.Config{TLS: true, Name: "db.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop() //nolint:errcheck // the test is over
+	pgtest.Exec(t, c.SuperuserURL("postgres"), "CREATE ROLE reader LOGIN PASSWORD 'canary-pw'")
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(c.Certificate()))
+	_, port := c.Addr()
+	for name, x := range map[string]struct {
+		host  string
+		roots *x509.CertPool
+		want  remora.Reason
+	}{
+		"known":            {"db.example", roots, remora.ReasonNone},
+		"of nobody":        {"db.example", nil, remora.ReasonCertificate},
+		"of somebody else": {"other.example", roots, remora.ReasonCertificate},
+	} {
+		_, err := customerdb.Inspect(t.Context(), customerdb.Target{
+			Credential: credential.Credential{Host: x.host, Port: uint16(port), User: "reader", Password: redact.New("canary-pw"), Database: "postgres", Verify: true},
+			Addr:       netip.MustParseAddr("127.0.0.1"), Roots: x.roots,
+		})
+		f := &remora.Failure{}
+		errors.As(err, &f)
+		if f.Reason != x.want || x.want == "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -22,6 +22,7 @@ var symptoms = []struct {
 	{remora.ReasonRecoveryConflict, []string{"conflict with recovery"}},
 	{remora.ReasonTooManyConnections, []string{"too many connections", "too many clients", "remaining connection slots"}},
 	{remora.ReasonTLSRequired, []string{"does not support SSL"}},
+	{remora.ReasonCertificate, []string{"certificate verify failed", "does not match host name"}},
 	{remora.ReasonWeakLogin, []string{"channel binding required", "channel binding is required", "authentication method requirement"}},
 	{remora.ReasonLoginRefused, []string{
 		"password authentication failed", "SCRAM channel binding check failed", "no password supplied", "is not permitted to log in", "no pg_hba.conf entry",

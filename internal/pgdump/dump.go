@@ -26,6 +26,7 @@ type Config struct {
 	Addr        netip.Addr // where to connect: resolved and checked by the caller, so that nobody can move it
 	Plain       bool       // the archive's data uncompressed, for a reader that compresses it
 	ServerMajor int
+	Roots       string // file of who vouches for certificates, where the credential asks for that; default the system's
 
 	LockWait       time.Duration // how long to wait for a table's lock; default 30 s
 	ConnectTimeout time.Duration // default 10 s
@@ -38,7 +39,14 @@ type Config struct {
 	LeastWithin time.Duration
 }
 
+// systemRoots is where Debian and Heroku keep the authorities that everybody knows. Only libpqs from 16 on can be told
+// to look for them by themselves.
+const systemRoots = "/etc/ssl/certs/ca-certificates.crt"
+
 func (c *Config) setDefaults() {
+	if c.Roots == "" {
+		c.Roots = systemRoots
+	}
 	for _, d := range []struct {
 		v        *time.Duration
 		fallback time.Duration
@@ -78,16 +86,20 @@ func (c *Config) env() []string {
 	if c.ServerMajor >= 14 {
 		options += " -c client_connection_check_interval=1000"
 	}
+	mode, roots := "require", "/nonexistent"
+	if c.Credential.Verify {
+		mode, roots = "verify-full", c.Roots
+	}
 	env := []string{
 		"PGHOST=" + c.Credential.Host, "PGHOSTADDR=" + c.Addr.String(), "PGPORT=" + strconv.Itoa(int(c.Credential.Port)),
 		"PGUSER=" + c.Credential.User, "PGDATABASE=" + c.Credential.Database,
 		"PGTZ=UTC", // with it, and the option above, a row's text is the same for every role and machine
-		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=require", "PGAPPNAME=" + AppName, "PGOPTIONS=" + options,
+		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=" + mode, "PGAPPNAME=" + AppName, "PGOPTIONS=" + options,
 		"PGCONNECT_TIMEOUT=" + strconv.Itoa(max(int(c.ConnectTimeout.Seconds()), 2)), "PGGSSENCMODE=disable",
 		// SCRAM alone has it. It binds the login to the server's certificate, so that nobody in the middle can pass it on.
 		"PGCHANNELBINDING=require",
 		// Without these libpq would look into files of the user that we run as.
-		"PGSERVICEFILE=/nonexistent", "PGSSLCERT=/nonexistent", "PGSSLKEY=/nonexistent", "PGSSLROOTCERT=/nonexistent", "PGSSLCRL=/nonexistent",
+		"PGSERVICEFILE=/nonexistent", "PGSSLCERT=/nonexistent", "PGSSLKEY=/nonexistent", "PGSSLROOTCERT=" + roots, "PGSSLCRL=/nonexistent",
 	}
 	if c.Client.Major >= 16 { // older libpqs do not know it, and channel binding says as much
 		env = append(env, "PGREQUIREAUTH=scram-sha-256")

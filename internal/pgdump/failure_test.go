@@ -127,6 +127,40 @@ func TestAPasswordIsNotHandedOver(t *testing.T) {
 	}
 }
 
+// Where the URL asks for a verified certificate, every client verifies it.
+func TestCertificatesAreVerifiedWhereAskedFor(t *testing.T) {
+	t.Parallel()
+	cfg := customer(t, "verified", append([]string{"CREATE TABLE t (id int)"}, grant("verified")...)...)
+	c, err := localpg.Start(t.Context(), localpg.Config{TLS: true, Name: "db.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop() //nolint:errcheck // the test is over
+	sqlAt(t, c.SuperuserURL("postgres"), fmt.Sprintf("CREATE ROLE verified LOGIN PASSWORD '%s'", canary))
+	_, port := c.Addr()
+	cfg.Credential.Port, cfg.Credential.Database, cfg.Credential.Verify = uint16(port), "postgres", true
+	known := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(known, []byte(c.Certificate()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		host, roots string
+		want        remora.Reason
+	}{
+		"known":            {"db.example", known, remora.ReasonNone},
+		"of nobody":        {"db.example", "", remora.ReasonCertificate},
+		"of somebody else": {"other.example", known, remora.ReasonCertificate},
+	} {
+		cfg.Credential.Host, cfg.Roots = x.host, x.roots
+		_, err := io.Copy(io.Discard, start(t, cfg))
+		f := &remora.Failure{}
+		errors.As(err, &f)
+		if f.Reason != x.want || x.want == "" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // eavesdropper is a server with TLS that asks for the password in the clear, once, and says whether it got it.
 func eavesdropper(t *testing.T) (port uint16, told chan bool) {
 	t.Helper()

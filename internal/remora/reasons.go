@@ -14,6 +14,7 @@ const (
 	ReasonHostRefused        Reason = "host_refused"
 	ReasonUnreachable        Reason = "unreachable"
 	ReasonTLSRequired        Reason = "tls_required"
+	ReasonCertificate        Reason = "certificate_refused"
 	ReasonLoginRefused       Reason = "login_refused"
 	ReasonWeakLogin          Reason = "weak_login"
 	ReasonDatabaseMissing    Reason = "database_missing"
@@ -68,6 +69,7 @@ var verdicts = map[Reason]verdict{
 	ReasonHostRefused:        {"The credential's host is not a public address, so we do not connect to it. Databases in Private or Shield Spaces cannot be reached from outside.", ActorCustomer, false},
 	ReasonUnreachable:        {"The database did not answer. It may be failing over or in maintenance; we try again by ourselves.", ActorNobody, true},
 	ReasonTLSRequired:        {"The database server does not offer TLS, and we do not send a password without it. Turn TLS on at the server.", ActorCustomer, false},
+	ReasonCertificate:        {"The credential's URL asks for a verified certificate (sslmode=verify-full), and the server's is not one for that host name from an authority that is commonly known, so we did not log in. Give the server such a certificate, or leave sslmode out: the login is then bound to whatever certificate the server has.", ActorCustomer, false},
 	ReasonLoginRefused:       {"The database refused the credential's login; its words are below. If it was just rotated we pick the new password up by ourselves. Otherwise give it a new one with heroku pg:credentials:rotate POSTGRES-ADDON --name CREDENTIAL -a APP; without --name that command rotates your app's own credential.", ActorCustomer, true},
 	ReasonWeakLogin:          {"The database asked for the credential's password itself, or for an MD5 of it, and we gave neither, because whoever sits between could use it. We log in by SCRAM, bound to the server's certificate. A new password makes the credential one for SCRAM: heroku pg:credentials:rotate POSTGRES-ADDON --name CREDENTIAL -a APP. A server of your own needs password_encryption = 'scram-sha-256', and must end TLS itself.", ActorCustomer, false},
 	ReasonDatabaseMissing:    {"The database that the credential names does not exist on its server. Attach the credential of the right database.", ActorCustomer, false},

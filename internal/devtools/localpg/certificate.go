@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// selfSigned makes a server's certificate and key, of the kind that Heroku Postgres has: encryption without
-// a name that can be verified.
-func selfSigned() (cert, key string, err error) {
+// selfSigned makes a server's certificate and key. Without a name it is of the kind that Heroku Postgres has: encryption
+// without a name that can be verified.
+func selfSigned(name string) (cert, key string, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return "", "", fmt.Errorf("make key: %w", err)
@@ -22,6 +22,9 @@ func selfSigned() (cert, key string, err error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"},
 		NotBefore: time.Unix(0, 0), NotAfter: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	if name != "" {
+		template.DNSNames = []string{name}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {

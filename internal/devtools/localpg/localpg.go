@@ -35,6 +35,7 @@ type Config struct {
 	BinDir   string            // "" is $PG_BIN_DIR, else the newest /usr/lib/postgresql/*/bin, else PATH's
 	Dir      string            // where the data folder goes; "" is a temporary folder that Stop removes
 	TLS      bool              // a self-signed pair; connections by password are then refused without TLS
+	Name     string            // with TLS, the DNS name that the certificate is for; "" is none
 	Settings map[string]string // server settings beyond the ones that make it fast and private
 	Port     int               // 0 is a free one
 }
@@ -46,6 +47,7 @@ type Cluster struct {
 	port              int
 	password          string
 	settings          map[string]string
+	certificate       string
 
 	mu   sync.Mutex
 	proc *server
@@ -146,7 +148,7 @@ func prepare(cfg Config) (*Cluster, error) {
 func (c *Cluster) configure(cfg Config) error {
 	hba := "host all,replication all 127.0.0.1/32 scram-sha-256\n"
 	if cfg.TLS {
-		cert, key, err := selfSigned()
+		cert, key, err := selfSigned(cfg.Name)
 		if err != nil {
 			return err
 		}
@@ -155,7 +157,7 @@ func (c *Cluster) configure(cfg Config) error {
 				return err
 			}
 		}
-		c.settings["ssl"] = "on"
+		c.settings["ssl"], c.certificate = "on", cert
 		hba = "hostssl all,replication all 127.0.0.1/32 scram-sha-256\nhostnossl all all 127.0.0.1/32 reject\n"
 	}
 	for k, v := range cfg.Settings {
@@ -166,6 +168,9 @@ func (c *Cluster) configure(cfg Config) error {
 
 // Addr is where the server listens.
 func (c *Cluster) Addr() (host string, port int) { return "127.0.0.1", c.port }
+
+// Certificate is the server's, in PEM; empty without TLS.
+func (c *Cluster) Certificate() string { return c.certificate }
 
 // PID is the process id of the running server's first process, whose children its sessions are.
 func (c *Cluster) PID() int {
