@@ -189,6 +189,7 @@ func TestMainJob(t *testing.T) {
 	b.proven(t, v, first)
 	restored := b.equal(t, v, first.ID, "restored_1")
 	b.oneTable(t, v, first)
+	b.doctored(t, v, first)
 	b.checked(t, v, first, restored, "")
 
 	// The comparison notices one changed value, or it would prove nothing.
@@ -322,6 +323,28 @@ func (b *bundle) checked(t *testing.T, v *stack.Visitor, backup remora.Backup, r
 	}
 	if equal < 10 {
 		t.Errorf("%s", out)
+	}
+}
+
+// doctored looks at what was found out about the credential: nothing that needs anybody, with Heroku's own objects in the
+// database, and nothing written.
+func (b *bundle) doctored(t *testing.T, v *stack.Visitor, backup remora.Backup) {
+	t.Helper()
+	a, err := b.Store.Audit(t.Context(), remora.ResourceID(b.Sim.AddonID("remora-backup", stack.HelperApp)), backup.ID)
+	if err != nil || a.Verdict(nil) != remora.VerdictGood || len(a.Having(remora.SeverityFuture)) != 0 || len(a.Inventory) < 10 {
+		t.Errorf("%+v %v", a, err)
+	}
+	herokus := 0
+	for _, f := range a.Findings {
+		if f.Code == "heroku_event_trigger" {
+			herokus++
+		}
+	}
+	if herokus != 5 {
+		t.Errorf("%d of Heroku's event triggers", herokus)
+	}
+	if page := b.get(t, v, "/dashboard/backups/"+string(backup.ID)); !strings.Contains(page, "can read everything and change nothing") || !strings.Contains(page, "01_extension_before_drop") {
+		t.Error(page)
 	}
 }
 

@@ -1,5 +1,6 @@
-// Package customerdb is what we ask a customer's server ourselves, before pg_dump does the work: which
-// version it is, how large the database is. Its sessions are read-only.
+// Package customerdb is what we ask a customer's server ourselves, before pg_dump does the work and after it: which
+// version it is, how large the database is, what the credential may do (audit.sql), what there is in the snapshot that
+// pg_dump then reads, and whether anything was written meanwhile. Its sessions are read-only.
 package customerdb
 
 import (
@@ -31,46 +32,16 @@ type Target struct {
 	Roots      *x509.CertPool // who vouches for certificates, where the credential asks for that; nil is the system's
 }
 
-// Server is what a server says of itself.
-type Server struct {
-	Major   int
-	Version string // such as 15.18
-	Size    int64  // of the database, in bytes
-	Standby bool
-}
+// Limits. A connection and its first answer take a fraction of a second; the audit of 10,000 tables half of one.
+const (
+	connectTimeout = 10 * time.Second
+	auditTimeout   = 65 * time.Second // the server ends a statement after 60 s
+	shortTimeout   = 10 * time.Second
+)
 
-const timeout = 10 * time.Second
-
-// maxMessage bounds one message of the server's, in bytes; what we ask for takes a few hundred. pgx would make room
-// for whatever a message announces.
+// maxMessage bounds one message of the server's, in bytes; what we ask for is cut to less. pgx would make room for
+// whatever a message announces.
 const maxMessage = 64 << 10
-
-// Inspect connects, asks and disconnects, within 10 s for each of the two. Errors are *remora.Failure and
-// never hold the password.
-func Inspect(ctx context.Context, t Target) (Server, error) {
-	cfg, err := config(t)
-	if err != nil {
-		return Server{}, err
-	}
-	connecting, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	conn, err := pgx.ConnectConfig(connecting, cfg)
-	if err != nil {
-		return Server{}, failure(err, t.Credential.Password)
-	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
-	asking, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	var s Server
-	var number int
-	err = conn.QueryRow(asking, `SELECT current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1),
-		pg_catalog.pg_database_size(pg_catalog.current_database()), pg_catalog.pg_is_in_recovery()`).Scan(&number, &s.Version, &s.Size, &s.Standby)
-	if err != nil {
-		return Server{}, failure(err, t.Credential.Password)
-	}
-	s.Major = number / 10000
-	return s, nil
-}
 
 // config is made field by field. pgx only takes configurations that its parser has made, and the parser
 // reads the environment, password files and service files for what the string leaves out: so the string is a
@@ -94,7 +65,7 @@ func config(t Target) (*pgx.ConnConfig, error) {
 		return dialer.Dial(ctx, network, net.JoinHostPort(t.Addr.String(), strconv.Itoa(int(c.Port))))
 	}
 	cfg.RuntimeParams = map[string]string{
-		"application_name": t.AppName, "default_transaction_read_only": "on", "statement_timeout": strconv.FormatInt(timeout.Milliseconds(), 10),
+		"application_name": t.AppName, "default_transaction_read_only": "on", "statement_timeout": strconv.FormatInt(shortTimeout.Milliseconds(), 10),
 		"search_path": "pg_catalog",
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec

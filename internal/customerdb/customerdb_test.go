@@ -17,7 +17,7 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-func TestInspect(t *testing.T) {
+func TestServerAndRefusals(t *testing.T) {
 	c, err := localpg.Start(t.Context(), localpg.Config{TLS: true})
 	if err != nil {
 		t.Fatal(err)
@@ -44,9 +44,13 @@ func TestInspect(t *testing.T) {
 	t.Setenv("PGHOST", "/must/not/be/read") // and so this test is not parallel
 	t.Setenv("PGOPTIONS", "-c nonsense=1")
 	t.Setenv("PGPASSWORD", "another")
-	s, err := customerdb.Inspect(t.Context(), good)
-	if err != nil || s.Major < 13 || !strings.HasPrefix(s.Version, fmt.Sprint(s.Major)) || s.Size < 1<<20 || s.Standby {
-		t.Fatalf("%+v %v", s, err)
+	session, err := customerdb.Open(t.Context(), good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	if s := session.Server(); s.Major < 13 || !strings.HasPrefix(s.Version, fmt.Sprint(s.Major)) || s.Size < 1<<20 || s.Standby {
+		t.Fatalf("%+v", s)
 	}
 	for name, c := range map[string]struct {
 		change func(*customerdb.Target)
@@ -60,7 +64,7 @@ func TestInspect(t *testing.T) {
 	} {
 		bad := good
 		c.change(&bad)
-		_, err := customerdb.Inspect(t.Context(), bad)
+		_, err := customerdb.Open(t.Context(), bad)
 		var f *remora.Failure
 		if !errors.As(err, &f) || f.Reason != c.want {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
@@ -71,7 +75,7 @@ func TestInspect(t *testing.T) {
 	}
 	_, port = plain.Addr()
 	good.Credential.Port = uint16(port)
-	_, err = customerdb.Inspect(t.Context(), good)
+	_, err = customerdb.Open(t.Context(), good)
 	var f *remora.Failure
 	if !errors.As(err, &f) || f.Reason != remora.ReasonTLSRequired {
 		t.Error(err)

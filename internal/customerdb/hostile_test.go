@@ -80,7 +80,7 @@ func TestHugeMessagesAreRefused(t *testing.T) {
 		}
 		sent <- n
 	})
-	_, err := customerdb.Inspect(t.Context(), target)
+	_, err := customerdb.Open(t.Context(), target)
 	var f *remora.Failure
 	if !errors.As(err, &f) || f.Reason != remora.ReasonUnreachable {
 		t.Error(err)
@@ -98,7 +98,7 @@ func TestAnEchoedPasswordIsRemoved(t *testing.T) {
 		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no to canary-pw"})
 		_ = b.Flush()
 	})
-	_, err := customerdb.Inspect(t.Context(), target)
+	_, err := customerdb.Open(t.Context(), target)
 	var f *remora.Failure
 	if !errors.As(err, &f) || f.Reason != remora.ReasonLoginRefused || !strings.Contains(f.Detail, "no to") {
 		t.Fatal(err)

@@ -25,7 +25,8 @@ type backupPage struct {
 	Proofs   proofs
 	URL      string // of a link just made; shown this once
 	Good     time.Duration
-	Live     bool // it is queued or running
+	Live     bool    // it is queued or running
+	Report   *report // nil where none was made
 }
 
 // proofs are a backup's, newest first.
@@ -86,6 +87,9 @@ func (p *Pages) backupPage(r *http.Request, s remora.Session) (backupPage, error
 		return page, err
 	}
 	if page.Resource, err = p.Store.Resource(r.Context(), s.Resource); err != nil {
+		return page, err
+	}
+	if page.Report, err = p.reportOf(r, s, page.Backup); err != nil {
 		return page, err
 	}
 	if page.Live = !page.Backup.State.Ended(); page.Live {

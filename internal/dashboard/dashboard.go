@@ -33,6 +33,9 @@ type Store interface {
 	Backup(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.Backup, error)
 	RequestBackup(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) (remora.BackupID, error)
 	CancelBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
+	Audit(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.Audit, error)
+	RequestAudit(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	Acknowledge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, code, object, person string) error
 	RequestCheck(ctx context.Context, id remora.ResourceID) error
 	MakeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string, good time.Duration) (remora.Link, string, error)
 	UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error)
@@ -110,6 +113,8 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Get(Home+"/live", p.with(p.live))
 		r.Post(Home+"/check", p.with(p.check))
 		r.Post(Home+"/databases/{database}/backups", p.with(p.backUp))
+		r.Post(Home+"/databases/{database}/audit", p.with(p.audit))
+		r.Post(Home+"/databases/{database}/acknowledge", p.with(p.acknowledge))
 		r.Get(Home+"/backups/{backup}", p.with(p.backup))
 		r.Get(Home+"/backups/{backup}/live", p.with(p.liveBackup))
 		r.Post(Home+"/backups/{backup}/cancel", p.with(p.cancel))

@@ -28,7 +28,12 @@ type card struct {
 	Backups  []remora.Backup
 	LastGood *remora.Backup
 	Busy     bool
+	Report   *report // nil where nobody has looked
+	Checking bool    // somebody has asked for a look
 }
+
+// checkGivenUp is how long a look that was asked for is waited for.
+const checkGivenUp = 2 * time.Minute
 
 func (p *Pages) page(r *http.Request, s remora.Session) (overviewPage, error) {
 	o, err := p.Store.Overview(r.Context(), s.Resource)
@@ -52,7 +57,11 @@ func (p *Pages) page(r *http.Request, s remora.Session) (overviewPage, error) {
 				c.LastGood = &good
 			}
 		}
-		page.Live = page.Live || c.Busy
+		if a, ok := o.Audits[d.ID]; ok {
+			c.Report = &report{a, d.ID, o.Now, o.Known[d.ID]}
+		}
+		c.Checking = !d.CheckAskedAt.IsZero() && o.Now.Sub(d.CheckAskedAt) < checkGivenUp
+		page.Live = page.Live || c.Busy || c.Checking
 		page.Cards = append(page.Cards, c)
 	}
 	page.Live = page.Live || o.Resource.State == remora.ResourceProvisioning || len(o.Databases) == 0

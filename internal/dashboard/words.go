@@ -11,8 +11,8 @@ import (
 // functions are what templates say things with.
 var functions = template.FuncMap{
 	"bytes": bytesText, "ago": ago, "length": length, "took": took, "utc": utc, "until": until, "percent": percent,
-	"sentence": func(r remora.Reason) string { return r.Sentence() },
-	"actor":    actorText, "phase": phase,
+	"sentence":  func(r remora.Reason) string { return r.Sentence() },
+	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phase,
 }
 
 func bytesText(n int64) string {

@@ -56,6 +56,20 @@ func (FindDatabases) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueHeroku, Priority: 2, MaxAttempts: 2}
 }
 
+// AuditDatabase looks at what a database's credential may do, without a backup.
+type AuditDatabase struct {
+	Resource remora.ResourceID `json:"resource_id"`
+	Database remora.DatabaseID `json:"database_id"`
+}
+
+// Kind implements river.JobArgs.
+func (AuditDatabase) Kind() string { return "audit_database" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts. A person waits for it, and can ask again.
+func (AuditDatabase) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueHeroku, Priority: 2, MaxAttempts: 2}
+}
+
 // RunBackup makes one attempt at a backup. Attempt tells the jobs of one backup apart.
 type RunBackup struct {
 	Backup  remora.BackupID `json:"backup_id"`

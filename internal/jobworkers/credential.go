@@ -9,61 +9,47 @@ import (
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/herokuapi"
 	"github.com/remora-backup/remora/internal/pgdump"
-	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// source is a database as it can be reached now: found at each run and kept nowhere, so that rotations and
-// failovers need nobody.
-type source struct {
-	customerdb.Target
-	server customerdb.Server
-	client pgdump.Client
-}
-
-// locate finds the credential of the claimed database on the Helper App, reads its address, and asks the
-// server who it is. Errors are *remora.Failure.
-func (w *Workers) locate(ctx context.Context, c postgres.Claim, at *stages) (source, error) {
+// locate finds the credential of a database on its Helper App and reads its address. Errors are *remora.Failure.
+func (w *Workers) locate(ctx context.Context, db remora.Database, helperApp string, at *stages) (customerdb.Target, error) {
 	at.begin(stageCredential)
-	url, err := w.credentialOf(ctx, c)
+	url, err := w.credentialOf(ctx, db, helperApp)
 	if err != nil {
-		return source{}, err
+		return customerdb.Target{}, err
 	}
 	cred, err := credential.Parse(url)
 	if err != nil {
-		return source{}, &remora.Failure{Reason: remora.ReasonBadURL, Detail: remora.Public(err, "")}
+		return customerdb.Target{}, &remora.Failure{Reason: remora.ReasonBadURL, Detail: remora.Public(err, "")}
 	}
 	at.begin(stageServer)
 	addr, err := w.Policy.Resolve(ctx, w.Resolver, cred.Host)
 	var refused *dialer.RefusedError
 	switch {
 	case errors.As(err, &refused):
-		return source{}, &remora.Failure{Reason: remora.ReasonHostRefused, Cause: err}
+		return customerdb.Target{}, &remora.Failure{Reason: remora.ReasonHostRefused, Cause: err}
 	case err != nil:
-		return source{}, &remora.Failure{Reason: remora.ReasonUnreachable, Cause: err}
+		return customerdb.Target{}, &remora.Failure{Reason: remora.ReasonUnreachable, Cause: err}
 	}
-	s := source{Target: customerdb.Target{Credential: cred, Addr: addr, AppName: pgdump.AppName}}
-	if s.server, err = customerdb.Inspect(ctx, s.Target); err != nil {
-		return source{}, err
-	}
-	s.client, _, err = pgdump.Choose(w.Clients, s.server.Major)
-	return s, err
+	return customerdb.Target{Credential: cred, Addr: addr, AppName: pgdump.AppName}, nil
 }
 
-// credentialOf reads the config var of the database's named credential.
-func (w *Workers) credentialOf(ctx context.Context, c postgres.Claim) (redact.Secret, error) {
-	list, err := w.Heroku.Attachments(ctx, w.ServiceToken, c.HelperAppID())
+// credentialOf reads the config var of a database's named credential, now: it is found at each run and kept nowhere, so
+// that rotations and failovers need nobody.
+func (w *Workers) credentialOf(ctx context.Context, db remora.Database, helperApp string) (redact.Secret, error) {
+	list, err := w.Heroku.Attachments(ctx, w.ServiceToken, helperApp)
 	if err != nil {
 		return redact.Secret{}, herokuFailure(shared(err))
 	}
-	vars, err := w.Heroku.ConfigVars(ctx, w.ServiceToken, c.HelperAppID())
+	vars, err := w.Heroku.ConfigVars(ctx, w.ServiceToken, helperApp)
 	if err != nil {
 		return redact.Secret{}, herokuFailure(shared(err))
 	}
 	why := remora.ReasonDetached
 	for _, a := range list {
-		if a.Addon.ID != c.Database.AddonID {
+		if a.Addon.ID != db.AddonID {
 			continue
 		}
 		if a.Credential() == "" {

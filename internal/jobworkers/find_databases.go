@@ -98,7 +98,7 @@ func choose(list []herokuapi.Attachment, self herokuapi.Addon) []postgres.Found 
 		}
 		f := postgres.Found{
 			AddonID: a.Addon.ID, Addon: a.Addon.Name, OwnerApp: a.Addon.App.Name, Attachment: a.Name,
-			Credential: a.Credential(), Problem: problem(a, self.App.Name),
+			Credential: a.Credential(), Plan: a.Addon.Plan.Name, Problem: problem(a, self.App.Name),
 		}
 		i, again := at[f.AddonID]
 		switch {
@@ -116,6 +116,10 @@ func choose(list []herokuapi.Attachment, self herokuapi.Addon) []postgres.Found 
 func problem(a herokuapi.Attachment, helper string) string {
 	if a.Credential() != "" {
 		return ""
+	}
+	if remora.OwnerOnly(a.Addon.Plan.Name) {
+		return "This database is of an Essential plan, which has the owner's credential only, and that one can change your data, so we do not use it. " +
+			"Databases of Standard plans and above can have read-only credentials: with heroku pg:upgrade or a new database of such a plan it can be backed up."
 	}
 	return fmt.Sprintf("This attachment carries the database owner's credential, which can change your data, so we do not use it. "+
 		"Make a read-only credential and attach that one instead: heroku pg:credentials:create %s --name remora_ro -a %s, then "+

@@ -65,6 +65,11 @@ func (v *Verifier) archive(ctx context.Context, c postgres.ProofClaim) (a proof.
 		return a, err
 	}
 	a = proof.Archive{Plain: plain, Size: plain.Size(), Major: c.Backup.ClientMajor, Limit: remora.ProofLimit(plain.Size())}
+	report, err := v.Store.Audit(ctx, c.Resource.ID, c.Backup.ID)
+	if err != nil && remora.KindOf(err) != remora.KindNotFound {
+		return a, err
+	}
+	a.Inventory = report.Inventory
 	stored, err := archivestore.Contents(ctx, v.Bucket, ref, key, v.Keys)
 	if err != nil || stored == nil {
 		return a, err

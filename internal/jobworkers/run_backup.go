@@ -1,6 +1,7 @@
 package jobworkers
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/customerdb"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/pgarchive"
@@ -86,31 +88,58 @@ func (w *runBackup) attempt(ctx context.Context, c postgres.Claim, at *stages) (
 	return kept, err
 }
 
-// pipeline finds the database and makes the archive.
+// pipeline finds the database, asks what its credential may do, and makes the archive of the same moment.
 func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at *stages) (kept remora.Kept, err error) {
-	src, err := w.locate(ctx, c, at)
+	target, err := w.locate(ctx, c.Database, c.HelperAppID(), at)
 	if err != nil {
 		return kept, err
 	}
-	if err := w.Store.SaveServer(ctx, c.Resource.ID, c.Database.ID, src.server.Version, src.server.Size); err != nil {
+	session, err := customerdb.Open(ctx, target)
+	if err != nil {
 		return kept, err
+	}
+	defer session.Close()
+	server, audit := session.Server(), session.Audit()
+	client, _, err := pgdump.Choose(w.Clients, server.Major)
+	if err != nil {
+		return kept, err
+	}
+	if err := w.Store.SaveAudit(ctx, c, audit, server.Version, server.Size); err != nil {
+		return kept, err
+	}
+	if refused := audit.Refusal(); refused != nil { // and pg_dump is not even started
+		return kept, refused
 	}
 	recipient, err := w.Store.Recipient(ctx, c.Resource.ID)
 	if err != nil {
 		return kept, err
 	}
+	look := &lookout{session: session}
+	defer look.stop()
+	look.start(ctx)
 	made, err := pipeline.Run(ctx, pipeline.Source{
-		Client: src.client, Credential: src.Credential, Addr: src.Addr, ServerMajor: src.server.Major, ServerVersion: src.server.Version,
+		Client: client, Credential: target.Credential, Addr: target.Addr, ServerMajor: server.Major, ServerVersion: server.Version,
+		Snapshot: session.Snapshot(), OpenRows: audit.OpenRows(),
 	}, pipeline.Destination{
 		Bucket: w.Bucket, Ref: refOf(c), Recipient: recipient, Keys: w.Keys,
 	}, pipeline.Options{
-		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now,
-		Confirm: h.confirming, // fenced once more, right before the commit
+		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now, Begun: look.begun,
+		Confirm: func(ctx context.Context) error {
+			if err := look.end(ctx); err != nil {
+				return err
+			}
+			return h.confirming(ctx) // fenced once more, right before the commit
+		},
 	})
 	if err != nil {
 		return kept, err
 	}
-	return keptOf(made, src.client.Major), nil
+	kept = keptOf(made, client.Major)
+	kept.LeftOut, kept.Witness, kept.Inventory = audit.LeftOut(), look.witness, look.inventory
+	if look.failed != nil {
+		w.Log.WarnContext(ctx, "the database could not be asked once more", "backup_id", c.Backup, "error", look.failed)
+	}
+	return kept, nil
 }
 
 // refOf is where a run stores its archive.
@@ -170,7 +199,7 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 		return ignoreStale(w.Store.ReleaseRun(done, c))
 	}
 	f := failureOf(err)
-	again, serr := w.Store.FailRun(done, c, f, pgdump.Fix(f.Detail, c.Database.Credential))
+	again, serr := w.Store.FailRun(done, c, f, cmp.Or(f.Fix, pgdump.Fix(f.Detail, c.Database.Credential)))
 	w.metrics.runs.WithLabelValues("failed", string(f.Reason)).Inc()
 	level := log.InfoContext
 	if f.Reason.Actor() == remora.ActorUs {

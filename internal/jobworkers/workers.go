@@ -83,6 +83,7 @@ func New(cfg Config) (*Workers, error) {
 func (w *Workers) Register(to *river.Workers) {
 	river.AddWorker(to, &makeReady{Workers: w})
 	river.AddWorker(to, &findDatabases{Workers: w})
+	river.AddWorker(to, &auditDatabase{Workers: w})
 	river.AddWorker(to, &runBackup{Workers: w})
 	river.AddWorker(to, &tick{Workers: w})
 	river.AddWorker(to, &sweepUploads{Workers: w})

@@ -41,8 +41,11 @@ type Entry struct {
 
 	copied   bool // its block is what a COPY statement takes
 	copy     copyTarget
-	dumperAt int // where the head says that it has data
-	offsetAt int // where the entry's data offset lies in the head
+	start    int    // where it begins in the head; it ends where the next one begins
+	dumperAt int    // where the head says that it has data
+	offsetAt int    // where the entry's data offset lies in the head
+	calls    string // of an event trigger, the schema of its function
+	about    []int  // the entries that a comment or a label is about
 }
 
 // Head is an archive's header and table of contents.
@@ -57,6 +60,7 @@ type Head struct {
 
 	raw        []byte
 	compressAt int // where the compression lies in raw
+	countAt    int // where the number of entries does
 	offSize    int
 	intSize    int
 	byID       map[int]int // index of the entry with data
@@ -228,6 +232,7 @@ func (in *headReader) head() (*Head, error) {
 	h.Database, _ = in.text()
 	h.ServerVersion, _ = in.text()
 	h.DumpVersion, _ = in.text()
+	h.countAt = len(in.raw)
 	n := in.int()
 	if n < 0 || n > maxEntries {
 		in.corrupt("the table of contents claims %d entries", n)
@@ -263,7 +268,8 @@ func (h *headReader) compression(v Version) Compression {
 
 // add reads one entry of the table of contents.
 func (h *Head) add(in *headReader) {
-	e := Entry{DumpID: in.int()}
+	e := Entry{start: len(in.raw)}
+	e.DumpID = in.int()
 	e.dumperAt = len(in.raw)
 	dumper := in.int()
 	in.skip() // table's OID
@@ -288,9 +294,19 @@ func (h *Head) add(in *headReader) {
 		if !more || in.err != nil {
 			break
 		}
-		if n, err := strconv.Atoi(id); err == nil && in.keep {
+		n, err := strconv.Atoi(id)
+		if err != nil {
+			continue
+		}
+		if in.keep {
 			e.Needs = append(e.Needs, n)
 		}
+		if e.Kind == "COMMENT" || e.Kind == "SECURITY LABEL" {
+			e.about = append(e.about, n)
+		}
+	}
+	if e.Kind == "EVENT TRIGGER" {
+		e.calls = calls(definition)
 	}
 	if in.keep {
 		e.Definition, e.Copy = definition, statement

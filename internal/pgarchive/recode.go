@@ -23,7 +23,8 @@ const smallPiece = 16 << 10
 // pg_dump writes it with gzip: any pg_restore that knows the archive's version reads it. Its data is compressed by c
 // while more is read, and counted: Contents says what every table held. Handlers are called from another goroutine,
 // one at a time and never after Recode has returned. An archive that is compressed already is walked and passed as
-// it is; one of a version newer than this package is passed unread, all of it body, and Raw is empty. Errors and
+// it is; one of a version newer than this package is passed unread, all of it body, and Raw is empty. Event triggers of
+// excluded schemas are taken out of a head only here, where the head is ours to write. Errors and
 // memory are Walk's, and about half a MiB for each of c's workers and three more.
 func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 	w, err := begin(r)
@@ -37,6 +38,7 @@ func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 		return w.walk(to)
 	}
 	w.progress = to.Progress
+	leftOut := w.takeOrphans(to.Excluded)
 	w.head.setGzip(w.head.raw)
 	w.head.setGzip(w.raw)
 	if err := to.Head(w.head, w.head.raw); err != nil {
@@ -63,7 +65,7 @@ func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 		return nil, rerr
 	}
 	a := w.archive(out.at - int64(len(w.raw)))
-	a.Contents = rec.contents
+	a.Contents, a.LeftOut = rec.contents, leftOut
 	if l := &a.Contents.LargeObjects; l.Count > 0 {
 		l.SHA256 = hex.EncodeToString(rec.objects.Sum(nil))
 	}

@@ -19,6 +19,9 @@ type Handlers struct {
 	// Progress, where set, is told each time a block begins, whenever some more was read, and once at the end. It
 	// must be quick.
 	Progress func(Progress)
+	// Excluded are schemas that pg_dump was told to leave out. Recode leaves out the event triggers that call a function
+	// in one of them too: only who has those functions could restore them.
+	Excluded []string
 }
 
 // Progress is how far a walk is.
@@ -36,6 +39,7 @@ type Archive struct {
 	BodySize int64
 	Tables   int       // entries of kind TABLE DATA
 	Contents *Contents // nil where the data was compressed already and so not looked into
+	LeftOut  []string  // names of event triggers that were taken out of the head
 }
 
 // Size is the whole archive's, in bytes.
@@ -85,6 +89,13 @@ func (w *walker) walk(to Handlers) (*Archive, error) {
 		return nil, err
 	}
 	return w.archive(w.at - int64(len(w.raw))), nil
+}
+
+// takeOrphans takes orphaned event triggers out of both heads: the one that is passed on and the one that gets offsets.
+func (w *walker) takeOrphans(schemas []string) []string {
+	names := w.head.takeOrphans(schemas)
+	w.raw = bytes.Clone(w.head.raw)
+	return names
 }
 
 func (w *walker) archive(bodySize int64) *Archive {

@@ -28,7 +28,7 @@ var symptoms = []struct {
 		"password authentication failed", "SCRAM channel binding check failed", "no password supplied", "is not permitted to log in", "no pg_hba.conf entry",
 		"pg_hba.conf rejects", "authentication method", "permission denied for database",
 	}},
-	{remora.ReasonPermission, []string{"permission denied for"}},
+	{remora.ReasonPermission, []string{"permission denied for", "user may lack SELECT privilege on the sequence"}}, // the latter from 18 on
 	{remora.ReasonConnectionLost, []string{
 		"terminating connection", "server closed the connection", "connection to server was lost", "SSL SYSCALL error",
 		"SSL error", "SSL connection has been closed", "could not receive data from server", "could not send data to server",

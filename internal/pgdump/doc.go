@@ -23,6 +23,11 @@
 //
 // What it says on standard error is kept line by line, each without the password, 64 KiB at most.
 //
+// # Whose moment it reads
+//
+// Its own, or that of a snapshot which another session has exported, so that what was asked there holds for the archive
+// (Config.Snapshot). It refuses tables under row security unless it is told that every row is shown (Config.OpenRows).
+//
 // # What is left on the customer's server
 //
 // It ends too: the session is told to look every second whether its

@@ -27,6 +27,10 @@ type Config struct {
 	Plain       bool       // the archive's data uncompressed, for a reader that compresses it
 	ServerMajor int
 	Roots       string // file of who vouches for certificates, where the credential asks for that; default the system's
+	Snapshot    string // one that another session has exported and still holds when pg_dump connects; "" is pg_dump's own
+	// OpenRows reads tables under row security, where pg_dump would refuse to (--enable-row-security). Rows that no
+	// policy shows are then missing without a word: only for a credential that is known to be shown all of them.
+	OpenRows bool
 
 	LockWait       time.Duration // how long to wait for a table's lock; default 30 s
 	ConnectTimeout time.Duration // default 10 s
@@ -65,24 +69,36 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// Excluded are the schemas that no dump has: Heroku's own, which only Heroku can fill.
+func Excluded() []string { return []string{"heroku_ext", "_heroku"} }
+
 // args are pg_dump's. Those that shape the archive are the ones that Heroku gives as the equivalent of
 // pg:backups (https://help.heroku.com/7U1BTYHB), without --verbose, so that what is left on standard error
 // means something. -d holds connection settings that have no environment variable, and nothing else.
 func (c *Config) args() []string {
 	args := []string{
 		"--format=custom", "--no-acl", "--no-owner", "--quote-all-identifiers",
-		"--exclude-schema=heroku_ext", "--exclude-schema=_heroku",
 		"--no-password", "--lock-wait-timeout=" + strconv.FormatInt(c.LockWait.Milliseconds(), 10),
 		"--dbname=keepalives=1 keepalives_idle=30 keepalives_interval=10 keepalives_count=3",
 	}
+	for _, schema := range Excluded() {
+		args = append(args, "--exclude-schema="+schema)
+	}
 	if c.Plain {
 		args = append(args, "--compress=0")
+	}
+	if c.Snapshot != "" {
+		args = append(args, "--snapshot="+c.Snapshot)
+	}
+	if c.OpenRows {
+		args = append(args, "--enable-row-security")
 	}
 	return args
 }
 
 func (c *Config) env() []string {
-	options := "-c default_transaction_read_only=on -c bytea_output=hex"
+	// A role may have a short timeout of its own, and pg_dump takes it off only after its first statements.
+	options := "-c default_transaction_read_only=on -c statement_timeout=0 -c bytea_output=hex"
 	if c.ServerMajor >= 14 {
 		options += " -c client_connection_check_interval=1000"
 	}

@@ -35,6 +35,8 @@ type Source struct {
 	Addr          netip.Addr // resolved and checked
 	ServerMajor   int
 	ServerVersion string
+	Snapshot      string // one that is held until Begun; "" is pg_dump's own
+	OpenRows      bool   // see pgdump.Config
 }
 
 // Destination is where the archive goes.
@@ -49,7 +51,8 @@ type Destination struct {
 type Options struct {
 	Compress *pgarchive.Compressor
 	Progress func(pgarchive.Progress)    // must be quick; may be nil
-	Confirm  func(context.Context) error // asked right before the commit, whether it may be; may be nil
+	Begun    func()                      // told once the archive's head has come: pg_dump has its snapshot and its locks; may be nil
+	Confirm  func(context.Context) error // asked right before the commit, when pg_dump has ended, whether it may be; may be nil
 	Stage    func(name string)           // told of each of Stages as it begins; may be nil
 	Now      func() time.Time
 	// Unread leaves out the reading by pg_restore, to measure what that costs. Such an archive is not verified.
@@ -83,7 +86,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	stage(StageDump)
 	dump, err := pgdump.Start(ctx, pgdump.Config{
 		Client: from.Client, Credential: from.Credential, Addr: from.Addr, ServerMajor: from.ServerMajor,
-		Plain: pgarchive.WrittenBy(from.Client.Major),
+		Plain: pgarchive.WrittenBy(from.Client.Major), Snapshot: from.Snapshot, OpenRows: from.OpenRows,
 	})
 	if err != nil {
 		return made, err
@@ -102,6 +105,9 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	}()
 	archive, err := pgarchive.Recode(dump, o.Compress, pgarchive.Handlers{
 		Head: func(_ *pgarchive.Head, raw []byte) error {
+			if o.Begun != nil {
+				o.Begun()
+			}
 			_, err := reader.Write(raw)
 			return err
 		},
@@ -116,6 +122,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 			return err
 		},
 		Progress: o.Progress,
+		Excluded: pgdump.Excluded(),
 	})
 	if err != nil {
 		return made, err

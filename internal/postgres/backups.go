@@ -121,7 +121,7 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 			db := databaseOf(pgsql.Database{
 				ID: d.ID, AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment, Credential: d.Credential,
 				State: d.State, Problem: d.Problem, ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes,
-				FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: d.ProveAt,
+				FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: d.ProveAt, Plan: d.Plan, CheckAskedAt: d.CheckAskedAt,
 			})
 			if db.State == remora.DatabaseActive {
 				db.NextRunAt = orZero(d.NextRunAt)
@@ -145,7 +145,7 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 			}
 			out.Backups = append(out.Backups, backup)
 		}
-		return nil
+		return t.audits(ctx, &out)
 	})
 	return out, err
 }

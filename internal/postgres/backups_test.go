@@ -825,8 +825,12 @@ func TestForeignTextIsWrittenDownSomehow(t *testing.T) {
 	if p := b.first(t, id).Progress; p == nil || !strings.HasPrefix(p.Current, "caf?") || len(p.Current) > 1024 {
 		t.Errorf("%+v", p)
 	}
-	if err := b.SaveServer(ctx, id, c.Database.ID, bad, 1); err != nil {
+	report := remora.Audit{Role: bad, Findings: []remora.Finding{{Code: "x", Severity: remora.SeverityDeny, Object: bad, Detail: bad, Fix: bad}}}
+	if err := b.SaveAudit(ctx, c, report, bad, 1); err != nil {
 		t.Error(err)
+	}
+	if a, err := b.Audit(ctx, id, backup.ID); err != nil || len(a.Findings) != 1 || !strings.HasPrefix(a.Findings[0].Object, "caf?") || len(a.Findings[0].Fix) > 9000 {
+		t.Errorf("%.200v %v", a, err)
 	}
 	if _, err := b.FailRun(ctx, c, &remora.Failure{Reason: remora.ReasonConnectionLost, Detail: bad}, bad); err != nil {
 		t.Error(err)

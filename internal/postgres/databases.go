@@ -18,6 +18,7 @@ import (
 type Found struct {
 	AddonID, Addon, OwnerApp string
 	Attachment, Credential   string
+	Plan                     string // of the Postgres add-on; empty where Heroku did not say
 	Problem                  string // why it is refused; empty where it may be used
 }
 
@@ -90,7 +91,7 @@ func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) er
 	}
 	db, err := t.q.UpsertDatabase(ctx, pgsql.UpsertDatabaseParams{
 		ID: string(remora.NewID[remora.DatabaseID]()), ResourceID: string(id), AddonID: f.AddonID, Addon: f.Addon,
-		OwnerApp: f.OwnerApp, Attachment: f.Attachment, Credential: f.Credential,
+		OwnerApp: f.OwnerApp, Attachment: f.Attachment, Credential: f.Credential, Plan: f.Plan,
 		State: string(state), Problem: f.Problem, Now: t.now,
 	})
 	if err != nil {
@@ -115,13 +116,6 @@ func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) er
 	}
 	_, err = t.request(ctx, id, remora.DatabaseID(db), backupOrigin{})
 	return err
-}
-
-// SaveServer writes down what the database's server said of itself.
-func (s *Store) SaveServer(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, version string, size int64) error {
-	return s.forResource(ctx, id, func(t *tx) error {
-		return t.q.SetServer(ctx, pgsql.SetServerParams{ID: string(db), ResourceID: string(id), ServerVersion: foreign(version, maxWord), SizeBytes: size})
-	})
 }
 
 // checkGap is how far apart two checks of a resource are at least, where CheckEvery is not shorter.
@@ -151,5 +145,6 @@ func databaseOf(d pgsql.Database) remora.Database {
 		ID: remora.DatabaseID(d.ID), AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment,
 		Credential: d.Credential, State: remora.DatabaseState(d.State), Problem: d.Problem,
 		ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes, FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: orZero(d.ProveAt),
+		Plan: d.Plan, CheckAskedAt: orZero(d.CheckAskedAt),
 	}
 }

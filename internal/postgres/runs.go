@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -129,8 +130,12 @@ func (s *Store) Beat(ctx context.Context, c Claim, p remora.Progress) error {
 // KeepBackup ends a run well: the archive is stored and confirmed. Errors: KindStale.
 func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 	state, reason := k.Outcome()
+	detail := strings.TrimSpace(k.LeftOut + "\n\n" + k.Unexplained)
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
 		if err := t.endRun(ctx, c, remora.RunDone, reason); err != nil {
+			return err
+		}
+		if err := t.endAudit(ctx, c, k); err != nil {
 			return err
 		}
 		var stored int64
@@ -149,7 +154,7 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 		}
 		return changed(t.q.KeepBackup(ctx, pgsql.KeepBackupParams{
 			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
-			State: string(state), Reason: string(reason), Detail: foreign(k.Unexplained, maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),
+			State: string(state), Reason: string(reason), Detail: foreign(detail, maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),
 			ClientVersion: foreign(k.ClientVersion, maxWord), ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
 			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), Rows: k.Rows, //nolint:gosec // bounded by the archive's head
 			PlainSize: k.PlainSize, StoredSize: stored,

@@ -18,6 +18,7 @@ type (
 	RunID      string // one attempt at a backup
 	ProofID    string // one look at what is stored of a backup
 	LinkID     string // a short-lived way to download a backup
+	AuditID    string // one report on a credential
 )
 
 // ParseResourceID accepts a UUID in canonical form, in either case, and returns it in lower case.

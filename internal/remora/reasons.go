@@ -10,6 +10,7 @@ const (
 	ReasonNotShared          Reason = "helper_app_not_shared"
 	ReasonDetached           Reason = "credential_detached"
 	ReasonOwnerCredential    Reason = "owner_credential"
+	ReasonCanWrite           Reason = "credential_can_write"
 	ReasonBadURL             Reason = "bad_credential_url"
 	ReasonHostRefused        Reason = "host_refused"
 	ReasonUnreachable        Reason = "unreachable"
@@ -31,6 +32,7 @@ const (
 	ReasonDumpFailed         Reason = "dump_failed"
 	ReasonArchiveInvalid     Reason = "archive_invalid"
 	ReasonUnexplainedOutput  Reason = "unexplained_output"
+	ReasonLeftOut            Reason = "left_out"
 	ReasonStoreFull          Reason = "store_full"
 	ReasonStoreFailed        Reason = "store_failed"
 	ReasonStalled            Reason = "stalled"
@@ -65,6 +67,7 @@ var verdicts = map[Reason]verdict{
 	ReasonNotShared:          {"The Helper App is not shared with our service account. Run the heroku access:add command that the first page shows.", ActorCustomer, false},
 	ReasonDetached:           {"The credential is no longer attached to the Helper App. Attach it again with heroku addons:attach.", ActorCustomer, false},
 	ReasonOwnerCredential:    {"The attachment carries the database owner's credential, which can change your data. Create a read-only credential and attach that one instead.", ActorCustomer, false},
+	ReasonCanWrite:           {"The credential can do more than read: what, is named below. We use only credentials that can change nothing, so no backup was made. Take those powers from it with the statements below, or make a new credential, grant it only what it must read, and attach that one instead.", ActorCustomer, false},
 	ReasonBadURL:             {"The credential's config var is not a plain Postgres address. Attach the credential again so that Heroku writes it anew.", ActorCustomer, false},
 	ReasonHostRefused:        {"The credential's host is not a public address, so we do not connect to it. Databases in Private or Shield Spaces cannot be reached from outside.", ActorCustomer, false},
 	ReasonUnreachable:        {"The database did not answer. It may be failing over or in maintenance; we try again by ourselves.", ActorNobody, true},
@@ -75,7 +78,7 @@ var verdicts = map[Reason]verdict{
 	ReasonDatabaseMissing:    {"The database that the credential names does not exist on its server. Attach the credential of the right database.", ActorCustomer, false},
 	ReasonTooManyConnections: {"The database has no free connection. We try again by ourselves; if it stays so, raise the credential's connection limit or free connections.", ActorCustomer, true},
 	ReasonPermission:         {"The credential may not read everything. Run the GRANT statements on the backup's page as the database's owner.", ActorCustomer, false},
-	ReasonRowSecurity:        {"A table, named below, has row-level security. Under it a credential sees only the rows that a policy allows, pg_dump refuses to read it, and we do not store part of a table as a backup. On Heroku no role can be given the right to pass row security (BYPASSRLS): the way is to take it off that table, ALTER TABLE … DISABLE ROW LEVEL SECURITY.", ActorCustomer, false},
+	ReasonRowSecurity:        {"A table, named below, has row-level security. Under it a credential sees only the rows that a policy allows, and we do not store part of a table as a backup. Give the credential a policy that shows it every row, with the statements below, or take row security off that table. On Heroku no role can be given the right to pass it (BYPASSRLS).", ActorCustomer, false},
 	ReasonLargeObject:        {"The credential may not read a large object. Run GRANT SELECT ON LARGE OBJECT for it as the database's owner.", ActorCustomer, false},
 	ReasonLockTimeout:        {"A table was locked by another session, usually a migration. We step back and try again by ourselves.", ActorNobody, true},
 	ReasonConnectionLost:     {"The connection to the database broke while it was being read. We try again by ourselves.", ActorNobody, true},
@@ -86,6 +89,7 @@ var verdicts = map[Reason]verdict{
 	ReasonDumpFailed:         {"The database or pg_dump gave an error that we do not recognise; its words are below. We try again by ourselves.", ActorCustomer, true},
 	ReasonArchiveInvalid:     {"What pg_dump wrote is not a whole archive, so nothing was kept. We try again by ourselves.", ActorUs, true},
 	ReasonUnexplainedOutput:  {"pg_dump ended well but said something that we cannot explain; its words are below. The archive is kept as incomplete and can be downloaded. Where the words name something of your database, mend it and back up again.", ActorCustomer, false},
+	ReasonLeftOut:            {"The archive is whole, but something of the database is not in it; what, is named below. It is kept as incomplete.", ActorCustomer, false},
 	ReasonStoreFull:          {"Our store has no room left, so nothing was kept. We have been told.", ActorUs, true},
 	ReasonStoreFailed:        {"Our store refused or lost the upload, so nothing was kept. We try again by ourselves.", ActorUs, true},
 	ReasonStalled:            {"No data came for ten minutes, or next to none for an hour, so we ended the read. We try again by ourselves.", ActorNobody, true},
@@ -133,6 +137,7 @@ func Reasons() []Reason {
 type Failure struct {
 	Reason Reason
 	Detail string // shown to the customer below the sentence: never holds a secret
+	Fix    string // SQL for the customer to paste, as the database's owner; may be empty
 	Cause  error  // for our log
 }
 

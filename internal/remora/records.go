@@ -38,6 +38,7 @@ type Database struct {
 	OwnerApp      string // the app that the Postgres add-on belongs to
 	Attachment    string // the attachment's name on the Helper App; its config var is this and _URL
 	Credential    string // the credential's name; empty for the owner's own, which is refused
+	Plan          string // of the Postgres add-on, such as heroku-postgresql:standard-0; empty where it is not known
 	State         DatabaseState
 	Problem       string // where refused: why, and what to do
 	ServerVersion string // empty until the first run
@@ -45,6 +46,7 @@ type Database struct {
 	FoundAt       time.Time
 	SeenAt        time.Time
 	NextRunAt     time.Time // zero where nothing is scheduled
+	CheckAskedAt  time.Time // zero where no check of its credential is under way
 
 	ProveAt   time.Time // when its newest verified backup is to be restored; zero where nothing waits to be
 	RereadAt  time.Time // when the first of its backups is to be read again; zero where there is none
@@ -122,7 +124,9 @@ type Overview struct {
 	Now       time.Time // the database's clock, which all ages are told by
 	Resource  Resource
 	Databases []Database
-	Backups   []Backup // the newest of each database, newest first
+	Backups   []Backup                         // the newest of each database, newest first
+	Audits    map[DatabaseID]Audit             // the newest of each database that has one
+	Known     map[DatabaseID][]Acknowledgement // what a person has answered for
 }
 
 // Object is one stored part of a backup. SHA256 is of the stored (sealed) bytes.
@@ -144,11 +148,17 @@ type Kept struct {
 	PlainSize      int64
 	Objects        []Object
 	Unexplained    string // pg_dump's words that we cannot explain; makes the backup incomplete
+	LeftOut        string // what pg_dump left out while it said that all is well; makes the backup incomplete
+	Witness        Witness
+	Inventory      Inventory // of the snapshot; nil where it could not be taken
 }
 
 // Outcome is the state that the backup ends in, and why where that is not verified.
 func (k Kept) Outcome() (BackupState, Reason) {
-	if k.Unexplained != "" {
+	switch {
+	case k.LeftOut != "": // which explains what pg_dump may have said
+		return BackupIncomplete, ReasonLeftOut
+	case k.Unexplained != "":
 		return BackupIncomplete, ReasonUnexplainedOutput
 	}
 	return BackupVerified, ReasonNone

@@ -9,6 +9,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"github.com/remora-backup/remora/internal/customerdb"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/jobworkers"
 	"github.com/remora-backup/remora/internal/pgdump"
@@ -50,6 +51,7 @@ func (p process) verifier(ctx context.Context) error {
 	}
 	prover, err := proof.New(proof.Config{
 		Servers: servers, Sandbox: box, Dir: p.Verify.ScratchDir, Memory: int64(p.Verify.ScratchMemory) << 20, Disk: int64(p.Verify.ScratchDisk) << 20, Log: p.log,
+		TakeInventory: customerdb.Inventory,
 	})
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ func (s *Stack) FillWith(ctx context.Context, statements ...string) error {
 	if err != nil {
 		return err
 	}
-	if err := Exec(ctx, s.Customer.SuperuserURL("shop"), herokusOwn(s.Owner)...); err != nil {
+	if err := Exec(ctx, s.Customer.SuperuserURL("shop"), herokusim.OwnObjects(s.Owner)...); err != nil {
 		return err
 	}
 	if err := Exec(ctx, s.OwnerURL("shop"), statements...); err != nil {
@@ -33,17 +33,6 @@ func (s *Stack) FillWith(ctx context.Context, statements ...string) error {
 		Name: Addon, App: ShopApp, AdminURL: s.Customer.SuperuserURL("shop"), Owner: s.Owner, Password: s.Password,
 		DBName: "shop", Host: host, Port: port,
 	})
-}
-
-// herokusOwn is what Heroku has in every database: a superuser of its own, two schemas that no dump must need,
-// and a schema public that a new credential has no access to until it is granted.
-func herokusOwn(owner string) []string {
-	return []string{
-		"CREATE ROLE heroku_admin SUPERUSER", "CREATE SCHEMA _heroku AUTHORIZATION heroku_admin", "GRANT USAGE ON SCHEMA _heroku TO PUBLIC",
-		"CREATE FUNCTION _heroku.validate_extension() RETURNS void LANGUAGE sql AS 'SELECT'", "REVOKE EXECUTE ON FUNCTION _heroku.validate_extension() FROM PUBLIC",
-		"CREATE SCHEMA heroku_ext AUTHORIZATION heroku_admin", "CREATE TABLE heroku_ext.closed (id int)",
-		"REVOKE ALL ON SCHEMA public FROM PUBLIC", "ALTER SCHEMA public OWNER TO " + owner,
-	}
 }
 
 // LargestTable is the size of the customer's largest table, without its indexes, in bytes.

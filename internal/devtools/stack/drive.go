@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/remora-backup/remora/internal/herokusim"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -214,7 +215,7 @@ func (s *Stack) AwaitProof(ctx context.Context, b remora.Backup) (last remora.Pr
 func (s *Stack) Restore(ctx context.Context, link, name string) (string, error) {
 	err := Exec(ctx, s.Customer.SuperuserURL("postgres"), "CREATE DATABASE "+name+" OWNER "+s.Owner)
 	if err == nil {
-		err = Exec(ctx, s.Customer.SuperuserURL(name), "REVOKE ALL ON SCHEMA public FROM PUBLIC", "ALTER SCHEMA public OWNER TO "+s.Owner)
+		err = Exec(ctx, s.Customer.SuperuserURL(name), herokusim.OwnObjects(s.Owner)...)
 	}
 	if err != nil {
 		return "", err

@@ -40,7 +40,7 @@ func (q *Queries) DetachOthers(ctx context.Context, arg DetachOthersParams) (int
 }
 
 const getDatabase = `-- name: GetDatabase :one
-SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at FROM databases WHERE id = $1 AND resource_id = $2
+SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at, plan, check_asked_at FROM databases WHERE id = $1 AND resource_id = $2
 `
 
 type GetDatabaseParams struct {
@@ -66,6 +66,8 @@ func (q *Queries) GetDatabase(ctx context.Context, arg GetDatabaseParams) (Datab
 		&i.FoundAt,
 		&i.SeenAt,
 		&i.ProveAt,
+		&i.Plan,
+		&i.CheckAskedAt,
 	)
 	return i, err
 }
@@ -99,7 +101,7 @@ func (q *Queries) InsertSchedule(ctx context.Context, arg InsertScheduleParams) 
 }
 
 const listDatabases = `-- name: ListDatabases :many
-SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, s.minute, s.next_run_at
+SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, s.minute, s.next_run_at
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
  WHERE d.resource_id = $1
  ORDER BY d.found_at, d.addon
@@ -120,6 +122,8 @@ type ListDatabasesRow struct {
 	FoundAt       time.Time
 	SeenAt        time.Time
 	ProveAt       *time.Time
+	Plan          string
+	CheckAskedAt  *time.Time
 	Minute        *int32
 	NextRunAt     *time.Time
 }
@@ -148,6 +152,8 @@ func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListD
 			&i.FoundAt,
 			&i.SeenAt,
 			&i.ProveAt,
+			&i.Plan,
+			&i.CheckAskedAt,
 			&i.Minute,
 			&i.NextRunAt,
 		); err != nil {
@@ -236,12 +242,12 @@ func (q *Queries) SetServer(ctx context.Context, arg SetServerParams) error {
 }
 
 const upsertDatabase = `-- name: UpsertDatabase :one
-INSERT INTO databases (id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, found_at, seen_at)
+INSERT INTO databases (id, resource_id, addon_id, addon, owner_app, attachment, credential, plan, state, problem, found_at, seen_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-        $7, $8, $9, $10, $10)
+        $7, $8, $9, $10, $11, $11)
 ON CONFLICT (resource_id, addon_id) DO UPDATE
    SET addon = excluded.addon, owner_app = excluded.owner_app, attachment = excluded.attachment,
-       credential = excluded.credential, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
+       credential = excluded.credential, plan = excluded.plan, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
 RETURNING id
 `
 
@@ -253,6 +259,7 @@ type UpsertDatabaseParams struct {
 	OwnerApp   string
 	Attachment string
 	Credential string
+	Plan       string
 	State      string
 	Problem    string
 	Now        time.Time
@@ -267,6 +274,7 @@ func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) 
 		arg.OwnerApp,
 		arg.Attachment,
 		arg.Credential,
+		arg.Plan,
 		arg.State,
 		arg.Problem,
 		arg.Now,

@@ -8,6 +8,32 @@ import (
 	"time"
 )
 
+type Acknowledgement struct {
+	ResourceID string
+	DatabaseID string
+	Code       string
+	Object     string
+	By         string
+	At         time.Time
+}
+
+type Audit struct {
+	ID            string
+	ResourceID    string
+	DatabaseID    string
+	BackupID      *string
+	At            time.Time
+	Reason        string
+	Detail        string
+	Role          string
+	Findings      []byte
+	More          bool
+	Inventory     []byte
+	WitnessBefore int64
+	WitnessAfter  int64
+	Standby       bool
+}
+
 type Backup struct {
 	ID             string
 	ResourceID     string
@@ -51,6 +77,8 @@ type Database struct {
 	FoundAt       time.Time
 	SeenAt        time.Time
 	ProveAt       *time.Time
+	Plan          string
+	CheckAskedAt  *time.Time
 }
 
 type Link struct {

@@ -1,0 +1,268 @@
+package customerdb
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Server is what a server says of itself.
+type Server struct {
+	Major   int
+	Version string // such as 15.18
+	Size    int64  // of the database, in bytes
+	Standby bool
+}
+
+// Session is one connection of the credential's, and one read-only transaction on it whose snapshot pg_dump can read
+// too. Everything but Close is for one goroutine at a time.
+type Session struct {
+	conn     *pgx.Conn
+	target   Target
+	server   Server
+	snapshot string
+	audit    remora.Audit
+	alike    map[string]int // findings, by code
+	standing bool           // the transaction is open
+}
+
+//go:embed audit.sql
+var auditSQL string
+
+// parts are the statements of audit.sql by name, without its comments: what is sent fits into the first flight of a
+// connection, so that a far server costs one round trip.
+var parts = split(auditSQL)
+
+func split(all string) map[string]string {
+	all = regexp.MustCompile(`(?m)^\s+|(^|\s)--( .*)?$`).ReplaceAllStringFunc(all, func(s string) string {
+		if strings.HasPrefix(s, "-- name: ") {
+			return s
+		}
+		return ""
+	})
+	out := map[string]string{}
+	for _, part := range strings.Split(all, "-- name: ")[1:] {
+		name, sql, _ := strings.Cut(part, "\n")
+		out[name] = strings.TrimSpace(strings.ReplaceAll(sql, "\n\n", "\n"))
+	}
+	return out
+}
+
+// Open connects, begins the transaction, exports its snapshot and asks what the credential may do: all that a tiny
+// database costs before pg_dump begins is one connection and one round trip. It takes 10 s to connect at most, and 65 s
+// for the rest. The caller must Close the session. Errors are *remora.Failure and never hold the password.
+func Open(ctx context.Context, t Target) (*Session, error) {
+	cfg, err := config(t)
+	if err != nil {
+		return nil, err
+	}
+	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(connecting, cfg)
+	if err != nil {
+		return nil, failure(err, t.Credential.Password)
+	}
+	s := &Session{conn: conn, target: t, alike: map[string]int{}, standing: true}
+	asking, cancel := context.WithTimeout(ctx, auditTimeout)
+	defer cancel()
+	ask := []string{"begin", "server", "write_powers", "read_gaps"}
+	if major, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), "."); atoi(major) >= 15 {
+		ask = append(ask, "parameter_powers")
+	}
+	if err := s.ask(asking, s.read, ask...); err != nil {
+		s.Close()
+		return nil, err
+	}
+	if s.server.Major == 0 || s.snapshot == "" || s.audit.Witness.Before == 0 {
+		s.Close()
+		return nil, &remora.Failure{Reason: remora.ReasonDumpFailed, Cause: errors.New("the server did not say who it is")}
+	}
+	s.audit.Witness.Standby = s.server.Standby
+	return s, nil
+}
+
+// Server is what the server said of itself.
+func (s *Session) Server() Server { return s.server }
+
+// Snapshot is for pg_dump --snapshot, until Release.
+func (s *Session) Snapshot() string { return s.snapshot }
+
+// Audit is what the credential may do, in the snapshot.
+func (s *Session) Audit() remora.Audit { return s.audit }
+
+// Inventory lists what objects there are in the snapshot. It must come before Release.
+func (s *Session) Inventory(ctx context.Context) (remora.Inventory, error) {
+	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
+	defer cancel()
+	all, err := inventory(ctx, s.conn)
+	if err != nil {
+		return nil, failure(err, s.target.Credential.Password)
+	}
+	return all, nil
+}
+
+// Inventory lists what objects the database of a connection has: for a copy to be held against the original's. It works
+// in the connection's transaction where it is in one, whose search path it sets, and needs a role of no rights.
+func Inventory(ctx context.Context, conn *pgx.Conn) (remora.Inventory, error) {
+	return inventory(ctx, conn)
+}
+
+func inventory(ctx context.Context, conn *pgx.Conn) (remora.Inventory, error) {
+	var all remora.Inventory
+	err := run(ctx, conn, "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off; "+parts["inventory"], func(name string, row [][]byte) error {
+		if name != "kind" || len(row) != 3 {
+			return fmt.Errorf("an inventory's row has %d columns, first %s", len(row), name)
+		}
+		all = append(all, remora.InventoryKind{Kind: string(row[0]), Count: int64(atoi(string(row[1]))), SHA256: string(row[2])})
+		return nil
+	})
+	return all, err
+}
+
+// Release ends the transaction. pg_dump has imported the snapshot once the archive's head has been read; afterwards the
+// session holds nothing of the customer's but a connection.
+//
+// Where pg_dump reads under row security, it also looks again, at what is now: pg_dump holds its locks, so whoever
+// wants to change a policy waits from here on, and what was changed between the audit and the locks is seen. Then the
+// error is a *remora.Failure with ReasonRowSecurity.
+func (s *Session) Release(ctx context.Context) error {
+	if !s.standing {
+		return nil
+	}
+	s.standing = false
+	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
+	defer cancel()
+	if !s.audit.OpenRows() {
+		if _, err := s.conn.Exec(ctx, "COMMIT"); err != nil {
+			return failure(err, s.target.Credential.Password)
+		}
+		return nil
+	}
+	return s.stillOpen(ctx)
+}
+
+// stillOpen asks for gaps anew, in a transaction of its own.
+func (s *Session) stillOpen(ctx context.Context) error {
+	if _, err := s.conn.Exec(ctx, "COMMIT"); err != nil {
+		return failure(err, s.target.Credential.Password)
+	}
+	now := Session{conn: s.conn, target: s.target, alike: map[string]int{}}
+	err := now.ask(ctx, now.read, "begin", "read_gaps")
+	if err == nil {
+		_, err = s.conn.Exec(ctx, "COMMIT")
+	}
+	if err != nil {
+		return failure(err, s.target.Credential.Password)
+	}
+	if f := now.audit.Refusal(); f != nil && f.Reason == remora.ReasonRowSecurity {
+		return f
+	}
+	return nil
+}
+
+// Witness asks for the server's number once more, when pg_dump has ended.
+func (s *Session) Witness(ctx context.Context) (remora.Witness, error) {
+	w := s.audit.Witness
+	if err := s.Release(ctx); err != nil {
+		return w, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
+	defer cancel()
+	err := run(ctx, s.conn, parts["witness"], func(_ string, row [][]byte) error {
+		if len(row) != 2 {
+			return errors.New("the witness says something else")
+		}
+		w.After = int64(atoi(string(row[0])))
+		w.Standby = w.Standby && string(row[1]) == "t" // one that was promoted meanwhile takes writes
+		return nil
+	})
+	if err != nil {
+		return s.audit.Witness, failure(err, s.target.Credential.Password)
+	}
+	return w, nil
+}
+
+// Close ends the session, and its transaction. It may be called more than once.
+func (s *Session) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.conn.Close(ctx) // nothing is lost with it
+}
+
+// ask sends parts as one and gives every row to read.
+func (s *Session) ask(ctx context.Context, read func(name string, row [][]byte) error, names ...string) error {
+	all := make([]string, len(names))
+	for i, n := range names {
+		all[i] = parts[n]
+	}
+	if err := run(ctx, s.conn, strings.Join(all, "\n"), read); err != nil {
+		return failure(err, s.target.Credential.Password)
+	}
+	return nil
+}
+
+// maxRows bounds what one answer may have of them; each of ours ends earlier by itself.
+const maxRows = 4000
+
+// run sends statements in one message and reads all their rows, each with the name of its first column.
+func run(ctx context.Context, conn *pgx.Conn, sql string, read func(name string, row [][]byte) error) error {
+	answers := conn.PgConn().Exec(ctx, sql)
+	var bad error
+	for answers.NextResult() {
+		r := answers.ResultReader()
+		for n := 0; r.NextRow(); n++ {
+			if bad == nil && n == maxRows {
+				bad = errors.New("the server sends more rows than were asked for")
+				_ = conn.PgConn().Conn().Close() // or it could go on for ever
+			}
+			if fields := r.FieldDescriptions(); bad == nil && len(fields) > 0 {
+				bad = read(fields[0].Name, r.Values())
+			}
+		}
+		if _, err := r.Close(); err != nil && bad == nil {
+			bad = err
+		}
+	}
+	if err := answers.Close(); bad == nil {
+		bad = err
+	}
+	return bad
+}
+
+// limit is how many findings of one code a report lists; the queries ask for one more.
+const limit = 100
+
+// read takes one row of the audit's.
+func (s *Session) read(name string, row [][]byte) error {
+	switch {
+	case name == "server_version_num" && len(row) == 7:
+		s.server = Server{Major: atoi(string(row[0])) / 10000, Version: string(row[1]), Size: int64(atoi(string(row[2]))), Standby: string(row[3]) == "t"}
+		s.audit.Role, s.snapshot, s.audit.Witness.Before = string(row[4]), string(row[5]), int64(atoi(string(row[6])))
+		return nil
+	case name == "code" && len(row) == 5:
+		f := remora.Finding{Code: string(row[0]), Severity: remora.Severity(row[1]), Object: string(row[2]), Detail: string(row[3]), Fix: string(row[4])}
+		if s.alike[f.Code]++; s.alike[f.Code] > limit {
+			s.audit.More = true
+			return nil
+		}
+		s.audit.Findings = append(s.audit.Findings, f)
+		return nil
+	case name == "ignored":
+		return nil
+	}
+	return fmt.Errorf("the server answers with a column %.64q", name)
+}
+
+func atoi(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
+}

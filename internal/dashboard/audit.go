@@ -1,0 +1,132 @@
+package dashboard
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// report is what the permission doctor found, as pages show it.
+type report struct {
+	remora.Audit
+	Database remora.DatabaseID
+	Now      time.Time
+	Known    []remora.Acknowledgement
+}
+
+// group is the findings of one severity.
+type group struct {
+	Title    string
+	Severity remora.Severity
+	Findings []remora.Finding
+}
+
+// Fix is what to paste for all of them.
+func (g group) Fix() string { return remora.Fixes(g.Findings) }
+
+// titles are the groups in their order. What needs somebody comes first.
+var titles = []group{
+	{Title: "It can do more than read", Severity: remora.SeverityDeny},
+	{Title: "It cannot read everything", Severity: remora.SeverityFatal},
+	{Title: "Not in the archive", Severity: remora.SeverityPartial},
+	{Title: "Is this meant to be so?", Severity: remora.SeverityReview},
+	{Title: "A later backup will fail on this", Severity: remora.SeverityFuture},
+	{Title: "What every login role may do; we do none of it", Severity: remora.SeverityInherent},
+	{Title: "Good to know", Severity: remora.SeverityInfo},
+}
+
+func (r report) groups(keep func(remora.Severity) bool) []group {
+	var out []group
+	for _, g := range titles {
+		if g.Findings = r.Having(g.Severity); len(g.Findings) > 0 && keep(g.Severity) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// All are the groups that there are.
+func (r report) All() []group { return r.groups(func(remora.Severity) bool { return true }) }
+
+// Urgent are those that somebody must do something about; what is asked is beside them.
+func (r report) Urgent() []group {
+	return r.groups(func(s remora.Severity) bool {
+		return s == remora.SeverityDeny || s == remora.SeverityFatal || s == remora.SeverityPartial || s == remora.SeverityFuture
+	})
+}
+
+// Asked are the findings that no person has answered for.
+func (r report) Asked() []remora.Finding { return r.Unanswered(r.Known) }
+
+// Sentence is the report in one.
+func (r report) Sentence() string {
+	switch r.Verdict(r.Known) {
+	case remora.VerdictUnknown:
+		return "The credential could not be checked. " + r.Failed.Sentence()
+	case remora.VerdictWrites:
+		return "This credential can do more than read, so it is not used and nothing is backed up."
+	case remora.VerdictBlind:
+		return "This credential cannot read everything, so nothing is backed up."
+	case remora.VerdictPartial:
+		return "This credential can change nothing. Backups lack what is named below."
+	case remora.VerdictAsks:
+		return "This credential can read everything. There is something that we cannot judge: please do."
+	}
+	return "This credential can read everything and change nothing."
+}
+
+// Witness is what the server's own count says, in words.
+func (r report) WitnessWords() string {
+	switch r.Witness.Testimony() {
+	case remora.TestimonyNothing:
+		return "Nothing was written: the server counts transactions that write, and the count stood still from before our first question until pg_dump had ended."
+	case remora.TestimonyFollower:
+		return "Nothing was written: the database is a follower, which cannot be written to."
+	case remora.TestimonyOthers:
+		return "Our sessions were read-only. The server's own count of writers cannot confirm it, because others wrote meanwhile."
+	}
+	return "Our sessions were read-only. The server's own count of writers was not read to the end."
+}
+
+// reportOf is the report made with a backup; nil where there is none.
+func (p *Pages) reportOf(r *http.Request, s remora.Session, b remora.Backup) (*report, error) {
+	a, err := p.Store.Audit(r.Context(), s.Resource, b.ID)
+	if remora.KindOf(err) == remora.KindNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &report{Audit: a, Database: b.Database}, nil
+}
+
+// audit asks for a database's credential to be looked at now.
+func (p *Pages) audit(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+	db := chi.URLParam(r, "database")
+	if !canonical(db) {
+		return remora.NotFound("database")
+	}
+	if err := p.Store.RequestAudit(r.Context(), s.Resource, remora.DatabaseID(db), s.Person()); err != nil {
+		return err
+	}
+	http.Redirect(w, r, Home+"#"+db, http.StatusSeeOther)
+	return nil
+}
+
+// acknowledge takes a person's word that a finding is meant to be so.
+func (p *Pages) acknowledge(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+	db := chi.URLParam(r, "database")
+	if !canonical(db) {
+		return remora.NotFound("database")
+	}
+	object := strings.ReplaceAll(r.PostFormValue("object"), "\r\n", "\n") // browsers send a line feed in a name as both
+	if err := p.Store.Acknowledge(r.Context(), s.Resource, remora.DatabaseID(db), r.PostFormValue("code"), object, s.Person()); err != nil {
+		return err
+	}
+	http.Redirect(w, r, Home+"#"+db, http.StatusSeeOther)
+	return nil
+}

@@ -1,0 +1,101 @@
+package dashboard_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// post sends a form as the tenant's browser would.
+func (n *tenant) post(t *testing.T, path string, form url.Values) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.http.URL+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Cookie", "remora="+n.session)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return answer{Response: resp}
+}
+
+func TestWhatTheCredentialMayDo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	says(t, n.do(t, "GET", "/dashboard").body, "has not been looked at yet", "Check again")
+	c := n.claim(t)
+	at := "/dashboard/databases/" + string(c.Database.ID)
+	finding := func(code string, severity remora.Severity, fix string) remora.Finding {
+		return remora.Finding{Code: code, Severity: severity, Object: "object of <" + code + ">", Detail: "why " + code, Fix: fix}
+	}
+	save := func(all ...remora.Finding) string {
+		t.Helper()
+		if err := n.SaveAudit(t.Context(), c, remora.Audit{Role: "remora_ro", Findings: all, Witness: remora.Witness{Before: 7}}, "15.18", 1); err != nil {
+			t.Fatal(err)
+		}
+		return n.do(t, "GET", "/dashboard").body
+	}
+
+	inherent, info := finding("temp_tables", remora.SeverityInherent, ""), finding("foreign_table", remora.SeverityInfo, "")
+	says(t, save(inherent, info), "can read everything and change nothing", `class="verdict good"`, "not", "temp_tables", "foreign_table")
+	page := save(finding("table_write", remora.SeverityDeny, "REVOKE INSERT ON t FROM remora_ro;"), finding("table_select", remora.SeverityFatal, "GRANT SELECT ON u TO remora_ro;"), inherent)
+	says(t, page, "can do more than read, so it is not used", `class="verdict can_write"`, "object of &lt;table_write&gt;", "why table_write", "REVOKE INSERT ON t FROM remora_ro;",
+		"It cannot read everything", "GRANT SELECT ON u TO remora_ro;", "not", "<table_write>")
+	says(t, save(finding("table_select", remora.SeverityFatal, "GRANT …;")), "cannot read everything, so nothing is backed up")
+	says(t, save(finding("subscription", remora.SeverityPartial, "")), "Backups lack what is named below", "Not in the archive", "why subscription")
+	says(t, save(finding("no_default_select", remora.SeverityFuture, "ALTER DEFAULT PRIVILEGES …;")), "can read everything and change nothing", "A later backup will fail on this", "ALTER DEFAULT PRIVILEGES …;")
+
+	asked := finding("security_definer", remora.SeverityReview, "")
+	page = save(asked, inherent)
+	says(t, page, "please do", "Is this meant to be so?", "why security_definer", "I know of this", `name="object" value="object of &lt;security_definer&gt;"`)
+	if a := n.post(t, at+"/acknowledge", url.Values{"code": {asked.Code}, "object": {"another"}}); a.StatusCode != http.StatusNotFound {
+		t.Error(a.Status)
+	}
+	if a := n.post(t, at+"/acknowledge", url.Values{"code": {asked.Code}, "object": {asked.Object}}); a.StatusCode != http.StatusSeeOther {
+		t.Error(a.Status)
+	}
+	says(t, n.do(t, "GET", "/dashboard").body, "can read everything and change nothing", "not", "I know of this", "why security_definer")
+
+	// The backup's own page has all of it, also while it runs, and what is known at its end.
+	b := "/dashboard/backups/" + string(c.Backup)
+	says(t, n.do(t, "GET", b).body, "What the credential may do", "as remora_ro", "why security_definer", "why temp_tables", "was not read to the end")
+	err := n.KeepBackup(t.Context(), c, remora.Kept{Witness: remora.Witness{Before: 7, After: 7}, Inventory: remora.Inventory{{Kind: "table", Count: 4711}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, n.do(t, "GET", b).body, "Nothing was written", "table: 4711")
+}
+
+func TestCheckAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	b := n.keep(t)
+	at := "/dashboard/databases/" + string(b.Database) + "/audit"
+	says(t, n.do(t, "GET", "/dashboard").body, `action="`+at+`"`, "not", "being looked at", "data-live")
+	if a := n.do(t, "POST", at); a.StatusCode != http.StatusSeeOther {
+		t.Fatal(a.Status)
+	}
+	says(t, n.do(t, "GET", "/dashboard").body, "being looked at", "data-live", "not", `action="`+at+`"`)
+	if err := n.SaveCheck(t.Context(), n.id, b.Database, remora.Audit{Failed: remora.ReasonLoginRefused, Words: "FATAL: <no>"}, "", 0); err != nil {
+		t.Fatal(err)
+	}
+	says(t, n.do(t, "GET", "/dashboard").body, "could not be checked", "refused the credential", "FATAL: &lt;no&gt;", `action="`+at+`"`, "not", "being looked at")
+}
+
+// A database that can have no read-only credential is refused with that reason, and no command that would not work.
+func TestEssentialPlan(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	f := shop()
+	f.Credential, f.Plan, f.Problem = "", "heroku-postgresql:essential-0", "This database is of an Essential plan."
+	says(t, s.tenant(t, f).do(t, "GET", "/dashboard").body, "is of an Essential plan", "refused", "not", "pg:credentials:create", "Back up now")
+}
