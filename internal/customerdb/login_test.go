@@ -39,7 +39,7 @@ func TestAWeakLoginIsRefused(t *testing.T) {
 				n, _ := c.Read(make([]byte, 100))
 				told <- n
 			})
-			_, err := customerdb.Inspect(t.Context(), target)
+			_, err := customerdb.Open(t.Context(), target)
 			var f *remora.Failure
 			if !errors.As(err, &f) || f.Reason != remora.ReasonWeakLogin {
 				t.Error(err)
@@ -79,15 +79,17 @@ func TestALoginCannotBeRelayed(t *testing.T) {
 		_, _ = io.Copy(client, server)
 	})
 	target.Credential.Database = "postgres"
-	_, err = customerdb.Inspect(t.Context(), target)
+	_, err = customerdb.Open(t.Context(), target)
 	var f *remora.Failure
 	if !errors.As(err, &f) || f.Reason != remora.ReasonLoginRefused {
 		t.Error(err)
 	}
 	target.Credential.Port, target.Credential.Password = uint16(port), redact.New("canary-pw")
-	if _, err := customerdb.Inspect(t.Context(), target); err != nil {
-		t.Errorf("the server itself: %v", err)
+	s, err := customerdb.Open(t.Context(), target)
+	if err != nil {
+		t.Fatalf("the server itself: %v", err)
 	}
+	s.Close()
 }
 
 // A URL that asks for a verified certificate gets that, and the password goes nowhere else.
@@ -111,7 +113,7 @@ func TestCertificatesAreVerifiedWhereAskedFor(t *testing.T) {
 		"of nobody":        {"db.example", nil, remora.ReasonCertificate},
 		"of somebody else": {"other.example", roots, remora.ReasonCertificate},
 	} {
-		_, err := customerdb.Inspect(t.Context(), customerdb.Target{
+		s, err := customerdb.Open(t.Context(), customerdb.Target{
 			Credential: credential.Credential{Host: x.host, Port: uint16(port), User: "reader", Password: redact.New("canary-pw"), Database: "postgres", Verify: true},
 			Addr:       netip.MustParseAddr("127.0.0.1"), Roots: x.roots,
 		})
@@ -119,6 +121,9 @@ func TestCertificatesAreVerifiedWhereAskedFor(t *testing.T) {
 		errors.As(err, &f)
 		if f.Reason != x.want || x.want == "" && err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			s.Close()
 		}
 	}
 }

@@ -9,14 +9,15 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// lookout is our own session on the customer's server beside pg_dump's: it takes the inventory of the snapshot while
-// pg_dump begins, lets go of the snapshot when pg_dump has it, and looks at the end whether anything was written.
+// lookout is our own session on the customer's server beside pg_dump's: it writes the report down and takes the inventory
+// of the snapshot while pg_dump begins, lets go of the snapshot when pg_dump has it, and looks at the end whether anything was written.
 //
 // A backup does not fail because our session has: then nobody can tell, and the report says so. It fails where rows
 // that pg_dump was to see all of may have been hidden from it.
 type lookout struct {
 	session   *customerdb.Session
-	inventory remora.Inventory // nil where it could not be taken
+	save      func(context.Context) error // writes the report down; its error ends the run
+	inventory remora.Inventory            // nil where it could not be taken
 	witness   remora.Witness
 	failed    error // what kept us from looking; nobody's fault
 
@@ -24,10 +25,13 @@ type lookout struct {
 	once    sync.Once
 	wg      sync.WaitGroup
 	cancel  context.CancelFunc
-	looking error // of what was done beside pg_dump
+	looking error // of what was asked beside pg_dump
+	saving  error
 }
 
 func (l *lookout) start(ctx context.Context) {
+	saving := ctx
+	l.wg.Go(func() { l.saving = l.save(saving) }) // also where the run soon fails
 	ctx, l.cancel = context.WithCancel(ctx)
 	l.has = make(chan struct{})
 	l.witness = l.session.Audit().Witness
@@ -52,6 +56,9 @@ func (l *lookout) begun() { l.once.Do(func() { close(l.has) }) }
 func (l *lookout) end(ctx context.Context) error {
 	l.begun() // where the archive was passed unread
 	l.wg.Wait()
+	if l.saving != nil {
+		return l.saving
+	}
 	if l.looking == nil {
 		l.witness, l.looking = l.session.Witness(ctx)
 	}

@@ -104,24 +104,21 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	if err != nil {
 		return kept, err
 	}
-	if err := w.Store.SaveAudit(ctx, c, audit, server.Version, server.Size); err != nil {
-		return kept, err
-	}
+	save := func(ctx context.Context) error { return w.Store.SaveAudit(ctx, c, audit, server.Version, server.Size) }
 	if refused := audit.Refusal(); refused != nil { // and pg_dump is not even started
+		if err := save(ctx); err != nil {
+			return kept, err
+		}
 		return kept, refused
 	}
-	recipient, err := w.Store.Recipient(ctx, c.Resource.ID)
-	if err != nil {
-		return kept, err
-	}
-	look := &lookout{session: session}
+	look := &lookout{session: session, save: save}
 	defer look.stop()
 	look.start(ctx)
 	made, err := pipeline.Run(ctx, pipeline.Source{
 		Client: client, Credential: target.Credential, Addr: target.Addr, ServerMajor: server.Major, ServerVersion: server.Version,
 		Snapshot: session.Snapshot(), OpenRows: audit.OpenRows(),
 	}, pipeline.Destination{
-		Bucket: w.Bucket, Ref: refOf(c), Recipient: recipient, Keys: w.Keys,
+		Bucket: w.Bucket, Ref: refOf(c), Recipient: c.Recipient, Keys: w.Keys,
 	}, pipeline.Options{
 		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now, Begun: look.begun,
 		Confirm: func(ctx context.Context) error {

@@ -157,17 +157,6 @@ func (s *Store) ResourceKey(ctx context.Context, id remora.ResourceID) (redact.S
 	return out, err
 }
 
-// Recipient returns the public half of the resource's key: what archives are sealed to.
-func (s *Store) Recipient(ctx context.Context, id remora.ResourceID) (string, error) {
-	var out string
-	err := s.forResource(ctx, id, func(t *tx) error {
-		row, err := t.live(ctx, id)
-		out = row.Recipient
-		return err
-	})
-	return out, err
-}
-
 // SetReady writes down that token, key and config var are in place. Errors: KindGone.
 func (s *Store) SetReady(ctx context.Context, id remora.ResourceID, helperAppID, helperApp string) error {
 	return s.forResource(ctx, id, func(t *tx) error {

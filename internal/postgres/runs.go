@@ -24,6 +24,8 @@ type Claim struct {
 	Epoch    int
 	Attempt  int // counted from 1
 
+	Recipient string // the public half of the resource's key: what its archives are sealed to
+
 	helperAppID string
 }
 
@@ -81,7 +83,7 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 		}
 		out = Claim{
 			Run: remora.NewID[remora.RunID](), Backup: b, Resource: resourceOf(r), Database: databaseOf(d),
-			Epoch: int(row.Epoch) + 1, Attempt: int(row.Attempts) + 1, helperAppID: r.HelperAppID,
+			Epoch: int(row.Epoch) + 1, Attempt: int(row.Attempts) + 1, Recipient: r.Recipient, helperAppID: r.HelperAppID,
 		}
 		return t.start(ctx, out, worker)
 	})
