@@ -282,13 +282,13 @@ func (b *bundle) proven(t *testing.T, v *stack.Visitor, backup remora.Backup) {
 		t.Fatal(err)
 	}
 	b.await(t, func(x remora.Backup) bool { return x.ID == backup.ID && x.State == remora.BackupProven })
-	if last.State != remora.ProofPassed || last.Rows != backup.Rows || last.Tables != backup.Tables {
+	if last.State != remora.ProofPassed || last.Rows != backup.Rows || last.Tables != backup.Tables || !last.Objects {
 		t.Errorf("%+v of %+v", last, backup)
 	}
 	if left, err := os.ReadDir(b.Scratch); err != nil || len(left) != 0 {
 		t.Errorf("left by the verifier: %v %v", left, err)
 	}
-	if page := b.get(t, v, "/dashboard/backups/"+string(backup.ID)); !strings.Contains(page, "Restored and compared") {
+	if page := b.get(t, v, "/dashboard/backups/"+string(backup.ID)); !strings.Contains(page, "Restored and compared") || !strings.Contains(page, "the same objects are there") {
 		t.Errorf("the page does not tell of the proof: %s", page)
 	}
 }
