@@ -3,9 +3,13 @@ package customerdb_test
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -64,6 +68,43 @@ func hostile(t *testing.T, then func(net.Conn)) customerdb.Target {
 		Credential: credential.Credential{Host: "db.example", Port: uint16(addr.Port), User: "reader", Password: redact.New("canary-pw"), Database: "d"},
 		Addr:       netip.MustParseAddr("127.0.0.1"),
 	}
+}
+
+// logIn lets a client in that proves to know the password, and proves to it that the server does too (RFC 5802), as a
+// hostile server can, for it is the one that chose it.
+func logIn(b *pgproto3.Backend) {
+	b.Send(&pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"}})
+	_ = b.Flush()
+	_ = b.SetAuthType(pgproto3.AuthTypeSASL)
+	first, _ := b.Receive()
+	initial, ok := first.(*pgproto3.SASLInitialResponse)
+	if !ok {
+		return
+	}
+	_, bare, _ := strings.Cut(string(initial.Data), ",,")
+	_, nonce, _ := strings.Cut(bare, "r=")
+	challenge := fmt.Sprintf("r=%sserver,s=%s,i=4096", nonce, base64.StdEncoding.EncodeToString([]byte("salt")))
+	b.Send(&pgproto3.AuthenticationSASLContinue{Data: []byte(challenge)})
+	_ = b.Flush()
+	_ = b.SetAuthType(pgproto3.AuthTypeSASLContinue)
+	second, _ := b.Receive()
+	final, ok := second.(*pgproto3.SASLResponse)
+	if !ok {
+		return
+	}
+	unproven, _, _ := strings.Cut(string(final.Data), ",p=")
+	salted, err := pbkdf2.Key(sha256.New, "canary-pw", []byte("salt"), 4096, sha256.Size)
+	if err != nil {
+		return
+	}
+	sign := func(key []byte, text string) []byte {
+		h := hmac.New(sha256.New, key)
+		h.Write([]byte(text))
+		return h.Sum(nil)
+	}
+	signature := sign(sign(salted, "Server Key"), bare+","+challenge+","+unproven)
+	b.Send(&pgproto3.AuthenticationSASLFinal{Data: []byte("v=" + base64.StdEncoding.EncodeToString(signature))})
+	b.Send(&pgproto3.AuthenticationOk{})
 }
 
 // A server that announces a huge message gets no memory for it.

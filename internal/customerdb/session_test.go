@@ -228,7 +228,7 @@ func TestEndlessRowsAreLeft(t *testing.T) {
 	t.Parallel()
 	target := hostile(t, func(c net.Conn) {
 		b := pgproto3.NewBackend(c, c)
-		b.Send(&pgproto3.AuthenticationOk{})
+		logIn(b)
 		b.Send(&pgproto3.ParameterStatus{Name: "server_version", Value: "15.18"})
 		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
 		if b.Flush() != nil {

@@ -80,7 +80,7 @@ func (m *maker) dress(t *table) {
 	}
 	if len(t.columns) > 0 && m.chance(30) {
 		m.has("check constraint")
-		m.do("ALTER TABLE %s ADD CONSTRAINT %s CHECK (%s IS NULL OR %s IS NOT NULL OR 'it''s' = E'\\\\\\n') %s", t.name, m.name(), t.columns[0].name, t.columns[0].name,
+		m.do("ALTER TABLE %s ADD CONSTRAINT %s CHECK (%s IS DISTINCT FROM NULL OR %s IS NOT DISTINCT FROM NULL OR 'it''s' = E'\\\\\\n') %s", t.name, m.name(), t.columns[0].name, t.columns[0].name,
 			pick(m, []string{"", "NOT VALID", "NO INHERIT"}))
 	}
 	if m.chance(30) {
