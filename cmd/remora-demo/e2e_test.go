@@ -3,14 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -537,11 +538,7 @@ func (b *bundle) metrics(t *testing.T, base string) string {
 // everything is our whole database as text, jobs included, read as its superuser.
 func (b *bundle) everything(t *testing.T) string {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), b.Own.SuperuserURL("remora"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
+	conn := b.own(t)
 	rows, err := conn.Query(t.Context(), "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'river')")
 	if err != nil {
 		t.Fatal(err)
@@ -563,20 +560,13 @@ func (b *bundle) everything(t *testing.T) string {
 	return all.String()
 }
 
-// Fifty provisions of one resource, in parallel, to two web processes: one resource, one job, one exchange; and
-// after its removal a provision is gone.
+// Fifty provisions of one resource, each with the same grant, in parallel, to two web processes: one resource, one
+// answer, one job, one exchange; and after its removal fifty more are all refused, and none of them revives it.
 func TestParallelProvisionsToTwoProcesses(t *testing.T) {
 	t.Parallel()
 	b := start(t, 100)
 	ctx := t.Context()
-	port := b.WebURL[strings.LastIndex(b.WebURL, ":")+1:]
-	var second string
-	for p := 40000 + os.Getpid()%20000; ; p++ {
-		second = fmt.Sprint(p)
-		if second != port {
-			break
-		}
-	}
+	second := freePort(t)
 	other, err := b.Spawn("web", "PORT="+second)
 	if err != nil {
 		t.Fatal(err)
@@ -586,56 +576,51 @@ func TestParallelProvisionsToTwoProcesses(t *testing.T) {
 	if err := moved.AwaitWeb(ctx, other); err != nil {
 		t.Fatal(err)
 	}
-	b.heroku(t, "addons:create", "remora-backup:mako", "-a", stack.HelperApp, "--wait")
-	id := b.Sim.AddonID("remora-backup", stack.HelperApp)
-	body := fmt.Sprintf(`{"uuid":%q,"name":"remora-backup-x","plan":"mako","region":"amazon-web-services::us-east-1","new_field":[1]}`, id)
-	fresh := strings.Replace(body, id, "0f0e0d0c-0b0a-4908-8706-050403020100", 1)
-	send := func(method, base, path, body string) (int, string) {
-		req, err := http.NewRequestWithContext(ctx, method, base+"/heroku/resources"+path, strings.NewReader(body))
-		if err != nil {
-			t.Error(err)
-			return 0, ""
-		}
-		req.SetBasicAuth("remora-backup", "partner-password")
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Error(err)
-			return 0, ""
-		}
-		defer resp.Body.Close()
-		answer, _ := io.ReadAll(resp.Body)
-		return resp.StatusCode, string(answer)
+	id, request, err := b.Sim.Announce(stack.HelperApp, "mako")
+	if err != nil {
+		t.Fatal(err)
 	}
-	answers := make([]string, 100)
-	var wg sync.WaitGroup
-	for i := range 50 {
-		base := []string{b.WebURL, moved.WebURL}[i%2]
-		wg.Go(func() {
-			for k, payload := range []string{body, fresh} {
-				status, answer := send(http.MethodPost, base, "", payload)
-				answers[2*i+k] = fmt.Sprint(status, answer)
+	fifty := func(want string) {
+		t.Helper()
+		answers := make([]string, 50)
+		var wg sync.WaitGroup
+		for i := range answers {
+			base := []string{b.WebURL, moved.WebURL}[i%2]
+			wg.Go(func() {
+				status, answer := partner(t, http.MethodPost, base, "", string(request))
+				answers[i] = fmt.Sprint(status, answer)
+			})
+		}
+		wg.Wait()
+		for _, a := range answers {
+			if a != answers[0] || !strings.HasPrefix(a, want) {
+				t.Fatalf("%s and %s", answers[0], a)
 			}
-		})
-	}
-	wg.Wait()
-	for i := range answers {
-		if answers[i] != answers[i%2] || !strings.HasPrefix(answers[i], "202") {
-			t.Fatalf("%s and %s", answers[i%2], answers[i])
 		}
 	}
-	if n := b.Sim.Counters().Exchanges; n != 1 {
-		t.Errorf("%d exchanges", n)
+	fifty("202")
+	b.ready(t, id)
+	fifty("202") // and of one that is ready
+	own := b.own(t)
+	once := func(when string) {
+		t.Helper()
+		var resources, jobs, audits int
+		err := own.QueryRow(ctx, `SELECT (SELECT count(*) FROM resources), (SELECT count(*) FROM river.river_job WHERE kind = 'make_ready'),
+			(SELECT count(*) FROM audit_log WHERE action = 'provision')`).Scan(&resources, &jobs, &audits)
+		if err != nil || resources != 1 || jobs != 1 || audits != 1 {
+			t.Errorf("%s: %d resources, %d make_ready jobs, provisioned %d times: %v", when, resources, jobs, audits, err)
+		}
+		if n := b.Sim.Counters().Exchanges; n != 1 {
+			t.Errorf("%s: %d exchanges", when, n)
+		}
 	}
-	if jobs := strings.Count(b.everything(t), "make_ready"); jobs < 2 || jobs > 4 {
-		t.Errorf("make_ready stands %d times in the queue's tables", jobs)
-	}
+	once("a hundred times provisioned")
 	for _, c := range []struct {
 		method, path, body string
 		want               int
 	}{
 		{http.MethodDelete, "/" + id, "", 204},
 		{http.MethodDelete, "/" + id, "", 410},
-		{http.MethodPost, "", body, 410},
 		{http.MethodPut, "/" + id, `{"plan":"mako"}`, 410},
 		{http.MethodPut, "/11111111-2222-4333-8444-555555555555", `{"plan":"mako"}`, 404},
 		{http.MethodPost, "", `{"uuid":"../x","plan":"mako"}`, 422},
@@ -643,18 +628,90 @@ func TestParallelProvisionsToTwoProcesses(t *testing.T) {
 		{http.MethodPost, "", `not json`, 422},
 		{http.MethodPost, "", `{"uuid":"` + strings.Repeat("x", 70_000) + `"}`, 422},
 	} {
-		if got, answer := send(c.method, b.WebURL, c.path, c.body); got != c.want || got != 204 && !strings.Contains(answer, "message") {
+		if got, answer := partner(t, c.method, b.WebURL, c.path, c.body); got != c.want || got != 204 && !strings.Contains(answer, "message") {
 			t.Errorf("%s %s %.40s: %d %s", c.method, c.path, c.body, got, answer)
 		}
 	}
-	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, b.WebURL+"/heroku/resources", strings.NewReader(body))
+	fifty("410")
+	once("after its removal")
+	var state string
+	if err := own.QueryRow(ctx, "SELECT state FROM resources WHERE id = $1", id).Scan(&state); err != nil || state != string(remora.ResourceDeprovisioned) {
+		t.Errorf("%s %v", state, err)
+	}
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, b.WebURL+"/heroku/resources", bytes.NewReader(request))
 	req.SetBasicAuth("remora-backup", "wrong")
 	if resp, err := http.DefaultTransport.RoundTrip(req); err != nil || resp.StatusCode != http.StatusUnauthorized {
 		t.Error(resp, err)
 	} else {
 		_ = resp.Body.Close()
 	}
-	if err := errors.Join(other.Stop()); err != nil {
+	if err := other.Stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// partner asks a web process as Heroku does.
+func partner(t *testing.T, method, base, path, body string) (status int, answer string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, base+"/heroku/resources"+path, strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return 0, ""
+	}
+	req.SetBasicAuth("remora-backup", "partner-password")
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Error(err)
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// ready waits until a resource is.
+func (b *bundle) ready(t *testing.T, id string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		r, err := b.Store.Resource(ctx, remora.ResourceID(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.ReadyAt.IsZero() {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("it is not made ready: %+v", r)
+		case <-poll.C:
+		}
+	}
+}
+
+// own is a connection to our database as its superuser, who sees every row.
+func (b *bundle) own(t *testing.T) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), b.Own.SuperuserURL("remora"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }

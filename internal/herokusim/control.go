@@ -2,17 +2,20 @@ package herokusim
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"html/template"
 	"net/http"
 	"sort"
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
 )
 
 // Counters are what the provider did, for tests.
 type Counters struct {
-	Exchanges int      `json:"exchanges"`
+	Exchanges int      `json:"exchanges"` // of grants, those that were refused too
 	Refreshes int      `json:"refreshes"`
 	Calls     []Call   `json:"calls"`
 	Unknown   []string `json:"unknown"` // calls that the simulator does not know
@@ -36,6 +39,25 @@ func (s *Sim) Provision(ctx context.Context, resource string) int {
 	}
 	_, status := s.provision(ctx, x)
 	return status
+}
+
+// Announce makes an add-on that the provider has not been asked for yet, and returns its id and the request that asks for
+// it, with its grant, for whoever delivers it himself.
+func (s *Sim) Announce(inApp, plan string) (resource string, request []byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.findApp(inApp)
+	if a == nil {
+		return "", nil, errors.New("herokusim: there is no app " + inApp)
+	}
+	x := &addon{
+		ID: uuid.NewString(), Name: s.cfg.Provider.ID + "-" + random(5), Service: s.cfg.Provider.ID, Plan: plan, App: a, State: "provisioning",
+		Config: map[string]string{}, CreatedAt: time.Now().UTC(),
+	}
+	s.addons = append(s.addons, x)
+	s.attach(x, a, "", "")
+	request, err = json.Marshal(s.request(x))
+	return x.ID, request, err
 }
 
 // DeliverTwice sends every further call to the provider a second time, and believes the second answer, as where

@@ -19,13 +19,13 @@ func (s *Sim) oauthToken(w http.ResponseWriter, r *http.Request) {
 	var x *addon
 	switch r.PostForm.Get("grant_type") {
 	case "authorization_code":
+		s.exchanges++
 		g := s.grants[r.PostForm.Get("code")]
 		if g == nil || g.used || g.addon.Gone || time.Now().After(g.expires) {
 			refuse(w, http.StatusBadRequest, "invalid_grant", "Unknown or expired grant.")
 			return
 		}
 		g.used = true
-		s.exchanges++
 		x = g.addon
 	case "refresh_token":
 		x = s.refresh[r.PostForm.Get("refresh_token")]

@@ -71,14 +71,19 @@ func text(answer map[string]any, fallback string) string {
 
 // provision asks the provider for a resource, with a fresh grant.
 func (s *Sim) provision(ctx context.Context, x *addon) (map[string]any, int) {
+	return s.call(ctx, http.MethodPost, "", s.request(x))
+}
+
+// request is what the provider is asked for a resource with.
+func (s *Sim) request(x *addon) map[string]any {
 	code := uuid.NewString()
 	s.grants[code] = &grant{addon: x, expires: time.Now().Add(s.cfg.GrantTTL)}
-	return s.call(ctx, http.MethodPost, "", map[string]any{
+	return map[string]any{
 		"uuid": x.ID, "name": x.Name, "plan": x.Plan, "region": "amazon-web-services::us-east-1",
 		"callback_url": s.cfg.URL + "/addons/" + x.ID, "options": map[string]string{},
 		"oauth_grant":   map[string]any{"code": code, "type": "authorization_code", "expires_at": time.Now().Add(s.cfg.GrantTTL)},
 		"log_input_url": "", "log_drain_token": "",
-	})
+	}
 }
 
 // call asks the provider. The state is not held meanwhile, since the provider may call back.
