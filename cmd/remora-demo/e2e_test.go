@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,10 +21,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/logtest"
+	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/seal"
 	"github.com/remora-backup/remora/internal/wiring"
 )
 
@@ -448,13 +452,69 @@ func TestKilledWorkerLeavesNothing(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	b.equal(t, v, got.ID, "restored")
-	b.nothingOpen(ctx, t)
+	b.nothingOpen(t)
+	if odd, whole := b.unlisted(t), b.heads(t); len(odd) > 0 || len(whole) != 1 {
+		t.Errorf("unlisted archives %v, of %v", odd, whole)
+	}
+	// The killed run's archive, had it been there whole, would have been found.
+	killed := archivestore.Ref{Resource: remora.ResourceID(b.Sim.AddonID("remora-backup", stack.HelperApp)), Backup: got.ID, Epoch: 1}
+	key, err := seal.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	planted := archivestore.Create(t.Context(), b.Bucket, killed, key.Recipient())
+	if _, err := planted.Commit([]byte("head"), nil, archivestore.Manifest{}, b.Keys, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if odd := b.unlisted(t); len(odd) != 1 || odd[0] != killed {
+		t.Errorf("an archive of a run that was killed is not found: %v", odd)
+	}
 }
 
-// nothingOpen waits for the janitor to leave no upload open, and checks that every archive that is there whole
-// belongs to a backup that is listed.
-func (b *bundle) nothingOpen(ctx context.Context, t *testing.T) {
+// heads are the archives that are there whole: what commits one is its head.
+func (b *bundle) heads(t *testing.T) (all []archivestore.Ref) {
 	t.Helper()
+	err := b.Bucket.List(t.Context(), "", func(o objectstore.Object) error {
+		ref, ok := archivestore.ParseKey(o.Key)
+		if !ok {
+			return fmt.Errorf("%s is nobody's", o.Key)
+		}
+		if strings.HasSuffix(o.Key, "/head") {
+			all = append(all, ref)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// unlisted are the archives that are there whole and are no listed backup's, by its newest run.
+func (b *bundle) unlisted(t *testing.T) []archivestore.Ref {
+	t.Helper()
+	rows, err := b.own(t).Query(t.Context(), "SELECT resource_id::text, id::text, epoch FROM backups WHERE state = 'verified'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed, err := pgx.CollectRows(rows, pgx.RowToStructByPos[archivestore.Ref])
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := b.heads(t)
+	for _, ref := range listed {
+		if !slices.Contains(whole, ref) {
+			t.Errorf("%v is listed, and there is no such archive", ref)
+		}
+	}
+	return slices.DeleteFunc(whole, func(ref archivestore.Ref) bool { return slices.Contains(listed, ref) })
+}
+
+// nothingOpen waits for the janitor to leave no upload open.
+func (b *bundle) nothingOpen(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	poll := time.NewTicker(200 * time.Millisecond)
 	defer poll.Stop()
 	for {

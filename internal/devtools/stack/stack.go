@@ -61,6 +61,7 @@ type Stack struct {
 	Scratch  string // where the verifier makes scratch servers
 	Bucket   *objectstore.Bucket
 	Store    *postgres.Store
+	Keys     *keyring.Keyring
 	Owner    string // the customer's role
 	Password string // and its password
 
@@ -184,11 +185,10 @@ func (s *Stack) simulator() error {
 }
 
 // settings are the environment that the product's processes get, and our own view on the same stores.
-func (s *Stack) settings() error {
+func (s *Stack) settings() (err error) {
 	port := s.WebURL[len("http://localhost:"):]
 	ring := keyring.Generate("demo")
-	keys, err := keyring.Parse(ring)
-	if err != nil {
+	if s.Keys, err = keyring.Parse(ring); err != nil {
 		return err
 	}
 	database := s.Own.URL("remora", "remora", "remora")
@@ -212,7 +212,7 @@ func (s *Stack) settings() error {
 		return err
 	}
 	s.onClose(func() error { pool.Close(); return nil })
-	s.Store, err = postgres.New(postgres.Config{Pool: pool, Keys: keys})
+	s.Store, err = postgres.New(postgres.Config{Pool: pool, Keys: s.Keys})
 	return err
 }
 
