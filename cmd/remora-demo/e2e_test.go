@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -34,6 +35,10 @@ import (
 // The test program is also the product's processes, as the demo is.
 func TestMain(m *testing.M) {
 	if os.Getenv("REMORA_STACK") != "" {
+		if leak := os.Getenv("REMORA_LEAK"); leak != "" { // a process of ours that logs what it must not
+			slog.New(slog.NewJSONHandler(os.Stderr, nil)).Error("run failed", "error", "connection to postgres://remora_ro:"+leak+"@h/d failed")
+			return
+		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		err := wiring.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, dialer.AllowLoopback())
 		stop()
@@ -533,7 +538,8 @@ func (b *bundle) nothingOpen(t *testing.T) {
 	}
 }
 
-// The password is in no log line, page, job, metric or message, and a planted leak is found by the same search.
+// The password is in no log line, page, job, metric, message or process list, and leaks that are really planted, in each
+// kind of place, are found there by the same search.
 func TestCanaryIsNowhere(t *testing.T) {
 	t.Parallel()
 	b := start(t, 1000)
@@ -549,12 +555,57 @@ func TestCanaryIsNowhere(t *testing.T) {
 	if !ok || !ok2 || len(canary) != 65 {
 		t.Fatal("the credential's password is not where the customer sees it")
 	}
+	// While a dump runs, held by a lock on a table of the customer's.
+	customer, err := pgx.Connect(ctx, b.Customer.SuperuserURL("shop"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer customer.Close(context.Background())
+	if _, err := customer.Exec(ctx, "BEGIN; LOCK TABLE customers"); err != nil {
+		t.Fatal(err)
+	}
+	b.post(t, v, "/dashboard/databases/"+string(good.Database)+"/backups")
+	for waiting := 0; waiting == 0; {
+		if err := customer.QueryRow(ctx, "SELECT count(*), pg_sleep(0.05)::text FROM pg_locks WHERE NOT granted AND relation = 'customers'::regclass").Scan(&waiting, new(string)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := processes(t)
+	for _, want := range []string{"/pg_dump --", "PGPASSFILE=/proc/self/fd/3", "PGUSER=" + stack.Credential} {
+		if !strings.Contains(listed, want) {
+			t.Errorf("the search of the process list does not see %q, so it proves nothing", want)
+		}
+	}
+	if strings.Contains(listed, canary) {
+		t.Error("the password is in the process list")
+	}
+	byArgument, byEnvironment := exec.Command("cat", "-", canary), exec.Command("cat")
+	byEnvironment.Env = []string{"PGPASSWORD=" + canary}
+	for _, planted := range []*exec.Cmd{byArgument, byEnvironment} {
+		in, err := planted.StdinPipe() // whose end it waits for
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := planted.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(processes(t), canary) {
+			t.Errorf("a leak planted in the process list is not found: %q", planted.Args)
+		}
+		_ = in.Close()
+		_ = planted.Wait() // there is no file of that name
+	}
+	if _, err := customer.Exec(ctx, "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	held := b.verified(t, good.ID)
+
 	// A failure of each kind that could quote it: a login refused, a permission missing.
 	if err := stack.Exec(ctx, b.Customer.SuperuserURL("postgres"), "ALTER ROLE "+stack.Credential+" NOLOGIN"); err != nil {
 		t.Fatal(err)
 	}
 	b.post(t, v, "/dashboard/databases/"+string(good.Database)+"/backups")
-	refused := b.await(t, func(x remora.Backup) bool { return x.ID != good.ID && x.Reason != "" })
+	refused := b.await(t, func(x remora.Backup) bool { return x.ID != held.ID && x.Reason != "" })
 	if refused.Reason != remora.ReasonLoginRefused {
 		t.Errorf("%+v", refused)
 	}
@@ -564,26 +615,75 @@ func TestCanaryIsNowhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.post(t, v, "/dashboard/databases/"+string(good.Database)+"/backups")
-	denied := b.await(t, func(x remora.Backup) bool { return x.ID != refused.ID && x.ID != good.ID && x.State.Ended() })
+	denied := b.await(t, func(x remora.Backup) bool { return x.ID != refused.ID && x.ID != held.ID && x.State.Ended() })
 	if denied.Reason != remora.ReasonPermission || !strings.Contains(denied.Fix, `GRANT SELECT ON ALL TABLES IN SCHEMA "public" TO "remora_ro"`) {
 		t.Errorf("%+v", denied)
 	}
-	seen := b.get(t, v, "/dashboard") + b.get(t, v, "/dashboard/live") + b.logs.String()
-	for _, x := range []remora.BackupID{good.ID, refused.ID, denied.ID} {
-		seen += b.get(t, v, "/dashboard/backups/"+string(x))
+	places := func() map[string]string {
+		t.Helper()
+		all := map[string]string{
+			"log": b.logs.String(), "rows": b.everything(t), "metrics of web": b.metrics(t, b.WebURL), "metrics of the worker": b.metrics(t, b.Metrics),
+		}
+		for _, page := range []string{"/dashboard", "/dashboard/live", "/dashboard/backups/" + string(good.ID), "/dashboard/backups/" + string(refused.ID), "/dashboard/backups/" + string(denied.ID)} {
+			all[page] = b.get(t, v, page)
+		}
+		return all
 	}
-	seen += b.metrics(t, b.WebURL) + b.metrics(t, b.Metrics) + b.everything(t)
-	for _, want := range []string{"permission denied", "login_refused", "remora_runs_total", "remora_http_request", "run_backup"} {
-		if !strings.Contains(seen, want) {
-			t.Errorf("the search does not see %q, so it proves nothing", want)
+	clean := places()
+	for place, want := range map[string]string{
+		"log": "login_refused", "rows": "run_backup", "metrics of web": "remora_http_request", "metrics of the worker": "remora_runs_total", "/dashboard/backups/" + string(denied.ID): "permission denied",
+	} {
+		if !strings.Contains(clean[place], want) {
+			t.Errorf("the search does not see %q in %s, so it proves nothing", want, place)
 		}
 	}
-	if strings.Contains(seen, canary) {
-		t.Error("the password is in a log line, page, metric or row")
+	if found := having(clean, canary); len(found) > 0 {
+		t.Errorf("the password is in %v", found)
 	}
-	if planted := seen + "postgres://remora_ro:" + canary + "@h/d"; !strings.Contains(planted, canary) {
-		t.Error("a planted leak is not found")
+	// Planted: in what a process of ours logs, and in a row that a page shows. A metric's label is no place to plant it in
+	// from outside; a word of each process's metrics was looked for above.
+	leaky, err := b.Spawn("web", "PORT="+freePort(t), "REMORA_LEAK="+canary)
+	if err != nil {
+		t.Fatal(err)
 	}
+	<-leaky.Done()
+	if _, err := b.own(t).Exec(ctx, "UPDATE backups SET detail = 'connection to postgres://remora_ro:' || $1 || '@h/d failed' WHERE id = $2", canary, denied.ID); err != nil {
+		t.Fatal(err)
+	}
+	if found, want := having(places(), canary), []string{"/dashboard/backups/" + string(denied.ID), "log", "rows"}; !slices.Equal(found, want) {
+		t.Errorf("leaks planted in %v are found in %v", want, found)
+	}
+}
+
+// having are the places in which a text is, in order.
+func having(places map[string]string, text string) (in []string) {
+	for place, all := range places {
+		if strings.Contains(all, text) {
+			in = append(in, place)
+		}
+	}
+	slices.Sort(in)
+	return in
+}
+
+// processes are the arguments and the environment of every process that we may read.
+func processes(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil || len(files) == 0 {
+		t.Fatal("there is no process list", err)
+	}
+	for _, f := range files {
+		for _, name := range []string{f, filepath.Join(filepath.Dir(f), "environ")} {
+			text, err := os.ReadFile(name)
+			if err == nil { // else it has ended, or is another user's
+				all.Write(bytes.ReplaceAll(text, []byte{0}, []byte{' '}))
+				all.WriteByte('\n')
+			}
+		}
+	}
+	return all.String()
 }
 
 func (b *bundle) metrics(t *testing.T, base string) string {
