@@ -23,6 +23,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/devtools/faultproxy"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/logtest"
@@ -807,6 +808,51 @@ func TestParallelProvisionsToTwoProcesses(t *testing.T) {
 	}
 	if err := other.Stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A store with no room left, in front of which the real one stands behind a proxy: the customer reads it on the page, the
+// operator in the log and in the metrics, and nothing is kept.
+func TestFullStore(t *testing.T) {
+	t.Parallel()
+	b := start(t, 1000)
+	v := b.connect(t)
+	good := b.verified(t, "")
+	proxy, err := faultproxy.NewHTTP(b.S3.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	proxy.Add(faultproxy.Rule{
+		Match: func(r *http.Request) bool {
+			return r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/body-")
+		},
+		Do: faultproxy.Answer(http.StatusForbidden, `<Error><Code>QuotaExceeded</Code><Message>words of the store</Message></Error>`),
+	})
+	if err := b.worker.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Spawn("worker", "S3_ENDPOINT="+proxy.URL); err != nil {
+		t.Fatal(err)
+	}
+	b.post(t, v, "/dashboard/databases/"+string(good.Database)+"/backups")
+	full := b.await(t, func(x remora.Backup) bool { return x.ID != good.ID && x.Reason != "" })
+	if full.Reason != remora.ReasonStoreFull || full.State != remora.BackupQueued {
+		t.Errorf("%+v", full)
+	}
+	for place, text := range map[string]string{
+		"page": b.get(t, v, "/dashboard/backups/"+string(full.ID)), "log": b.logs.String(), "metrics": b.metrics(t, b.Metrics),
+	} {
+		want := map[string]string{
+			"page": "Our store has no room left, so nothing was kept. We have been told.", "log": `"reason":"store_full"`, "metrics": `remora_runs_total{outcome="failed",reason="store_full"} 1`,
+		}[place]
+		if !strings.Contains(text, want) {
+			t.Errorf("the %s does not say %q: %s", place, want, text)
+		}
+	}
+	b.nothingOpen(t)
+	if odd, whole := b.unlisted(t), b.heads(t); len(odd) > 0 || len(whole) != 1 {
+		t.Errorf("unlisted archives %v, of %v", odd, whole)
 	}
 }
 

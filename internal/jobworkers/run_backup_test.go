@@ -328,39 +328,69 @@ func (b *bundle) noSession(t *testing.T) {
 	}
 }
 
-type transport func(*http.Request) (*http.Response, error)
-
-func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// The store failing a part for good: nothing is left, the run is tried again and ends well.
+// The real store behind a proxy that fails a part for good, in the ways that stores and networks do: nothing is left, the
+// run is tried again and ends well. What the customer is told and whom the log calls follow from the reason.
 func TestFailingStore(t *testing.T) {
 	t.Parallel()
-	var failing atomic.Bool
-	var direct objectstore.Config
-	b := newBundle(t, func(cfg *objectstore.Config) {
-		direct = *cfg
-		next := cfg.HTTP.Transport
-		cfg.HTTP = &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
-			if failing.Load() && r.URL.Query().Get("partNumber") == "2" {
-				_, _ = io.Copy(io.Discard, r.Body)
-				return nil, errors.New("connection reset by peer")
+	for name, c := range map[string]struct {
+		fail faultproxy.Fault
+		at   string // which part; empty: none, but the last objects
+		want remora.Reason
+	}{
+		"an error":          {faultproxy.Answer(500, `<Error><Code>InternalError</Code></Error>`), "2", remora.ReasonStoreFailed},
+		"a cut connection":  {faultproxy.Cut(1 << 20), "2", remora.ReasonStoreFailed},
+		"a lost answer":     {faultproxy.DropReply(), "1", remora.ReasonStoreFailed},
+		"a quota":           {faultproxy.Answer(403, `<Error><Code>QuotaExceeded</Code></Error>`), "2", remora.ReasonStoreFull},
+		"no room":           {faultproxy.Answer(507, ``), "2", remora.ReasonStoreFull},
+		"no room for MinIO": {faultproxy.Answer(507, `<Error><Code>XMinioStorageFull</Code></Error>`), "1", remora.ReasonStoreFull},
+		"no room at last":   {faultproxy.Answer(507, ``), "", remora.ReasonStoreFull},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var direct objectstore.Config
+			var proxy *faultproxy.HTTP
+			b := newBundle(t, func(cfg *objectstore.Config) {
+				direct = *cfg
+				var err error
+				if proxy, err = faultproxy.NewHTTP(cfg.Endpoint); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(proxy.Close)
+				cfg.Endpoint, cfg.HTTP, cfg.Attempts = proxy.URL, dialer.HTTPClient(0), 3
+				t.Cleanup(cfg.HTTP.CloseIdleConnections)
+			})
+			log := &logtest.Buffer{}
+			b.Log = slog.New(slog.NewTextHandler(log, nil))
+			b.connect(t)
+			failed := make(chan struct{}, 1000)
+			proxy.Add(faultproxy.Rule{
+				Match: func(r *http.Request) bool {
+					return r.Method == http.MethodPut && r.URL.Query().Get("partNumber") == c.at
+				},
+				Do: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+					failed <- struct{}{}
+					c.fail(w, r, next)
+				},
+			})
+			if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != c.want {
+				t.Fatalf("%+v", got)
 			}
-			return next.RoundTrip(r)
-		})}
-	})
-	b.connect(t)
-	failing.Store(true)
-	if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonStoreFailed {
-		t.Fatalf("%+v", got)
+			if len(failed) == 0 {
+				t.Error("the proxy failed nothing, so this proves nothing")
+			}
+			if said := log.String(); !strings.Contains(said, "level=ERROR") || !strings.Contains(said, "reason="+string(c.want)) {
+				t.Errorf("the operator is not told: %s", said)
+			}
+			b.nothing(t, s3test.Open(t, direct))
+			b.noSession(t)
+			proxy.Clear()
+			got := b.attempt(t)
+			if got.State != remora.BackupVerified || got.Attempts != 2 {
+				t.Fatalf("%+v", got)
+			}
+			b.restores(t, got)
+		})
 	}
-	b.nothing(t, s3test.Open(t, direct))
-	b.noSession(t)
-	failing.Store(false)
-	got := b.attempt(t)
-	if got.State != remora.BackupVerified {
-		t.Fatalf("%+v", got)
-	}
-	b.restores(t, got)
 }
 
 func TestRefusalsAreNamed(t *testing.T) {
