@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -853,6 +854,102 @@ func TestFullStore(t *testing.T) {
 	b.nothingOpen(t)
 	if odd, whole := b.unlisted(t), b.heads(t); len(odd) > 0 || len(whole) != 1 {
 		t.Errorf("unlisted archives %v, of %v", odd, whole)
+	}
+}
+
+// The handlers that Heroku calls write to our own database and call nobody: with Heroku, the token endpoint and the store
+// at an address that counts who connects, nobody does until there is a worker.
+func TestHandlersCallNobody(t *testing.T) {
+	t.Parallel()
+	b := start(t, 100)
+	ctx := t.Context()
+	if err := b.worker.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var connections atomic.Int32
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = l.Close()
+		<-ended
+	})
+	counted, port := "http://"+l.Addr().String(), freePort(t)
+	elsewhere := []string{"HEROKU_API_URL=" + counted, "HEROKU_ID_URL=" + counted, "S3_ENDPOINT=" + counted}
+	web, err := b.Spawn("web", append(elsewhere, "PORT="+port)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := *b.Stack
+	moved.WebURL = "http://localhost:" + port
+	if err := moved.AwaitWeb(ctx, web); err != nil {
+		t.Fatal(err)
+	}
+	atStart := connections.Load() // it has looked for the bucket
+	if atStart == 0 {
+		t.Error("the web process looked for no bucket at its start: are its settings heeded?")
+	}
+	id, request, err := b.Sim.Announce(stack.HelperApp, "mako")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for _, c := range []struct {
+			method, path, body string
+			want               int
+		}{{http.MethodPost, "", string(request), 202}, {http.MethodPut, "/" + id, `{"plan":"hammerhead"}`, 200}} {
+			if got, answer := partner(t, c.method, moved.WebURL, c.path, c.body); got != c.want {
+				t.Errorf("%s: %d %s", c.method, got, answer)
+			}
+		}
+	}
+	if _, err := moved.SignOn(ctx); err != nil {
+		t.Error(err)
+	}
+	if n := connections.Load() - atStart; n != 0 {
+		t.Errorf("the handlers connected %d times to others", n)
+	}
+	if n := b.Sim.Counters().Exchanges; n != 0 {
+		t.Errorf("%d exchanges without a worker", n)
+	}
+	// What was left for a worker is done by one, and its connections are counted.
+	worker, err := b.Spawn("worker", elsewhere[:2]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for connections.Load() == atStart {
+		select {
+		case <-await.Done():
+			t.Fatal("a worker connects to nobody, so nothing was counted")
+		case <-worker.Done():
+			t.Fatal(worker.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if err := worker.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	seen := connections.Load()
+	if got, answer := partner(t, http.MethodDelete, moved.WebURL, "/"+id, ""); got != 204 {
+		t.Errorf("%d %s", got, answer)
+	}
+	if n := connections.Load() - seen; n != 0 {
+		t.Errorf("the removal connected %d times to others", n)
 	}
 }
 
