@@ -3,7 +3,8 @@
 // An archive is a head (header and table of contents) and then one block for each entry that has data. The
 // format has no end marker: what pg_dump would have written next is simply missing from a file that was cut
 // at a block's border. So Walk holds the blocks against the table of contents: an archive is whole only when
-// every entry that has a data dumper has had its block, once, and the stream ends right after the last one.
+// every entry that has a data dumper has had its block, once and in the order of the table, and the stream ends right
+// after the last one.
 //
 // pg_dump writes into each entry where its block starts, by seeking back at the end; on a pipe it cannot, and
 // the entries say "not set". Walk sees every block start, so the head it returns has the offsets filled in:

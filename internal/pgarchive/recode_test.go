@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -289,23 +291,44 @@ func TestNewerVersionsPassThrough(t *testing.T) {
 	}
 }
 
+// mutantMemory bounds what reading one mutant of a few KiB takes in all, in bytes: a lie about a length or a number costs
+// nothing like what it claims.
+const mutantMemory = 1 << 20
+
 // Ten thousand archives that something has happened to: each is refused, or what comes of it is an archive. One that
-// is cut is always refused, and one whose data was changed has other digests.
-func TestMutatedArchives(t *testing.T) {
-	t.Parallel()
+// is cut or wrong in its structure is always refused, one whose data was changed has other digests, and none takes more
+// memory than an archive of its size does. It runs alone, since memory is counted for the whole process.
+func TestMutatedArchives(t *testing.T) { //nolint:paralleltest // see above
 	c := compressor(t, 1, pgarchive.Fast)
 	random := rand.New(rand.NewPCG(1, 2))
-	const each = 2500
-	refused, changed := 0, 0
+	archives := map[string][]byte{"1.16-none, small offsets and large integers": resized(stored(t, "1.16-none"), 8, 4)}
 	for _, name := range []string{"1.14-none", "1.15-none", "1.16-none", "1.14-gzip"} {
-		in := stored(t, name)
+		archives[name] = stored(t, name)
+	}
+	const each = 2000
+	refused, changed, kinds, most := 0, 0, map[string]int{}, uint64(0)
+	var before, after runtime.MemStats
+	for _, name := range slices.Sorted(maps.Keys(archives)) {
+		in := archives[name]
 		whole, _, _, err := recode(c, bytes.NewReader(in))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range each {
-			bad, what := mutate(random, in)
+		for i := range each {
+			change := mutate
+			if i%4 == 0 {
+				change = broken
+			}
+			bad, what := change(random, in)
+			kinds[what]++
+			runtime.ReadMemStats(&before)
 			a, piped, full, err := recode(c, bytes.NewReader(bad))
+			runtime.ReadMemStats(&after)
+			if took := after.TotalAlloc - before.TotalAlloc; took > mutantMemory {
+				t.Errorf("%s %s: %d bytes of memory for %d", name, what, took, len(bad))
+			} else {
+				most = max(most, took)
+			}
 			if err != nil {
 				refused++
 				continue
@@ -317,8 +340,8 @@ func TestMutatedArchives(t *testing.T) {
 			}
 			switch {
 			case bytes.Equal(bad, in):
-			case what == "cut":
-				t.Errorf("%s: cut and accepted", name)
+			case what == "cut", i%4 == 0:
+				t.Errorf("%s: %s and accepted", name, what)
 			case a.Contents != nil && bytes.Equal(bad[:len(whole.Raw)], in[:len(whole.Raw)]):
 				changed++
 				if reflect.DeepEqual(a.Contents, whole.Contents) {
@@ -327,9 +350,10 @@ func TestMutatedArchives(t *testing.T) {
 			}
 		}
 	}
-	if refused < 4*each/4 || changed == 0 {
-		t.Errorf("of %d, %d were refused and %d found changed: the test mutates too little", 4*each, refused, changed)
+	if refused < 4*each/4 || changed == 0 || len(kinds) != 6+7 {
+		t.Errorf("of %d, %d were refused and %d found changed, of %v: the test mutates too little", 5*each, refused, changed, kinds)
 	}
+	t.Logf("of %d mutants %d were refused; the most memory that one took: %d KiB", 5*each, refused, most>>10)
 }
 
 func mutate(random *rand.Rand, in []byte) (out []byte, what string) {

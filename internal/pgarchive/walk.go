@@ -72,7 +72,7 @@ func begin(r io.Reader) (*walker, error) {
 		return nil, err
 	}
 	w := &walker{
-		in: br, head: h, raw: bytes.Clone(h.raw), at: int64(len(h.raw)), total: len(h.byID), seen: map[int]bool{},
+		in: br, head: h, raw: bytes.Clone(h.raw), at: int64(len(h.raw)), total: len(h.byID), last: -1,
 		chunkAt: 1 + h.intSize,
 	}
 	w.want(1, (*walker).block)
@@ -142,7 +142,7 @@ type walker struct {
 	started  bool // inside of a block
 	done     int
 	total    int
-	seen     map[int]bool
+	last     int // entry whose block is or was read
 	progress func(Progress)
 }
 
@@ -279,10 +279,10 @@ func (w *walker) id() error {
 	if !ok || !known {
 		return w.corrupt("a block belongs to no entry (%d)", id)
 	}
-	if w.seen[id] {
-		return w.corrupt("entry %d has a second block", id)
+	if i <= w.last { // pg_dump writes them in the order in which it lists them; otherwise numbers could be exchanged unseen
+		return w.corrupt("the block of entry %d comes again, or after one that is listed behind it", id)
 	}
-	w.seen[id] = true
+	w.last = i
 	w.current = w.head.Entries[i]
 	if large := w.current.Kind == "BLOBS"; large != w.objects {
 		return w.corrupt("the block of entry %d is of the wrong type", id)
