@@ -18,6 +18,7 @@ import (
 	"github.com/remora-backup/remora/internal/config"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/postgres"
 )
 
@@ -25,6 +26,13 @@ import (
 // what is worth an exit status. policy says which hosts of customers may be dialled; it is the program's own
 // and no setting.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, policy dialer.Policy) error {
+	return run(ctx, args, stdout, stderr, policy, pgdump.Find)
+}
+
+// finder finds the installed pg_dumps; pgdump.Find is one.
+type finder func(ctx context.Context, dirs []string, path string) []pgdump.Client
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy dialer.Policy, find finder) error {
 	s, err := config.Load(args, stdout)
 	if errors.Is(err, config.ErrHelp) {
 		return nil
@@ -37,7 +45,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 	}
 	log := logger(stderr, s.LogText).With("process", string(s.Command))
 	p := process{
-		Settings: s, log: log, policy: policy, metrics: prometheus.NewRegistry(),
+		Settings: s, log: log, policy: policy, find: find, metrics: prometheus.NewRegistry(),
 		queueLog: slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -59,6 +67,7 @@ type process struct {
 	log      *slog.Logger
 	queueLog *slog.Logger // River counts its jobs aloud every few seconds; its warnings are enough
 	policy   dialer.Policy
+	find     finder
 	metrics  *prometheus.Registry
 }
 

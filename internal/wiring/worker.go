@@ -48,7 +48,7 @@ func (p process) worker(ctx context.Context) error {
 	if err := bucket.Probe(ctx); err != nil {
 		return fmt.Errorf("the bucket cannot be used: check S3_ENDPOINT, S3_BUCKET and the key: %w", err)
 	}
-	clients := pgdump.Find(ctx, p.Work.ClientDirs, p.Work.Path)
+	clients := p.find(ctx, p.Work.ClientDirs, p.Work.Path)
 	if len(clients) == 0 {
 		return errors.New("there is no pg_dump on this machine: install postgresql-client, or name its folder in PG_CLIENT_DIRS")
 	}

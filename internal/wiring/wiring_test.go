@@ -1,0 +1,129 @@
+package wiring
+
+import (
+	"context"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/logtest"
+	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/pgtest"
+	"github.com/remora-backup/remora/internal/s3test"
+)
+
+type both struct{ m *testing.M }
+
+func (b both) Run() int { return pgtest.Main(b.m) }
+
+func TestMain(m *testing.M) { os.Exit(s3test.Main(both{m})) }
+
+// settings are an environment in which every process starts, with secrets that can be looked for.
+func settings(t *testing.T) map[string]string {
+	t.Helper()
+	store := s3test.Config(t)
+	return map[string]string{
+		"DATABASE_URL": pgtest.URL(t), "KEYRING": keyring.Generate("k1").Reveal(), "LOG_TEXT": "true",
+		"ADDON_PASSWORD": "hidden-1", "SSO_SALT": "hidden-2", "CLIENT_SECRET": "hidden-3", "SERVICE_TOKEN": "hidden-4", "SERVICE_ACCOUNT": "backups@remora.example",
+		"PUBLIC_URL": "https://remora.example.com", "BIND": "127.0.0.1", "PORT": "0", "HEROKU_API_URL": "http://127.0.0.1:1", "HEROKU_ID_URL": "http://127.0.0.1:1",
+		"S3_ENDPOINT": store.Endpoint, "S3_BUCKET": store.Bucket, "S3_ACCESS_KEY": store.AccessKey, "S3_SECRET_KEY": store.SecretKey.Reveal(), "S3_PATH_STYLE": "true",
+	}
+}
+
+// What is wrong at the start ends the process with one sentence that names the setting and what to do, and with no secret.
+func TestWhatIsWrongAtTheStartIsSaid(t *testing.T) { //nolint:paralleltest // the environment is the process's
+	const database = "our database does not answer: check DATABASE_URL and that the server runs; the log above has its words"
+	const bucket = "the bucket cannot be used: check S3_ENDPOINT, S3_BUCKET and the key: "
+	for name, c := range map[string]struct {
+		change map[string]string
+		bare   bool // without any pg_dump
+		want   string
+		logged string // for the operator beside it
+	}{
+		"a missing setting":         {map[string]string{"CLIENT_SECRET": ""}, false, "settings are missing from the environment: CLIENT_SECRET. remora worker --help says what each is", ""},
+		"a wrong setting":           {map[string]string{"LEASE": "1s"}, false, "LEASE must be between 10s and 1h0m0s", ""},
+		"no database server":        {map[string]string{"DATABASE_URL": "postgres://remora:hidden-0@127.0.0.1:1/remora"}, false, database, "connection refused"},
+		"a wrong database password": {nil, false, database, "password authentication failed"},
+		"a database not migrated":   {nil, false, "our database is not at this release: run remora migrate first: ", ""},
+		"no store":                  {map[string]string{"S3_ENDPOINT": "http://127.0.0.1:1"}, false, bucket, ""},
+		"no such bucket":            {map[string]string{"S3_BUCKET": "nobodys"}, false, bucket, ""},
+		"a wrong key":               {map[string]string{"S3_SECRET_KEY": "hidden-5"}, false, bucket, ""},
+		"no pg_dump":                {nil, true, "there is no pg_dump on this machine: install postgresql-client, or name its folder in PG_CLIENT_DIRS", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := settings(t)
+			for k, v := range c.change {
+				env[k] = v
+			}
+			switch name {
+			case "a wrong database password":
+				env["DATABASE_URL"] = strings.Replace(pgtest.URL(t), ":remora_owner@", ":hidden-0@", 1)
+			case "a database not migrated":
+				env["DATABASE_URL"] = pgtest.Server(t).SuperuserURL("postgres")
+			}
+			for k, v := range env {
+				t.Setenv(k, v)
+			}
+			find := pgdump.Find
+			if c.bare {
+				find = func(context.Context, []string, string) []pgdump.Client { return nil }
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			var out, log logtest.Buffer
+			err := run(ctx, []string{"worker"}, &out, &log, dialer.Strict(), find)
+			if err == nil || ctx.Err() != nil {
+				t.Fatalf("it started: %s", log.String())
+			}
+			if !strings.HasPrefix(err.Error(), c.want) || strings.ContainsRune(err.Error(), '\n') || !strings.Contains(log.String(), c.logged) {
+				t.Errorf("%v\n%s", err, log.String())
+			}
+			for _, text := range []string{err.Error(), log.String(), out.String()} {
+				if strings.Contains(text, "hidden-") || strings.Contains(text, env["KEYRING"]) {
+					t.Errorf("a secret is shown: %s", text)
+				}
+			}
+		})
+	}
+}
+
+// Without its bucket web starts, since all but downloads work, and tells the operator.
+func TestWebStartsWithoutItsBucket(t *testing.T) { //nolint:paralleltest // the environment is the process's
+	env := settings(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	env["S3_BUCKET"], env["PORT"] = "nobodys", port
+	for k, v := range env {
+		t.Setenv(k, v)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var log logtest.Buffer
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, []string{"web"}, &log, &log, dialer.Strict()) }()
+	for !strings.Contains(log.String(), "msg=serving") {
+		select {
+		case err := <-ended:
+			t.Fatal(err, log.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if said := log.String(); !strings.Contains(said, "level=ERROR") || !strings.Contains(said, "the bucket cannot be read, so no download works: check S3_ENDPOINT, S3_BUCKET and the key") {
+		t.Error(said)
+	}
+}
