@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
@@ -32,6 +33,14 @@ const (
 	Fast  = 1
 	Small = 6
 )
+
+// DefaultLevel is Small where a core is left beside the one that keeps up with a database connection, else Fast.
+func DefaultLevel() int {
+	if runtime.GOMAXPROCS(0) > 1 {
+		return Small
+	}
+	return Fast
+}
 
 // NewCompressor starts workers. level is deflate's, 1 to 9. The caller closes it when no archive is at work.
 func NewCompressor(workers, level int) (*Compressor, error) {

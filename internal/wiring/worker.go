@@ -58,7 +58,7 @@ func (p process) worker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	compress, err := pgarchive.NewCompressor(runtime.GOMAXPROCS(0), level(p.Work.CompressLevel))
+	compress, err := pgarchive.NewCompressor(runtime.GOMAXPROCS(0), cmp.Or(p.Work.CompressLevel, pgarchive.DefaultLevel()))
 	if err != nil {
 		return err
 	}
@@ -101,16 +101,4 @@ func versions(clients []pgdump.Client) string {
 		all[i] = c.Version
 	}
 	return strings.Join(all, " ")
-}
-
-// level is how hard archives are compressed: as asked for, or small where a core is left beside the one that keeps up
-// with a database connection.
-func level(asked int) int {
-	switch {
-	case asked > 0:
-		return asked
-	case runtime.GOMAXPROCS(0) > 1:
-		return pgarchive.Small
-	}
-	return pgarchive.Fast
 }

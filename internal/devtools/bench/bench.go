@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,7 +31,7 @@ type bench struct {
 	out      string
 	uploader string
 	program  string
-	profiles string // a directory for CPU profiles of our own runs; empty: none
+	profiles string // a directory that keeps the CPU profiles; empty: none are kept
 
 	dir     string
 	pg      *localpg.Cluster
@@ -50,18 +52,20 @@ type variant struct {
 const (
 	limit     = "limit"
 	reference = "pg_dump_upload"
+	standard  = "ours" // what a worker does
 )
 
 var variants = []variant{
-	{name: limit, note: "pg_dump -Fc -Z0 >/dev/null: the most one connection gives", run: shell(`pg_dump -Fc -Z0 -d "$URL" >/dev/null`)},
-	{name: reference, note: "pg_dump -Fc | the AWS SDK's uploader", run: shell(`pg_dump -Fc -d "$URL" | "$UPLOADER"`)},
-	{name: "ours", note: "what a worker does at level 1: counted, digested, sealed", run: pipe(task{Level: pgarchive.Fast, Unread: true})},
-	{name: "ours_read", note: "the same, read by stock pg_restore while it passes, as every backup is", run: pipe(task{Level: pgarchive.Fast})},
-	{name: "ours_small", note: "ours at level 6, which a worker with two cores or more uses", run: pipe(task{Level: pgarchive.Small, Unread: true})},
-	{name: "ours_far", note: "ours to a store 60 ms away that takes 50 MB/s a connection", only: "json", run: pipe(task{Level: pgarchive.Fast, Unread: true, Store: "far"})},
-	{name: "zstd", note: "pg_dump -Fc -Z0 | zstd -T0 | the AWS SDK's uploader", needs: "zstd", run: shell(`pg_dump -Fc -Z0 -d "$URL" | zstd -q -T0 -c | "$UPLOADER"`)},
-	{name: "rclone", note: "pg_dump -Fc | rclone rcat", needs: "rclone", run: shell(`pg_dump -Fc -d "$URL" | rclone rcat --s3-no-check-bucket --retries 1 s:bench/rclone`)},
-	{name: "pg_dump", note: "pg_dump -Fc >/dev/null", run: shell(`pg_dump -Fc -d "$URL" >/dev/null`)},
+	{name: limit, note: "pg_dump -Fc -Z0 >/dev/null: the most one connection gives", run: shell("pg_dump -Fc -Z0 -d $URL")},
+	{name: reference, note: "pg_dump -Fc | the AWS SDK's uploader", run: shell("pg_dump -Fc -d $URL", "$UPLOADER")},
+	{name: standard, note: "a worker's backup as it is by default on this machine: counted, digested, sealed, read by stock pg_restore, LEVEL", run: pipe(task{Level: pgarchive.DefaultLevel()})},
+	{name: "ours_unread", note: "ours, but not read by pg_restore: what reading adds", run: pipe(task{Level: pgarchive.DefaultLevel(), Unread: true})},
+	{name: "ours_level_1", note: "ours, but at level 1, as on a single core", run: pipe(task{Level: pgarchive.Fast})},
+	{name: "ours_level_1_unread", note: "ours, but at level 1 and not read by pg_restore: the pipeline of the laboratory's goals", run: pipe(task{Level: pgarchive.Fast, Unread: true})},
+	{name: "ours_far", note: "ours to a store 60 ms away that takes 50 MB/s a connection", only: "json", run: pipe(task{Level: pgarchive.DefaultLevel(), Store: "far"})},
+	{name: "zstd", note: "pg_dump -Fc -Z0 | zstd -T0 | the AWS SDK's uploader", needs: "zstd", run: shell("pg_dump -Fc -Z0 -d $URL", "zstd -q -T0 -c", "$UPLOADER")},
+	{name: "rclone", note: "pg_dump -Fc | rclone rcat", needs: "rclone", run: shell("pg_dump -Fc -d $URL", "rclone rcat --s3-no-check-bucket --retries 1 s:bench/rclone")},
+	{name: "pg_dump", note: "pg_dump -Fc >/dev/null", run: shell("pg_dump -Fc -d $URL")},
 }
 
 func (b *bench) close() {
@@ -127,48 +131,92 @@ func (b *bench) env(url string, more ...string) []string {
 	}, more...)
 }
 
-// shell runs a pipeline; its CPU time is that of everything it started.
-func shell(script string) func(context.Context, *bench, string) (took, error) {
+// shell runs programs that read from each other, and asks of each, when it has ended, what it took (wait4).
+func shell(programs ...string) func(context.Context, *bench, string) (took, error) {
 	return func(ctx context.Context, b *bench, url string) (took, error) {
-		cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", script) //nolint:gosec // our own
-		cmd.Env = b.env(url)
 		var said bytes.Buffer
-		cmd.Stderr = &said
+		env := b.env(url)
+		var all []*exec.Cmd
+		var ends []*os.File
+		for i, program := range programs {
+			words := strings.Fields(program)
+			for k, w := range words {
+				words[k] = os.Expand(w, func(name string) string { return map[string]string{"URL": url, "UPLOADER": b.uploader}[name] })
+			}
+			if own := filepath.Join(b.pg.BinDir(), words[0]); words[0] == "pg_dump" {
+				words[0] = own
+			}
+			cmd := exec.CommandContext(ctx, words[0], words[1:]...) //nolint:gosec // our own
+			cmd.Env, cmd.Stderr = env, &said
+			if i > 0 {
+				r, w, err := os.Pipe()
+				if err != nil {
+					return took{}, err
+				}
+				all[i-1].Stdout, cmd.Stdin = w, r
+				ends = append(ends, r, w)
+			}
+			all = append(all, cmd)
+		}
 		start := time.Now()
-		if err := cmd.Run(); err != nil {
+		var errs []error
+		for _, cmd := range all {
+			if err := cmd.Start(); err != nil {
+				errs = append(errs, err)
+				break
+			}
+		}
+		for _, f := range ends { // the programs have their own
+			errs = append(errs, f.Close())
+		}
+		watched := watch(all...)
+		t := took{CPU: map[string]float64{}}
+		for _, cmd := range all {
+			if cmd.Process == nil {
+				continue
+			}
+			errs = append(errs, cmd.Wait())
+			t.CPU[filepath.Base(cmd.Path)] += (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+		}
+		t.Wall, t.RSS = time.Since(start).Seconds(), watched()
+		if err := errors.Join(errs...); err != nil {
 			return took{}, fmt.Errorf("%w: %s", err, said.String())
 		}
-		u := cmd.ProcessState
-		return took{Wall: time.Since(start).Seconds(), Client: (u.UserTime() + u.SystemTime()).Seconds()}, nil
+		return t, nil
 	}
 }
 
 // pipe runs our pipeline in a process of its own.
 func pipe(t task) func(context.Context, *bench, string) (took, error) {
-	return func(ctx context.Context, b *bench, url string) (took, error) {
-		t := t
-		if b.profiles != "" {
-			t.Profile = filepath.Join(b.profiles, fmt.Sprintf("%s-%d.pprof", filepath.Base(url), time.Now().UnixNano()))
-		}
-		t.URL, t.BinDir, t.Store = url, b.pg.BinDir(), map[string]string{"": b.near.URL, "far": b.far.URL}[t.Store]
-		text, err := json.Marshal(t)
-		if err != nil {
-			return took{}, err
-		}
-		self, err := os.Executable()
-		if err != nil {
-			return took{}, err
-		}
-		cmd := exec.CommandContext(ctx, self, "ours") //nolint:gosec // ourselves
-		cmd.Env = b.env(url, "BENCH_TASK="+string(text))
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return took{}, err
-		}
-		var r took
-		return r, json.Unmarshal(out, &r)
+	return func(ctx context.Context, b *bench, url string) (took, error) { return b.pipe(ctx, t, url) }
+}
+
+func (b *bench) pipe(ctx context.Context, t task, url string) (r took, err error) {
+	t.URL, t.BinDir, t.Store = url, b.pg.BinDir(), map[string]string{"": b.near.URL, "far": b.far.URL}[t.Store]
+	text, err := json.Marshal(t)
+	if err != nil {
+		return r, err
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return r, err
+	}
+	cmd := exec.CommandContext(ctx, self, "ours") //nolint:gosec // ourselves
+	cmd.Env = b.env(url, "BENCH_TASK="+string(text))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return r, err
+	}
+	watched := watch(cmd)
+	err = cmd.Wait()
+	rss := watched()
+	if err != nil {
+		return r, err
+	}
+	err = json.Unmarshal(out.Bytes(), &r)
+	r.RSS = rss
+	return r, err
 }
 
 // backends is the CPU time of the server's sessions that have ended, in s (proc_pid_stat(5): cutime and cstime).
@@ -244,7 +292,8 @@ func (b *bench) measure(ctx context.Context) error {
 	fmt.Printf("%d cores, %s, PostgreSQL in %s, %d rounds, scale %g\nMedians; ratios are of runs in one round, lowest and highest in brackets.\n\n",
 		runtime.NumCPU(), runtime.Version(), b.pg.BinDir(), b.rounds, b.scale)
 	for _, v := range variants {
-		fmt.Printf("  %-17s %s\n", v.name, v.note)
+		note := strings.Replace(v.note, "LEVEL", fmt.Sprintf("compressed at level %d", pgarchive.DefaultLevel()), 1)
+		fmt.Printf("  %-20s %s\n", v.name, note)
 	}
 	for _, set := range b.sets {
 		if err := b.checkCounts(ctx, set); err != nil {
@@ -256,6 +305,11 @@ func (b *bench) measure(ctx context.Context) error {
 		}
 		if err := report(set, b.chosen(set), runs, file); err != nil {
 			return err
+		}
+		if slices.ContainsFunc(b.chosen(set), func(v variant) bool { return v.name == standard }) {
+			if err := b.explain(ctx, set, file); err != nil {
+				return fmt.Errorf("%s: %w", set, err)
+			}
 		}
 	}
 	if slices.Contains(b.sets, "tiny") && (len(b.variants) == 0 || slices.Contains(b.variants, "worker")) {
@@ -305,19 +359,31 @@ func (b *bench) one(ctx context.Context, v variant, set string) (took, error) {
 
 // line is one variant of one set, as OUT has it.
 type line struct {
-	Set      string   `json:"set"`
-	Variant  string   `json:"variant"`
-	Wall     float64  `json:"wall_s"`
-	ToLimit  float64  `json:"to_limit"`
-	LimitLow float64  `json:"to_limit_lowest"`
-	LimitTop float64  `json:"to_limit_highest"`
-	ToUpload float64  `json:"to_pgdump_upload"`
-	Client   float64  `json:"client_cpu_s"`
-	CPUTo    float64  `json:"client_cpu_to_pgdump_upload"`
-	Server   float64  `json:"server_cpu_s"`
-	RSS      *float64 `json:"peak_rss_mib"`
-	Bytes    int64    `json:"bytes_out"`
-	BytesTo  float64  `json:"bytes_to_pgdump_upload"`
+	Set      string             `json:"set"`
+	Variant  string             `json:"variant"`
+	Wall     float64            `json:"wall_s"`
+	ToLimit  float64            `json:"to_limit"`
+	LimitLow float64            `json:"to_limit_lowest"`
+	LimitTop float64            `json:"to_limit_highest"`
+	ToUpload float64            `json:"to_pgdump_upload"`
+	Client   float64            `json:"client_cpu_s"`
+	CPUTo    float64            `json:"client_cpu_to_pgdump_upload"`
+	CPU      map[string]float64 `json:"client_cpu_s_by_process"`
+	Server   float64            `json:"server_cpu_s"`
+	RSS      float64            `json:"peak_rss_mib"` // of all but pg_dump and pg_restore; of pg_dump where there is nothing else
+	EachRSS  map[string]float64 `json:"peak_rss_mib_by_process"`
+	Bytes    int64              `json:"bytes_out"`
+	BytesTo  float64            `json:"bytes_to_pgdump_upload"`
+}
+
+func wall(t took) float64 { return t.Wall }
+
+// client is the CPU time of all processes but the server and the store.
+func client(t took) (sum float64) {
+	for _, s := range t.CPU {
+		sum += s
+	}
+	return sum
 }
 
 func report(set string, all []variant, runs map[string][]took, file io.Writer) error {
@@ -329,23 +395,32 @@ func report(set string, all []variant, runs map[string][]took, file io.Writer) e
 		slices.Sort(r)
 		return r[0], r[len(r)/2], r[len(r)-1]
 	}
-	wall := func(t took) float64 { return t.Wall }
-	client := func(t took) float64 { return t.Client }
-	fmt.Printf("\n%-8s %-17s %8s  %-18s %9s  %8s %7s  %8s  %7s  %9s %6s\n", "set", "variant", "wall s", "/ limit", "/ upload", "client s", "/ upl.", "server s", "RSS MiB", "bytes out", "/ upl.")
+	fmt.Printf("\n%-8s %-20s %8s  %-18s %9s  %8s %7s  %8s  %9s %6s  %s\n", "set", "variant", "wall s", "/ limit", "/ upload", "client s", "/ upl.", "server s", "bytes out", "/ upl.", "client CPU s and peak MiB by process")
 	for _, v := range all {
 		r := runs[v.name]
-		l := line{Set: set, Variant: v.name, Wall: median(r, wall), Client: median(r, client), Server: median(r, func(t took) float64 { return t.Server })}
+		l := line{
+			Set: set, Variant: v.name, Wall: median(r, wall), Client: median(r, client), Server: median(r, func(t took) float64 { return t.Server }),
+			CPU: map[string]float64{}, EachRSS: map[string]float64{},
+		}
 		l.LimitLow, l.ToLimit, l.LimitTop = ratio(r, runs[limit], wall)
 		_, l.ToUpload, _ = ratio(r, runs[reference], wall)
 		_, l.CPUTo, _ = ratio(r, runs[reference], client)
 		l.Bytes = int64(median(r, func(t took) float64 { return float64(t.Bytes) }))
 		l.BytesTo = float64(l.Bytes) / max(float64(runs[reference][0].Bytes), 1)
-		rss := "–"
-		if mib := median(r, func(t took) float64 { return float64(t.RSS) }) / (1 << 20); mib > 0 {
-			l.RSS, rss = &mib, fmt.Sprintf("%.0f", mib)
+		var parts []string
+		for _, p := range slices.Sorted(maps.Keys(r[0].CPU)) {
+			l.CPU[p] = median(r, func(t took) float64 { return t.CPU[p] })
+			l.EachRSS[p] = median(r, func(t took) float64 { return float64(t.RSS[p]) / (1 << 20) })
+			if p != "pg_dump" && p != "pg_restore" {
+				l.RSS += l.EachRSS[p]
+			}
+			parts = append(parts, fmt.Sprintf("%s %.2f %.0f", p, l.CPU[p], l.EachRSS[p]))
 		}
-		fmt.Printf("%-8s %-17s %8.2f  %-18s %9.2f  %8.2f %7.2f  %8.2f  %7s  %9s %6.2f\n", set, v.name, l.Wall,
-			fmt.Sprintf("%.2f [%.2f %.2f]", l.ToLimit, l.LimitLow, l.LimitTop), l.ToUpload, l.Client, l.CPUTo, l.Server, rss, fmt.Sprintf("%.1f MB", float64(l.Bytes)/1e6), l.BytesTo)
+		if l.RSS == 0 {
+			l.RSS = l.EachRSS["pg_dump"]
+		}
+		fmt.Printf("%-8s %-20s %8.2f  %-18s %9.2f  %8.2f %7.2f  %8.2f  %9s %6.2f  %s\n", set, v.name, l.Wall,
+			fmt.Sprintf("%.2f [%.2f %.2f]", l.ToLimit, l.LimitLow, l.LimitTop), l.ToUpload, l.Client, l.CPUTo, l.Server, fmt.Sprintf("%.1f MB", float64(l.Bytes)/1e6), l.BytesTo, strings.Join(parts, ", "))
 		text, err := json.Marshal(l)
 		if err != nil {
 			return err

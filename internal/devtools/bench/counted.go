@@ -17,7 +17,7 @@ import (
 // checkCounts holds what a backup of a set has counted against the server, whose data nobody changes meanwhile: rows by
 // count(*), digests by the script that a customer gets, and the same script on a copy that lacks one row.
 func (b *bench) checkCounts(ctx context.Context, set string) error {
-	made, err := pipe(task{Level: pgarchive.Fast, Unread: true})(ctx, b, b.pg.SuperuserURL(set))
+	made, err := b.pipe(ctx, task{Level: pgarchive.Fast, Unread: true}, b.pg.SuperuserURL(set))
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&b.out, "out", "", "a file for one JSON object a line")
 	flag.StringVar(&b.uploader, "sdkupload", "bin/sdkupload", "the AWS SDK's uploader as a program")
 	flag.StringVar(&b.program, "program", "bin/remora-demo", "the product's processes, allowed to dial this machine")
-	flag.StringVar(&b.profiles, "profiles", "", "a directory that gets a CPU profile of each of our own runs")
+	flag.StringVar(&b.profiles, "profiles", "", "a directory that keeps the CPU profiles that the shares of a worker are read from")
 	flag.Parse()
 	b.sets = strings.Split(chosen, ",")
 	if variants != "" {

@@ -9,8 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -37,11 +35,11 @@ type task struct {
 
 // took is what one run cost.
 type took struct {
-	Wall   float64 // s
-	Client float64 // CPU s of everything but the server and the store
-	Server float64 // CPU s
-	RSS    int64   // bytes, of the process that uploads; 0 where it is not known
-	Bytes  int64   // out
+	Wall   float64            // s
+	CPU    map[string]float64 // s, by process: everything but the server and the store
+	RSS    map[string]int64   // bytes, the peak of each process
+	Server float64            // CPU s
+	Bytes  int64              // out
 
 	Contents *pgarchive.Contents // of ours
 }
@@ -96,18 +94,26 @@ func ours(ctx context.Context) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	before, start := cpu(syscall.RUSAGE_SELF)+cpu(syscall.RUSAGE_CHILDREN), time.Now()
+	self, before, dumped, start := cpu(syscall.RUSAGE_SELF), cpu(syscall.RUSAGE_CHILDREN), 0.0, time.Now()
 	made, err := pipeline.Run(ctx, pipeline.Source{Client: client, Credential: cred, Addr: netip.MustParseAddr("127.0.0.1"), ServerMajor: client.Major},
 		pipeline.Destination{
 			Bucket: bucket, Recipient: key.Recipient(), Keys: keys,
 			Ref: archivestore.Ref{Resource: remora.NewID[remora.ResourceID](), Backup: remora.NewID[remora.BackupID](), Epoch: 1},
-		}, pipeline.Options{Compress: compress, Now: time.Now, Unread: t.Unread, Progress: func(pgarchive.Progress) {}})
+		}, pipeline.Options{
+			Compress: compress, Now: time.Now, Unread: t.Unread, Progress: func(pgarchive.Progress) {},
+			Stage: func(name string) {
+				if name == pipeline.StageRead { // pg_dump has been waited for, and nobody else yet
+					dumped = cpu(syscall.RUSAGE_CHILDREN)
+				}
+			},
+		})
 	if err != nil {
 		return err
 	}
-	result := took{Wall: time.Since(start).Seconds(), Client: cpu(syscall.RUSAGE_SELF) + cpu(syscall.RUSAGE_CHILDREN) - before, Contents: made.Contents}
-	if result.RSS, err = peak(); err != nil {
-		return err
+	result := took{Wall: time.Since(start).Seconds(), Contents: made.Contents}
+	result.CPU = map[string]float64{worker: cpu(syscall.RUSAGE_SELF) - self, "pg_dump": dumped - before}
+	if !t.Unread {
+		result.CPU["pg_restore"] = cpu(syscall.RUSAGE_CHILDREN) - dumped
 	}
 	return json.NewEncoder(os.Stdout).Encode(result)
 }
@@ -117,19 +123,4 @@ func cpu(who int) float64 {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(who, &u) // cannot fail for these two
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
-}
-
-// peak is this process's largest resident set, in bytes (proc_pid_status(5): VmHWM, in KiB).
-func peak() (int64, error) {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.Fields(v)[0], 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("no VmHWM")
 }
