@@ -515,6 +515,11 @@ func canceledAtCommit(cancel *atomic.Value) func(*objectstore.Config) {
 	})
 }
 
+// transport is a function in the place of a connection.
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // behind puts f before the store.
 func behind(f func(http.RoundTripper, *http.Request) (*http.Response, error)) func(*objectstore.Config) {
 	return func(cfg *objectstore.Config) {
