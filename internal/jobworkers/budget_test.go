@@ -3,6 +3,8 @@ package jobworkers
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -134,4 +137,13 @@ func TestAPlaceInTheLineLapses(t *testing.T) {
 		l.admit("large", 100)()
 		l.holds(0)
 	})
+}
+
+// An archive that is only longer than we read is not taken for a broken one, and not tried again.
+func TestALongHeadIsNamed(t *testing.T) {
+	t.Parallel()
+	f := failureOf(fmt.Errorf("recode: %w", &pgarchive.LongHeadError{Most: 64 << 20}))
+	if f.Reason != remora.ReasonTooMuchMemory || f.Reason.Heals() || !strings.Contains(f.Detail, "64 MiB") {
+		t.Errorf("%+v", f)
+	}
 }

@@ -217,9 +217,12 @@ func ignoreStale(err error) error {
 func failureOf(err error) *remora.Failure {
 	var f *remora.Failure
 	var corrupt *pgarchive.CorruptError
+	var long *pgarchive.LongHeadError
 	switch {
 	case errors.As(err, &f):
 		return f
+	case errors.As(err, &long):
+		return &remora.Failure{Reason: remora.ReasonTooMuchMemory, Detail: tooLong(long), Cause: err}
 	case errors.As(err, &corrupt), errors.Is(err, pgarchive.ErrUnsupported):
 		return &remora.Failure{Reason: remora.ReasonArchiveInvalid, Cause: err}
 	case errors.Is(err, objectstore.ErrFull):
@@ -228,4 +231,9 @@ func failureOf(err error) *remora.Failure {
 		return &remora.Failure{Reason: remora.ReasonStoreFailed, Cause: err}
 	}
 	return &remora.Failure{Reason: remora.ReasonInternal, Cause: fmt.Errorf("run: %w", err)}
+}
+
+// tooLong is what a person is told of a table of contents beyond its limit.
+func tooLong(e *pgarchive.LongHeadError) string {
+	return fmt.Sprintf("The archive's table of contents, which lists every table, column and comment, is longer than %d MiB.", e.Most>>20)
 }

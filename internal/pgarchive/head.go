@@ -34,18 +34,21 @@ type Entry struct {
 	Tag       string // the object's name
 	HasData   bool   // a block of its own follows the head
 
-	// Only ReadHead keeps these, which can be most of a head.
+	*Statements // nil but in ReadHead's
+
+	copied   bool        // its block is what a COPY statement takes
+	copy     *copyTarget // where it is copied
+	start    int         // where it begins in the head; it ends where the next one begins
+	dumperAt int         // where the head says that it has data
+	needsAt  int         // where the entries that it depends on are listed
+	offsetAt int         // where the entry's data offset lies in the head
+}
+
+// Statements are most of what an entry says.
+type Statements struct {
 	Definition string // the statement that makes it
 	Copy       string // the COPY statement that its block is for; empty where the block is none of COPY's
 	Needs      []int  // the DumpIDs of entries that it depends on
-
-	copied   bool // its block is what a COPY statement takes
-	copy     copyTarget
-	start    int    // where it begins in the head; it ends where the next one begins
-	dumperAt int    // where the head says that it has data
-	offsetAt int    // where the entry's data offset lies in the head
-	calls    string // of an event trigger, the schema of its function
-	about    []int  // the entries that a comment or a label is about
 }
 
 // Head is an archive's header and table of contents.
@@ -63,14 +66,20 @@ type Head struct {
 	countAt    int // where the number of entries does
 	offSize    int
 	intSize    int
-	byID       map[int]int // index of the entry with data
+	byID       map[int]int    // index of the entry with data
+	calls      map[int]string // of event triggers, by their DumpIDs, the schema of their function
 }
 
-// Limits of a head. Real ones are far below: 2,000 tables make 7 MiB.
-const (
-	maxHead    = 64 << 20
-	maxEntries = 2_000_000
-)
+// DefaultHead is how long a head may be, in bytes, where nobody says otherwise. 2,000 tables make 4 to 7 MiB.
+const DefaultHead = 64 << 20
+
+// LongHeadError says that an archive's table of contents is longer than its reader allows, which is no fault of the
+// archive's.
+type LongHeadError struct{ Most int } // bytes
+
+func (e *LongHeadError) Error() string {
+	return fmt.Sprintf("pgarchive: the table of contents is longer than %d bytes", e.Most)
+}
 
 // State of an entry's data offset in the file.
 const (
@@ -102,8 +111,10 @@ func (e *CorruptError) Error() string {
 // headReader reads fields and keeps every byte.
 type headReader struct {
 	r       *bufio.Reader
+	most    int // bytes
 	raw     []byte
 	intSize int
+	names   map[string]string // kinds and schemas, which many entries share
 	err     error
 	keep    bool // everything that an entry says
 }
@@ -117,8 +128,8 @@ func (h *headReader) corrupt(format string, args ...any) {
 // take reads n bytes, growing only as bytes arrive, so that a length that lies costs no memory.
 func (h *headReader) take(n int) []byte {
 	at := len(h.raw)
-	if h.err == nil && n > maxHead-at {
-		h.corrupt("the head is longer than %d bytes", maxHead)
+	if h.err == nil && n > h.most-at {
+		h.err = &LongHeadError{h.most}
 	}
 	for left := n; left > 0 && h.err == nil; {
 		step := min(left, 64<<10)
@@ -169,41 +180,64 @@ func decodeInt(b []byte) (int, bool) {
 	return int(v), true
 }
 
-// text reads a string; ok is false for a null one.
-func (h *headReader) text() (s string, ok bool) {
+// field reads a string; ok is false for a null one. It is good until the next one is read.
+func (h *headReader) field() (b []byte, ok bool) {
 	n := h.int()
 	if h.err != nil || n < 0 {
 		if n < -1 {
 			h.corrupt("a string has length %d", n)
 		}
-		return "", false
+		return nil, false
 	}
-	b := h.take(n)
+	b = h.take(n)
 	if h.err != nil {
-		return "", false
+		return nil, false
 	}
 	if bytes.IndexByte(b, 0) >= 0 {
 		h.corrupt("a string holds a zero byte")
 	}
-	return string(b), true
+	return b, true
 }
 
-func (h *headReader) skip() { h.text() }
+// text reads a string; a null one is empty.
+func (h *headReader) text() string {
+	b, _ := h.field()
+	return string(b)
+}
+
+// name reads a string that other entries have too.
+func (h *headReader) name() string {
+	b, _ := h.field()
+	s, ok := h.names[string(b)]
+	if !ok {
+		s = string(b)
+		h.names[s] = s
+	}
+	return s
+}
+
+func (h *headReader) skip() { h.field() }
 
 // ReadHead reads an archive's header and table of contents, with all that its entries say. It reads a buffer ahead. Errors
 // are Walk's.
 func ReadHead(r io.Reader) (*Head, error) {
-	return (&headReader{r: bufio.NewReaderSize(r, bufferSize), intSize: 4, keep: true}).head()
+	in := newHeadReader(bufio.NewReaderSize(r, bufferSize), DefaultHead)
+	in.keep = true
+	return in.head()
 }
 
-// readHead reads the header and the table of contents.
-func readHead(r *bufio.Reader) (*Head, error) { return (&headReader{r: r, intSize: 4}).head() }
+// readHead reads the header and the table of contents, of at most so many bytes.
+func readHead(r *bufio.Reader, most int) (*Head, error) { return newHeadReader(r, most).head() }
+
+func newHeadReader(r *bufio.Reader, most int) *headReader {
+	return &headReader{r: r, most: most, intSize: 4, names: map[string]string{}}
+}
 
 func (in *headReader) head() (*Head, error) {
 	if string(in.take(5)) != "PGDMP" {
 		in.corrupt("this is not a custom-format archive")
 	}
-	h := &Head{byID: map[int]int{}}
+	h := &Head{byID: map[int]int{}, calls: map[int]string{}}
 	h.Version = Version{int(in.byte()), int(in.byte()), int(in.byte())}
 	h.intSize, h.offSize = int(in.byte()), int(in.byte())
 	format := in.byte()
@@ -229,12 +263,12 @@ func (in *headReader) head() (*Head, error) {
 	for range 7 { // when the dump was made, as C's struct tm
 		in.int()
 	}
-	h.Database, _ = in.text()
-	h.ServerVersion, _ = in.text()
-	h.DumpVersion, _ = in.text()
+	h.Database = in.text()
+	h.ServerVersion = in.text()
+	h.DumpVersion = in.text()
 	h.countAt = len(in.raw)
 	n := in.int()
-	if n < 0 || n > maxEntries {
+	if n < 0 {
 		in.corrupt("the table of contents claims %d entries", n)
 	}
 	for i := 0; i < n && in.err == nil; i++ {
@@ -274,14 +308,15 @@ func (h *Head) add(in *headReader) {
 	dumper := in.int()
 	in.skip() // table's OID
 	in.skip() // object's OID
-	e.Tag, _ = in.text()
-	e.Kind, _ = in.text()
+	e.Tag = in.text()
+	e.Kind = in.name()
 	in.int() // section
-	definition, _ := in.text()
+	definition := in.text()
 	in.skip() // drop statement
-	var statement string
-	statement, e.copied = in.text()
-	e.Namespace, _ = in.text()
+	b, copied := in.field()
+	statement := string(b)
+	e.copied = copied
+	e.Namespace = in.name()
 	in.skip() // tablespace
 	in.skip() // table access method
 	if h.Version.Minor >= 16 {
@@ -289,27 +324,23 @@ func (h *Head) add(in *headReader) {
 	}
 	in.skip() // owner
 	in.skip() // with OIDs
-	for {     // dependencies end with a null string
-		id, more := in.text()
+	if in.keep {
+		e.Statements = &Statements{Definition: definition, Copy: statement}
+	}
+	e.needsAt = len(in.raw)
+	for { // dependencies end with a null string
+		id, more := in.field()
 		if !more || in.err != nil {
 			break
 		}
-		n, err := strconv.Atoi(id)
-		if err != nil {
-			continue
-		}
 		if in.keep {
-			e.Needs = append(e.Needs, n)
-		}
-		if e.Kind == "COMMENT" || e.Kind == "SECURITY LABEL" {
-			e.about = append(e.about, n)
+			if n, err := strconv.Atoi(string(id)); err == nil {
+				e.Needs = append(e.Needs, n)
+			}
 		}
 	}
 	if e.Kind == "EVENT TRIGGER" {
-		e.calls = calls(definition)
-	}
-	if in.keep {
-		e.Definition, e.Copy = definition, statement
+		h.calls[e.DumpID] = calls(definition)
 	}
 	e.offsetAt = len(in.raw)
 	state := in.take(1 + h.offSize)[0]
@@ -333,7 +364,8 @@ func (h *Head) add(in *headReader) {
 	}
 	h.Entries = append(h.Entries, e)
 	if e.copied {
-		h.Entries[len(h.Entries)-1].copy = parseCopy(statement)
+		at := parseCopy(statement)
+		h.Entries[len(h.Entries)-1].copy = &at
 	}
 	if e.Kind == "SEQUENCE SET" {
 		h.Sequences = append(h.Sequences, sequence(e, definition))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,7 +14,7 @@ import (
 func (h *Head) takeOrphans(schemas []string) (names []string) {
 	gone := map[int]bool{}
 	for _, e := range h.Entries {
-		if e.Kind == "EVENT TRIGGER" && !e.HasData && slices.Contains(schemas, e.calls) {
+		if e.Kind == "EVENT TRIGGER" && !e.HasData && slices.Contains(schemas, h.calls[e.DumpID]) {
 			gone[e.DumpID] = true
 			names = append(names, e.Tag)
 		}
@@ -24,7 +25,7 @@ func (h *Head) takeOrphans(schemas []string) (names []string) {
 	raw := bytes.Clone(h.raw[:h.Entries[0].start])
 	var kept []Entry
 	for i, e := range h.Entries {
-		if gone[e.DumpID] || !e.HasData && slices.ContainsFunc(e.about, func(id int) bool { return gone[id] }) {
+		if gone[e.DumpID] || !e.HasData && h.isAbout(e, gone) {
 			continue
 		}
 		end := len(h.raw)
@@ -33,7 +34,7 @@ func (h *Head) takeOrphans(schemas []string) (names []string) {
 		}
 		moved := len(raw) - e.start
 		raw = append(raw, h.raw[e.start:end]...)
-		e.start, e.dumperAt, e.offsetAt = e.start+moved, e.dumperAt+moved, e.offsetAt+moved
+		e.start, e.dumperAt, e.needsAt, e.offsetAt = e.start+moved, e.dumperAt+moved, e.needsAt+moved, e.offsetAt+moved
 		if e.HasData {
 			h.byID[e.DumpID] = len(kept)
 		}
@@ -42,6 +43,24 @@ func (h *Head) takeOrphans(schemas []string) (names []string) {
 	copy(raw[h.countAt:], appendInt(nil, h.intSize, len(kept)))
 	h.raw, h.Entries = raw, kept
 	return names
+}
+
+// isAbout tells whether an entry is a comment or a label of one of those.
+func (h *Head) isAbout(e Entry, ids map[int]bool) bool {
+	if e.Kind != "COMMENT" && e.Kind != "SECURITY LABEL" {
+		return false
+	}
+	for at := e.needsAt; ; {
+		n, ok := decodeInt(h.raw[at : at+1+h.intSize])
+		if !ok || n < 0 {
+			return false
+		}
+		at += 1 + h.intSize
+		if id, err := strconv.Atoi(string(h.raw[at : at+n])); err == nil && ids[id] {
+			return true
+		}
+		at += n
+	}
 }
 
 // called matches the end of an event trigger's definition as pg_dump writes it, from its last line on; what may follow

@@ -29,9 +29,9 @@ type extent struct{ at, size int64 }
 
 // Select opens the part of an archive that holds the rows of the named tables (schema.table, as they are called,
 // without quotes) and reads nothing but the head for it. pg_restore reads a part as any archive; --table restores what
-// is in it. Errors: ErrNoTable, ErrNoOffsets, Walk's, those of r.
+// is in it. A head may have DefaultHead. Errors: ErrNoTable, ErrNoOffsets, Walk's, those of r.
 func Select(r io.ReaderAt, size int64, tables ...string) (*Part, error) {
-	h, err := readHead(bufio.NewReaderSize(io.NewSectionReader(r, 0, size), bufferSize))
+	h, err := readHead(bufio.NewReaderSize(io.NewSectionReader(r, 0, size), bufferSize), DefaultHead)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ const smallPiece = 16 << 10
 // excluded schemas are taken out of a head only here, where the head is ours to write. Errors and
 // memory are Walk's, and about half a MiB for each of c's workers and three more.
 func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
-	w, err := begin(r)
+	w, err := begin(r, to)
 	if errors.Is(err, errNewer) {
 		return w.pass(to)
 	}
@@ -39,7 +39,6 @@ func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 	}
 	w.progress = to.Progress
 	leftOut := w.takeOrphans(to.Excluded)
-	w.head.setGzip(w.head.raw)
 	w.head.setGzip(w.raw)
 	if err := to.Head(w.head, w.head.raw); err != nil {
 		return nil, err

@@ -2,7 +2,7 @@ package pgarchive
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,7 +12,8 @@ import (
 // Handlers receive an archive as Walk passes along it. An error from any of them ends the walk and is
 // returned as it is.
 type Handlers struct {
-	// Head gets the head as pg_dump wrote it, before any of the body. It must not keep or change raw.
+	// Head gets the head as pg_dump wrote it, before any of the body. It must not keep or change raw, which gets its data
+	// offsets afterwards.
 	Head func(h *Head, raw []byte) error
 	// Body gets the bytes after the head, in order. p is valid during the call only.
 	Body func(p []byte) error
@@ -22,6 +23,9 @@ type Handlers struct {
 	// Excluded are schemas that pg_dump was told to leave out. Recode leaves out the event triggers that call a function
 	// in one of them too: only who has those functions could restore them.
 	Excluded []string
+	// HeadMost is how long the head may be, in bytes; default DefaultHead. It is held once, and beside it about 150 bytes
+	// for each entry, which are about as much as the shortest of entries themselves.
+	HeadMost int
 }
 
 // Progress is how far a walk is.
@@ -50,11 +54,11 @@ const bufferSize = 256 << 10
 
 // Walk reads one archive from r to its proper end and passes it on. It returns an error, and no archive, when
 // r fails (the error is r's), when anything is unknown or inconsistent (*CorruptError with the offset, or
-// ErrUnsupported), and when the stream ends before every entry's block was there. Where the head says already
-// where blocks start, as it does in an archive read back from the store, they must start there. Memory: twice
-// the head (64 MiB at most; 2,000 tables make 7), what its entries say, and 256 KiB. It does not close r.
+// ErrUnsupported), when the head is too long (*LongHeadError), and when the stream ends before every entry's block was there. Where the head says already
+// where blocks start, as it does in an archive read back from the store, they must start there. Memory: the head
+// (while it grows, more than twice of it), what its entries say, and 256 KiB. It does not close r.
 func Walk(r io.Reader, to Handlers) (*Archive, error) {
-	w, err := begin(r)
+	w, err := begin(r, to)
 	if err != nil {
 		return nil, err
 	}
@@ -62,9 +66,9 @@ func Walk(r io.Reader, to Handlers) (*Archive, error) {
 }
 
 // begin reads the head. With errNewer there is a walker too, which has read the version and no more.
-func begin(r io.Reader) (*walker, error) {
+func begin(r io.Reader, to Handlers) (*walker, error) {
 	br := bufio.NewReaderSize(r, bufferSize)
-	h, err := readHead(br)
+	h, err := readHead(br, cmp.Or(to.HeadMost, DefaultHead))
 	if errors.Is(err, errNewer) {
 		return &walker{in: br, head: h}, err
 	}
@@ -72,7 +76,7 @@ func begin(r io.Reader) (*walker, error) {
 		return nil, err
 	}
 	w := &walker{
-		in: br, head: h, raw: bytes.Clone(h.raw), at: int64(len(h.raw)), total: len(h.byID), last: -1,
+		in: br, head: h, raw: h.raw, at: int64(len(h.raw)), total: len(h.byID), last: -1,
 		chunkAt: 1 + h.intSize,
 	}
 	w.want(1, (*walker).block)
@@ -91,15 +95,14 @@ func (w *walker) walk(to Handlers) (*Archive, error) {
 	return w.archive(w.at - int64(len(w.raw))), nil
 }
 
-// takeOrphans takes orphaned event triggers out of both heads: the one that is passed on and the one that gets offsets.
+// takeOrphans takes orphaned event triggers out of the head.
 func (w *walker) takeOrphans(schemas []string) []string {
 	names := w.head.takeOrphans(schemas)
-	w.raw = bytes.Clone(w.head.raw)
+	w.raw = w.head.raw
 	return names
 }
 
 func (w *walker) archive(bodySize int64) *Archive {
-	w.head.raw = w.raw // handlers were given the other copy
 	a := &Archive{Head: w.head, Raw: w.raw, BodySize: bodySize}
 	for _, e := range w.head.Entries {
 		if e.Kind == "TABLE DATA" {

@@ -107,10 +107,14 @@ func (p *Prover) Prove(ctx context.Context, a Archive) (Result, error) {
 	}
 	out := Result{Verdict: Passed, Missing: p.Sandbox.Missing}
 	var corrupt *pgarchive.CorruptError
+	var long *pgarchive.LongHeadError
 	head, err := pgarchive.ReadHead(io.NewSectionReader(a.Plain, 0, a.Size))
 	switch {
 	case errors.Is(err, pgarchive.ErrUnsupported) || err == nil && a.Contents == nil:
 		out.impossible("the archive has a format that is newer than our reader, so that its rows were not counted")
+		return out, nil
+	case errors.As(err, &long):
+		out.impossible("the archive lists more objects than we restore: its table of contents is longer than %d MiB", long.Most>>20)
 		return out, nil
 	case errors.As(err, &corrupt):
 		out.differs("the archive's table of contents makes no sense: %s", corrupt.What)

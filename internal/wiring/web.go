@@ -66,6 +66,10 @@ func (p process) web(ctx context.Context) error {
 			if errors.Is(err, pgarchive.ErrNoTable) {
 				return nil, &remora.Error{Kind: remora.KindNotFound, Public: "This archive has no such table with rows of its own. Name it as schema.table, without quotes, as in table=public.orders; of a partitioned table name the partitions.", Cause: err}
 			}
+			var long *pgarchive.LongHeadError
+			if errors.As(err, &long) {
+				return nil, &remora.Error{Kind: remora.KindConflict, Public: "This archive lists so many objects that single tables cannot be taken out of it here. Download it whole and use pg_restore --table.", Cause: err}
+			}
 			return part, err
 		},
 		Contents: func(ctx context.Context, id remora.ResourceID, b remora.Backup) (list []byte, script string, err error) {
