@@ -14,6 +14,7 @@ import (
 type Check struct {
 	child *child
 	in    *os.File
+	n     int64 // written since its memory was looked at
 }
 
 // StartCheck begins a check. Write the archive to it, then call Finish; Close it in any case.
@@ -37,12 +38,17 @@ func (c *Check) Write(p []byte) (int, error) {
 	if err != nil {
 		return n, c.refused(err)
 	}
+	if c.n += int64(n); c.n >= sampled {
+		c.n = 0
+		c.child.sample()
+	}
 	return n, nil
 }
 
 // Finish says that the archive is complete and waits for the verdict: nil, or a *remora.Failure with
-// ReasonArchiveInvalid, or ReasonCanceled where the context ended first.
+// ReasonArchiveInvalid, ReasonMoreMemory, or ReasonCanceled where the context ended first.
 func (c *Check) Finish() error {
+	c.child.sample()
 	if err := c.in.Close(); err != nil {
 		return c.refused(err)
 	}
@@ -61,7 +67,12 @@ func (c *Check) refused(err error) error {
 	if err := c.child.ended(); err != nil {
 		return err
 	}
-	return &remora.Failure{Reason: remora.ReasonArchiveInvalid, Detail: c.child.stderr.String(), Cause: err}
+	said := c.child.stderr.String()
+	why := remora.ReasonArchiveInvalid
+	if exhausted.MatchString(said) {
+		why = remora.ReasonMoreMemory
+	}
+	return &remora.Failure{Reason: why, Detail: said, Cause: err}
 }
 
 // Close ends pg_restore where it still runs, and waits for it. It may be called more than once.

@@ -40,6 +40,8 @@ type child struct {
 
 	mu     sync.Mutex
 	reaped bool // its number, and its group's, may belong to somebody else
+
+	peak int64 // of its memory, in bytes; of whoever reads from it or writes to it
 }
 
 // program is what to run.

@@ -50,6 +50,9 @@ var (
 
 // Classify names the reason for a pg_dump that failed, from what it said.
 func Classify(said string) remora.Reason {
+	if exhausted.MatchString(said) {
+		return remora.ReasonMoreMemory
+	}
 	for _, s := range symptoms {
 		if slices.ContainsFunc(s.words, func(w string) bool { return strings.Contains(said, w) }) {
 			return s.reason

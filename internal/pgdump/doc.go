@@ -21,6 +21,8 @@
 // It logs in by SCRAM bound to the server's certificate and no other way, since Heroku's certificates cannot be verified:
 // who sits in the middle can neither learn the password nor pass the login on.
 //
+// Its memory can be limited, so that a customer's largest row costs nobody else a backup: pg_dump holds each row twice.
+//
 // What it says on standard error is kept line by line, each without the password, 64 KiB at most.
 //
 // # Whose moment it reads

@@ -129,6 +129,7 @@ type Dump struct {
 	child *child
 	out   *os.File
 	n     int64
+	seen  int64 // of n, when its memory was looked at last
 	err   error // what every Read returns from now on
 
 	came   int64         // since there was enough last, in bytes
@@ -179,6 +180,10 @@ func (d *Dump) Read(p []byte) (int, error) {
 	d.came, d.waited = d.came+int64(n), d.waited+time.Since(asked)
 	if d.came >= d.cfg.LeastBytes {
 		d.came, d.waited = 0, 0
+	}
+	if d.seen == 0 || d.n-d.seen >= sampled {
+		d.seen = d.n
+		d.child.sample()
 	}
 	switch {
 	case err == nil:

@@ -30,6 +30,7 @@ const (
 	ReasonVersionMismatch    Reason = "version_mismatch"
 	ReasonNoClient           Reason = "no_pg_dump"
 	ReasonDumpFailed         Reason = "dump_failed"
+	ReasonMoreMemory         Reason = "more_memory_needed"
 	ReasonTooMuchMemory      Reason = "too_much_memory"
 	ReasonArchiveInvalid     Reason = "archive_invalid"
 	ReasonUnexplainedOutput  Reason = "unexplained_output"
@@ -88,6 +89,7 @@ var verdicts = map[Reason]verdict{
 	ReasonVersionMismatch:    {"The database server is newer than every pg_dump we have. We have been told and will add it.", ActorUs, false},
 	ReasonNoClient:           {"This worker has no pg_dump that can read the database's version. We have been told.", ActorUs, false},
 	ReasonDumpFailed:         {"The database or pg_dump gave an error that we do not recognise; its words are below. We try again by ourselves.", ActorCustomer, true},
+	ReasonMoreMemory:         {"Reading this database took more memory than we had set aside for it, as a very large row does. We try again by ourselves, with as much as a worker has.", ActorNobody, true},
 	ReasonTooMuchMemory:      {"Reading this database takes more memory than our worker has, so nothing was kept: pg_dump holds the largest row twice, and every table, column and comment while it reads; the words below say what was too large. We have been told and can give you a larger worker. Rows below 50 MB, or fewer tables and comments, need none.", ActorUs, false},
 	ReasonArchiveInvalid:     {"What pg_dump wrote is not a whole archive, so nothing was kept. We try again by ourselves.", ActorUs, true},
 	ReasonUnexplainedOutput:  {"pg_dump ended well but said something that we cannot explain; its words are below. The archive is kept as incomplete and can be downloaded. Where the words name something of your database, mend it and back up again.", ActorCustomer, false},
