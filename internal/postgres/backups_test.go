@@ -730,6 +730,39 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// What a run took of memory is known to the next one, and that one needed more than it had to the next attempt.
+func TestMemoryIsRemembered(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	backup := b.first(t, id).ID
+	c, err := b.ClaimBackup(ctx, backup, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := b.FailRun(ctx, c, &remora.Failure{Reason: remora.ReasonMoreMemory}, ""); !again || err != nil {
+		t.Fatal(again, err)
+	}
+	if h, err := b.History(ctx, backup); err != nil || h != (postgres.History{NeedsMore: true}) {
+		t.Errorf("%+v %v", h, err)
+	}
+	b.ahead = time.Hour
+	if c, err = b.ClaimBackup(ctx, backup, "w"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.KeepBackup(ctx, c, remora.Kept{Tables: 3, PeakMemory: 7 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	next, err := b.RequestBackup(ctx, id, c.Database.ID, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h, err := b.History(ctx, next); err != nil || h != (postgres.History{Known: true, Tables: 3, PeakMemory: 7 << 30}) {
+		t.Errorf("%+v %v", h, err)
+	}
+}
+
 func TestSignOnIsGoodOnceAndSessionsEnd(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)

@@ -159,7 +159,7 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 			State: string(state), Reason: string(reason), Detail: foreign(detail, maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),
 			ClientVersion: foreign(k.ClientVersion, maxWord), ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
 			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), Rows: k.Rows, //nolint:gosec // bounded by the archive's head
-			PlainSize: k.PlainSize, StoredSize: stored,
+			PlainSize: k.PlainSize, StoredSize: stored, PeakMemory: k.PeakMemory,
 		}))
 	})
 }
@@ -267,6 +267,8 @@ type History struct {
 	Known      bool
 	StoredSize int64
 	Tables     int
+	PeakMemory int64 // bytes; 0 where nobody measured
+	NeedsMore  bool  // a run of the backup that was asked about needed more memory than it had
 }
 
 // History returns what is known of the database that a backup is of.
@@ -277,7 +279,7 @@ func (s *Store) History(ctx context.Context, b remora.BackupID) (History, error)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
-		out = History{Known: err == nil, StoredSize: row.StoredSize, Tables: int(row.Tables)}
+		out = History{Known: row.Known, StoredSize: row.StoredSize, Tables: int(row.Tables), PeakMemory: row.PeakMemory, NeedsMore: row.NeedsMore}
 		return err
 	})
 	return out, err

@@ -146,6 +146,7 @@ type Kept struct {
 	Tables         int
 	Rows           int64 // or RowsUnknown
 	PlainSize      int64
+	PeakMemory     int64 // bytes that the run took at most, its children's included and its upload's not; 0 where nobody measured
 	Objects        []Object
 	Unexplained    string // pg_dump's words that we cannot explain; makes the backup incomplete
 	LeftOut        string // what pg_dump left out while it said that all is well; makes the backup incomplete

@@ -101,7 +101,7 @@ func (q *Queries) FindBackup(ctx context.Context, id string) (FindBackupRow, err
 }
 
 const getBackup = `-- name: GetBackup :one
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, d.addon, d.owner_app
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, d.addon, d.owner_app
   FROM backups b JOIN databases d ON d.id = b.database_id
  WHERE b.id = $1 AND b.resource_id = $2
 `
@@ -146,6 +146,7 @@ func (q *Queries) GetBackup(ctx context.Context, arg GetBackupParams) (GetBackup
 		&i.Backup.RetryAt,
 		&i.Backup.Rows,
 		&i.Backup.RereadAt,
+		&i.Backup.PeakMemory,
 		&i.Addon,
 		&i.OwnerApp,
 	)
@@ -216,8 +217,8 @@ UPDATE backups
    SET state = $1, reason = $2, detail = $3, fix = '', ended_at = $4,
        server_version = $5, client_version = $6, client_major = $7,
        archive_version = $8, tables = $9, rows = $10,
-       plain_size = $11, stored_size = $12
- WHERE id = $13 AND resource_id = $14 AND epoch = $15 AND state = 'running'
+       plain_size = $11, stored_size = $12, peak_memory = $13
+ WHERE id = $14 AND resource_id = $15 AND epoch = $16 AND state = 'running'
 `
 
 type KeepBackupParams struct {
@@ -233,6 +234,7 @@ type KeepBackupParams struct {
 	Rows           int64
 	PlainSize      int64
 	StoredSize     int64
+	PeakMemory     int64
 	ID             string
 	ResourceID     string
 	Epoch          int32
@@ -252,6 +254,7 @@ func (q *Queries) KeepBackup(ctx context.Context, arg KeepBackupParams) (int64, 
 		arg.Rows,
 		arg.PlainSize,
 		arg.StoredSize,
+		arg.PeakMemory,
 		arg.ID,
 		arg.ResourceID,
 		arg.Epoch,
@@ -263,27 +266,41 @@ func (q *Queries) KeepBackup(ctx context.Context, arg KeepBackupParams) (int64, 
 }
 
 const lastGood = `-- name: LastGood :one
-SELECT g.stored_size, g.tables
-  FROM backups b JOIN backups g ON g.database_id = b.database_id AND g.state IN ('verified', 'proven', 'incomplete')
+SELECT (g.id IS NOT NULL)::boolean AS known, coalesce(g.stored_size, 0)::bigint AS stored_size, coalesce(g.tables, 0)::integer AS tables,
+       coalesce(g.peak_memory, 0)::bigint AS peak_memory,
+       EXISTS (SELECT FROM runs r WHERE r.backup_id = b.id AND r.reason = 'more_memory_needed') AS needs_more
+  FROM backups b
+  LEFT JOIN LATERAL (SELECT x.id, x.stored_size, x.tables, x.peak_memory FROM backups x
+                      WHERE x.database_id = b.database_id AND x.state IN ('verified', 'proven', 'incomplete')
+                      ORDER BY x.queued_at DESC LIMIT 1) g ON true
  WHERE b.id = $1
- ORDER BY g.queued_at DESC LIMIT 1
 `
 
 type LastGoodRow struct {
+	Known      bool
 	StoredSize int64
 	Tables     int32
+	PeakMemory int64
+	NeedsMore  bool
 }
 
-// The newest good backup of the same database. Runs in the service's scope.
+// The newest good backup of the same database, and whether a run of this one needed more memory than it had. Runs in the
+// service's scope.
 func (q *Queries) LastGood(ctx context.Context, id string) (LastGoodRow, error) {
 	row := q.db.QueryRow(ctx, lastGood, id)
 	var i LastGoodRow
-	err := row.Scan(&i.StoredSize, &i.Tables)
+	err := row.Scan(
+		&i.Known,
+		&i.StoredSize,
+		&i.Tables,
+		&i.PeakMemory,
+		&i.NeedsMore,
+	)
 	return i, err
 }
 
 const listBackups = `-- name: ListBackups :many
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, d.addon, d.owner_app,
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM databases d
   JOIN backups b ON b.id IN (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT $1)
@@ -345,6 +362,7 @@ func (q *Queries) ListBackups(ctx context.Context, arg ListBackupsParams) ([]Lis
 			&i.Backup.RetryAt,
 			&i.Backup.Rows,
 			&i.Backup.RereadAt,
+			&i.Backup.PeakMemory,
 			&i.Addon,
 			&i.OwnerApp,
 			&i.RunState,
@@ -417,7 +435,7 @@ func (q *Queries) LiveBackup(ctx context.Context, arg LiveBackupParams) (string,
 }
 
 const lockBackup = `-- name: LockBackup :one
-SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
+SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at, peak_memory FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockBackupParams struct {
@@ -454,6 +472,7 @@ func (q *Queries) LockBackup(ctx context.Context, arg LockBackupParams) (Backup,
 		&i.RetryAt,
 		&i.Rows,
 		&i.RereadAt,
+		&i.PeakMemory,
 	)
 	return i, err
 }

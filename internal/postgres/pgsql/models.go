@@ -60,6 +60,7 @@ type Backup struct {
 	RetryAt        *time.Time
 	Rows           int64
 	RereadAt       *time.Time
+	PeakMemory     int64
 }
 
 type Database struct {

@@ -12,11 +12,16 @@ SELECT id FROM backups WHERE database_id = sqlc.arg(database_id) AND resource_id
 SELECT resource_id, state FROM backups WHERE id = sqlc.arg(id);
 
 -- name: LastGood :one
--- The newest good backup of the same database. Runs in the service's scope.
-SELECT g.stored_size, g.tables
-  FROM backups b JOIN backups g ON g.database_id = b.database_id AND g.state IN ('verified', 'proven', 'incomplete')
- WHERE b.id = sqlc.arg(id)
- ORDER BY g.queued_at DESC LIMIT 1;
+-- The newest good backup of the same database, and whether a run of this one needed more memory than it had. Runs in the
+-- service's scope.
+SELECT (g.id IS NOT NULL)::boolean AS known, coalesce(g.stored_size, 0)::bigint AS stored_size, coalesce(g.tables, 0)::integer AS tables,
+       coalesce(g.peak_memory, 0)::bigint AS peak_memory,
+       EXISTS (SELECT FROM runs r WHERE r.backup_id = b.id AND r.reason = 'more_memory_needed') AS needs_more
+  FROM backups b
+  LEFT JOIN LATERAL (SELECT x.id, x.stored_size, x.tables, x.peak_memory FROM backups x
+                      WHERE x.database_id = b.database_id AND x.state IN ('verified', 'proven', 'incomplete')
+                      ORDER BY x.queued_at DESC LIMIT 1) g ON true
+ WHERE b.id = sqlc.arg(id);
 
 -- name: LockStrandedBackups :many
 -- Queued, and no job will start them.
@@ -68,7 +73,7 @@ UPDATE backups
    SET state = sqlc.arg(state), reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = '', ended_at = sqlc.arg(now),
        server_version = sqlc.arg(server_version), client_version = sqlc.arg(client_version), client_major = sqlc.arg(client_major),
        archive_version = sqlc.arg(archive_version), tables = sqlc.arg(tables), rows = sqlc.arg(rows),
-       plain_size = sqlc.arg(plain_size), stored_size = sqlc.arg(stored_size)
+       plain_size = sqlc.arg(plain_size), stored_size = sqlc.arg(stored_size), peak_memory = sqlc.arg(peak_memory)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch) AND state = 'running';
 
 -- name: CancelBackups :many
