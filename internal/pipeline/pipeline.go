@@ -5,10 +5,12 @@
 // Each stage holds the one before it back: pg_dump waits while its pipe is full, the recoder while a piece for each core
 // and one more are under way, the uploader while as many parts travel as it may. Memory does not grow with the
 // database: about 2 MiB in the recoder and the upload's part buffers, once the first part is full; besides that the
-// table of contents, twice.
+// table of contents, some four times. pg_dump takes twice its largest row, and pg_restore two and a half times the table of
+// contents: with Options.Memory no more than is there, whatever the database holds.
 package pipeline
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,6 +57,10 @@ type Options struct {
 	Confirm  func(context.Context) error // asked right before the commit, when pg_dump has ended, whether it may be; may be nil
 	Stage    func(name string)           // told of each of Stages as it begins; may be nil
 	Now      func() time.Time
+	// Memory is what the run may take, in bytes, its children's included and the upload's parts not; 0 is without a bound,
+	// less than Overhead and 4 MiB makes no archive. What would take more ends with ReasonMoreMemory, or
+	// *pgarchive.LongHeadError.
+	Memory int64
 	// Unread leaves out the reading by pg_restore, to measure what that costs. Such an archive is not verified.
 	Unread bool
 }
@@ -74,6 +80,7 @@ type Made struct {
 	Manifest archivestore.Manifest
 	Contents *pgarchive.Contents // nil where the rows were not counted
 	Said     string              // pg_dump's standard error, scrubbed
+	Memory   int64               // what the run took at most, in bytes, besides the upload's parts and Overhead
 }
 
 // Run makes one archive. After an error nothing of it is listed, and no child runs on. Errors: *remora.Failure,
@@ -97,16 +104,26 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 		return made, err
 	}
 	defer closing(reader, &err)
+	space := room{all: o.Memory, dump: dump, read: reader}
+	if err := space.begin(); err != nil {
+		return made, err
+	}
+	in := bufio.NewReaderSize(dump, 16) // larger reads pass it by
+	_, _ = in.Peek(1)                   // an error is read again below
 	out := archivestore.Create(ctx, to.Bucket, to.Ref, to.Recipient)
 	defer func() {
 		if aerr := out.Abort(); err != nil && aerr != nil { // the sweep ends what this could not
 			err = errors.Join(err, fmt.Errorf("abort: %w", aerr))
 		}
 	}()
-	archive, err := pgarchive.Recode(dump, o.Compress, pgarchive.Handlers{
+	archive, err := pgarchive.Recode(in, o.Compress, pgarchive.Handlers{
+		HeadMost: space.head(),
 		Head: func(_ *pgarchive.Head, raw []byte) error {
 			if o.Begun != nil {
 				o.Begun()
+			}
+			if err := space.rows(int64(len(raw))); err != nil {
+				return err
 			}
 			_, err := reader.Write(raw)
 			return err
@@ -137,7 +154,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 			return made, err
 		}
 	}
-	made = Made{Contents: archive.Contents, Said: dump.Stderr()}
+	made = Made{Contents: archive.Contents, Said: dump.Stderr(), Memory: space.peak(int64(len(archive.Raw)))}
 	var contents []byte
 	if archive.Contents != nil {
 		if contents, err = json.Marshal(archive.Contents); err != nil {
@@ -156,6 +173,8 @@ type reader interface {
 	Write(p []byte) (int, error)
 	Finish() error
 	Close() error
+	Limit(n int64) error
+	Memory() int64
 }
 
 func startReader(ctx context.Context, c pgdump.Client, unread bool) (reader, error) {
@@ -170,6 +189,8 @@ type nobody struct{}
 func (nobody) Write(p []byte) (int, error) { return len(p), nil }
 func (nobody) Finish() error               { return nil }
 func (nobody) Close() error                { return nil }
+func (nobody) Limit(int64) error           { return nil }
+func (nobody) Memory() int64               { return 0 }
 
 // closing ends a child and keeps its error where there is no earlier one.
 func closing(c interface{ Close() error }, err *error) {
