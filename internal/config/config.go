@@ -84,7 +84,7 @@ type Heroku struct {
 // Work is how a worker works.
 type Work struct {
 	Concurrency   int           `env:"CONCURRENCY" default:"0" help:"How many backups one worker makes at a time at most, where memory allows; 0 is 8 for each core."`
-	Memory        int           `env:"MEMORY_MB" default:"512" help:"How much memory a worker and its pg_dumps may take, in MiB; backups are admitted by it."`
+	Memory        int           `env:"MEMORY_MB" default:"512" help:"How much memory a worker and its pg_dumps may take, in MiB; backups are admitted by it. A database is backed up when twice its largest row fits."`
 	CompressLevel int           `env:"COMPRESS_LEVEL" default:"0" help:"How hard archives are compressed, 1 (fast) to 9 (small); 0 is 6, or 1 on a single core."`
 	ClientDirs    []string      `env:"PG_CLIENT_DIRS" help:"Folders with pg_dump and pg_restore, looked into before the usual ones."`
 	Path          string        `env:"PATH" hidden:""`

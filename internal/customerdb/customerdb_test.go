@@ -52,6 +52,17 @@ func TestServerAndRefusals(t *testing.T) {
 	if s := session.Server(); s.Major < 13 || !strings.HasPrefix(s.Version, fmt.Sprint(s.Major)) || s.Size < 1<<20 || s.Standby {
 		t.Fatalf("%+v", s)
 	}
+	if _, err := conn.Exec(t.Context(), "ANALYZE pg_catalog.pg_attribute, pg_catalog.pg_description"); err != nil {
+		t.Fatal(err)
+	}
+	again, err := customerdb.Open(t.Context(), good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if s := again.Server(); s.Columns < 1000 || s.Comments < 1000 {
+		t.Errorf("%+v", s)
+	}
 	for name, c := range map[string]struct {
 		change func(*customerdb.Target)
 		want   remora.Reason

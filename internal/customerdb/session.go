@@ -21,6 +21,10 @@ type Server struct {
 	Version string // such as 15.18
 	Size    int64  // of the database, in bytes
 	Standby bool
+
+	// How many columns (of everything that has some) and comments there are, as the server's statistics have it: 0 where
+	// it has not looked yet.
+	Columns, Comments int64
 }
 
 // Session is one connection of the credential's, and one read-only transaction on it whose snapshot pg_dump can read
@@ -244,8 +248,9 @@ const limit = 100
 // read takes one row of the audit's.
 func (s *Session) read(name string, row [][]byte) error {
 	switch {
-	case name == "server_version_num" && len(row) == 7:
+	case name == "server_version_num" && len(row) == 9:
 		s.server = Server{Major: atoi(string(row[0])) / 10000, Version: string(row[1]), Size: int64(atoi(string(row[2]))), Standby: string(row[3]) == "t"}
+		s.server.Columns, s.server.Comments = int64(atoi(string(row[7]))), int64(atoi(string(row[8])))
 		s.audit.Role, s.snapshot, s.audit.Witness.Before = string(row[4]), string(row[5]), int64(atoi(string(row[6])))
 		return nil
 	case name == "code" && len(row) == 5:

@@ -9,26 +9,41 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/remora-backup/remora/internal/customerdb"
+	"github.com/remora-backup/remora/internal/pipeline"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// What a run takes of a worker's memory, in bytes, its two children included: measured, and rounded up. A large one
-// holds three parts of 5 MiB; one whose archive is smaller than that holds no more than the archive. What the catalog
-// costs pg_dump, pg_restore and us grows with the tables.
+// What a run takes of a worker's memory, in bytes, its two children included: measured, and rounded up. It cannot take
+// more than it was admitted with, so what is too little costs the run another attempt and nobody else anything. A large
+// one holds three parts of 5 MiB; one whose archive is smaller than that holds no more than the archive. What the catalog
+// costs pg_dump, pg_restore and us grows with the tables, and pg_dump holds each row twice.
 const (
-	runBase     = 8 << 20
+	runBase     = 12 << 20 // of a database with nothing in it (measured 8), and rows of 2 MB
 	runParts    = 15 << 20
 	runTable    = 40 << 10
+	runColumn   = 750     // by the server's statistics, in which system columns and indexes count too
+	runComment  = 1500    // likewise
+	runRoom     = 2 << 20 // beside what was measured, and a quarter of that
 	unknownRun  = runBase + runParts + 500*runTable
 	workerFixed = 80 << 20 // the process itself
 )
+
+// enough is what a run is given that needed more than was known, in bytes, where a worker has it: no value of PostgreSQL's
+// is longer than 1 GiB, so the largest row that pg_dump can read takes 2. What is more than that is left to others.
+const enough = 9 << 28
+
+// patience is how long a run that would take more than half of a worker keeps the others waiting. After that it goes to
+// the end of the line: else a customer could hold up a worker, on which one long run is enough, with what his database
+// says of itself.
+const patience = 2 * time.Minute
 
 // errNoRoom says that there is no memory for the run now. Its place in the line is kept: ask again soon.
 var errNoRoom = errors.New("no memory for this run now")
 
 // budget admits runs while there is memory for them, in the order in which they first asked, so that a large one is not
-// passed by small ones for ever.
+// passed by small ones for ever. One that would take more than half of the worker has patience of them, and no more.
 //
 // A wait is short, for a job that runs and has claimed nothing looks like one whose worker was killed. Who goes away
 // without having been admitted keeps a place in the line, for as long as a wait lasts.
@@ -48,6 +63,7 @@ type place struct {
 	weight int64
 	enter  chan struct{} // closed when it is admitted; nil while its job is away
 	lapse  *time.Timer   // gives the place up, while its job is away
+	first  time.Time     // when it was first in the line; zero until then
 }
 
 func newBudget(memory int64, wait time.Duration, held prometheus.Gauge) *budget {
@@ -55,13 +71,33 @@ func newBudget(memory int64, wait time.Duration, held prometheus.Gauge) *budget 
 	return &budget{size: size, free: size, wait: wait, held: held}
 }
 
+// parts is what a run's upload takes.
+func parts(h postgres.History) int64 {
+	if !h.Known {
+		return runParts
+	}
+	return min(h.StoredSize, runParts)
+}
+
 // weight is what a run of a database is expected to take, by its last good one.
 func weight(h postgres.History) int64 {
-	if !h.Known {
+	switch {
+	case !h.Known:
 		return unknownRun
+	case h.PeakMemory > 0:
+		return parts(h) + max(pipeline.Overhead+h.PeakMemory+h.PeakMemory/4+runRoom, runBase)
 	}
-	return runBase + min(h.StoredSize, runParts) + int64(h.Tables)*runTable
+	return parts(h) + runBase + int64(h.Tables)*runTable
 }
+
+// catalogWeight is what a run that nothing is known of is expected to take, by what the server says.
+func catalogWeight(s customerdb.Server) int64 {
+	const most = 1 << 30 // a server may say what it likes
+	return unknownRun + min(s.Columns, most)*runColumn + min(s.Comments, most)*runComment
+}
+
+// most is the most that a run of that weight is ever given here. One that needs more than that fails.
+func (b *budget) most(weight int64) int64 { return min(b.size, max(enough, 2*weight)) }
 
 // admit waits for room and returns how to give it back. A run that is larger than the whole budget runs alone. Errors:
 // errNoRoom, the context's.
@@ -96,6 +132,10 @@ func (b *budget) ask(id remora.BackupID, weight int64) (*place, error) {
 		b.line = append(b.line, &place{backup: id, weight: weight})
 	}
 	p := b.line[i]
+	if i == 0 && !b.bears(p) {
+		b.line = append(b.line[1:], p)
+		i = len(b.line) - 1
+	}
 	switch {
 	case p.enter != nil: // another job of the same backup waits here
 		return nil, errNoRoom
@@ -106,6 +146,19 @@ func (b *budget) ask(id remora.BackupID, weight int64) (*place, error) {
 	p.enter = make(chan struct{})
 	b.serve()
 	return p, nil
+}
+
+// bears tells whether the others wait on for the first in the line. The caller has the lock.
+func (b *budget) bears(p *place) bool {
+	now := time.Now()
+	if p.first.IsZero() {
+		p.first = now
+	}
+	if len(b.line) == 1 || p.weight <= b.size/2 || p.weight <= b.free || now.Sub(p.first) < patience {
+		return true
+	}
+	p.first = time.Time{}
+	return false
 }
 
 // keep holds a place whose job goes away. The caller has the lock.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,7 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/remora-backup/remora/internal/customerdb"
 	"github.com/remora-backup/remora/internal/pgarchive"
+	"github.com/remora-backup/remora/internal/pipeline"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -27,6 +30,8 @@ func TestWeight(t *testing.T) {
 		"tiny":            {postgres.History{Known: true, StoredSize: 30_000, Tables: 10}, runBase + 30_000 + 10*runTable},
 		"large":           {postgres.History{Known: true, StoredSize: 1 << 40, Tables: 10}, runBase + runParts + 10*runTable},
 		"many tables":     {postgres.History{Known: true, StoredSize: 1 << 20, Tables: 2000}, runBase + 1<<20 + 2000*runTable},
+		"measured":        {postgres.History{Known: true, StoredSize: 1 << 40, Tables: 10, PeakMemory: 400 << 20}, runParts + pipeline.Overhead + 500<<20 + runRoom},
+		"measured tiny":   {postgres.History{Known: true, StoredSize: 30_000, Tables: 10, PeakMemory: 4 << 20}, runBase + 30_000},
 	} {
 		if got := weight(c.history); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
@@ -139,11 +144,83 @@ func TestAPlaceInTheLineLapses(t *testing.T) {
 	})
 }
 
-// An archive that is only longer than we read is not taken for a broken one, and not tried again.
+// Who has not got room for a long time lets the others pass.
+func TestALargeRunHasPatience(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLine(t)
+		long := l.admit("long", 10)
+		began := time.Now()
+		for passed := false; !passed; <-time.After(time.Second) {
+			l.refused("large", 100)
+			if release, err := l.budget.admit(t.Context(), "small", 10); err == nil {
+				release()
+				passed = true
+			}
+		}
+		if waited := time.Since(began); waited < patience || waited > patience+2*l.wait {
+			t.Errorf("passed after %v", waited)
+		}
+		long()
+		l.admit("large", 100)()
+		l.holds(0)
+	})
+}
+
+// What the server says of its catalog counts, and a server that exaggerates gets a worker's memory and no more.
+func TestTheCatalogIsCounted(t *testing.T) {
+	t.Parallel()
+	for want, s := range map[int64]customerdb.Server{
+		unknownRun: {}, unknownRun + 200_000*runColumn + 10_000*runComment: {Columns: 200_000, Comments: 10_000},
+		unknownRun + 2250<<30: {Columns: math.MaxInt64, Comments: math.MaxInt64},
+	} {
+		if got := catalogWeight(s); got != want {
+			t.Errorf("%+v: %d, want %d", s, got, want)
+		}
+	}
+}
+
+// Who needs more than it was given waits without what it had, or two could wait for each other.
+func TestAShareGrows(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLine(t)
+		shares := make(chan *memory)
+		for _, id := range []remora.BackupID{"one", "two"} {
+			m := &memory{budget: l.budget, backup: id}
+			if err := m.take(t.Context(), 50); err != nil || m.has(51) || !m.has(50) {
+				t.Fatal(err, m.weight)
+			}
+			go func() {
+				<-time.After(time.Second) // when both have theirs
+				if err := m.grow(t.Context(), 1_000_000); err != nil || !m.has(1_000_000) {
+					t.Error(err, m.weight)
+				}
+				shares <- m
+			}()
+		}
+		for range 2 {
+			m := <-shares
+			<-time.After(10 * time.Minute)
+			m.release()
+			m.release() // does nothing
+		}
+		l.holds(0)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		one := l.admit("one", 100)
+		if err := (&memory{budget: l.budget, backup: "two"}).grow(ended, 100); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		one()
+	})
+}
+
+// An archive that is only longer than we read is not taken for a broken one.
 func TestALongHeadIsNamed(t *testing.T) {
 	t.Parallel()
 	f := failureOf(fmt.Errorf("recode: %w", &pgarchive.LongHeadError{Most: 64 << 20}))
-	if f.Reason != remora.ReasonTooMuchMemory || f.Reason.Heals() || !strings.Contains(f.Detail, "64 MiB") {
+	if f.Reason != remora.ReasonMoreMemory || !strings.Contains(f.Detail, "64 MiB") {
 		t.Errorf("%+v", f)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/remora-backup/remora/internal/archivestore"
-	"github.com/remora-backup/remora/internal/customerdb"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/pgarchive"
@@ -47,14 +46,14 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 	if err != nil {
 		return err
 	}
-	release, err := w.budget.admit(ctx, job.Args.Backup, weight(history))
+	share, err := w.budget.share(ctx, job.Args.Backup, history)
 	switch {
 	case errors.Is(err, errNoRoom):
 		return river.JobSnooze(roomPause)
 	case err != nil: // this process stops
 		return river.JobSnooze(0)
 	}
-	defer release()
+	defer share.release()
 	at := &stages{now: w.Now}
 	at.begin(stageClaim)
 	c, err := w.Store.ClaimBackup(ctx, job.Args.Backup, w.Name)
@@ -66,7 +65,7 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 	case err != nil:
 		return err
 	}
-	kept, err := w.attempt(ctx, c, at)
+	kept, err := w.attempt(ctx, c, at, share)
 	at.begin(stageRecord)
 	err = w.end(ctx, c, kept, err, at)
 	at.end()
@@ -75,13 +74,13 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 }
 
 // attempt runs the pipeline beside the run's heartbeat; whichever fails stops the other.
-func (w *runBackup) attempt(ctx context.Context, c postgres.Claim, at *stages) (remora.Kept, error) {
+func (w *runBackup) attempt(ctx context.Context, c postgres.Claim, at *stages, m *memory) (remora.Kept, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	h := &heart{claim: c, store: w.Store, every: w.BeatEvery, lost: stop}
 	h.start(ctx)
 	defer h.stop()
-	kept, err := w.pipeline(ctx, c, h, at)
+	kept, err := w.pipeline(ctx, c, h, at, m)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		return kept, cause // the first cause: what broke afterwards only followed from it
 	}
@@ -89,12 +88,12 @@ func (w *runBackup) attempt(ctx context.Context, c postgres.Claim, at *stages) (
 }
 
 // pipeline finds the database, asks what its credential may do, and makes the archive of the same moment.
-func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at *stages) (kept remora.Kept, err error) {
+func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at *stages, m *memory) (kept remora.Kept, err error) {
 	target, err := w.locate(ctx, c.Database, c.HelperAppID(), at)
 	if err != nil {
 		return kept, err
 	}
-	session, err := customerdb.Open(ctx, target)
+	session, err := m.open(ctx, target)
 	if err != nil {
 		return kept, err
 	}
@@ -127,9 +126,10 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 			}
 			return h.confirming(ctx) // fenced once more, right before the commit
 		},
+		Memory: m.run(),
 	})
 	if err != nil {
-		return kept, err
+		return kept, m.judge(err)
 	}
 	kept = keptOf(made, client.Major)
 	kept.LeftOut, kept.Witness, kept.Inventory = audit.LeftOut(), look.witness, look.inventory
@@ -149,7 +149,7 @@ func keptOf(made pipeline.Made, major int) remora.Kept {
 	k := remora.Kept{
 		ServerVersion: m.ServerVersion, ClientVersion: m.ClientVersion, ClientMajor: major,
 		ArchiveVersion: m.ArchiveVersion, Tables: m.Tables, Rows: remora.RowsUnknown, PlainSize: m.PlainSize,
-		Unexplained: strings.Join(pgdump.Unexplained(made.Said), "\n"),
+		PeakMemory: made.Memory, Unexplained: strings.Join(pgdump.Unexplained(made.Said), "\n"),
 	}
 	if made.Contents != nil {
 		k.Rows = made.Contents.Rows()
@@ -222,7 +222,7 @@ func failureOf(err error) *remora.Failure {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &long):
-		return &remora.Failure{Reason: remora.ReasonTooMuchMemory, Detail: tooLong(long), Cause: err}
+		return &remora.Failure{Reason: remora.ReasonMoreMemory, Detail: tooLong(long), Cause: err}
 	case errors.As(err, &corrupt), errors.Is(err, pgarchive.ErrUnsupported):
 		return &remora.Failure{Reason: remora.ReasonArchiveInvalid, Cause: err}
 	case errors.Is(err, objectstore.ErrFull):

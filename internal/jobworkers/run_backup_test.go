@@ -393,6 +393,61 @@ func TestFailingStore(t *testing.T) {
 	}
 }
 
+// One value that takes next to nothing of the customer's disk takes twice its length in pg_dump. It costs that customer an
+// attempt, and others nothing; where the worker has the memory it is backed up, and the next time at once.
+func TestALargeRow(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	pgtest.Exec(t, b.dbURL, "CREATE TABLE bomb AS SELECT repeat('x', 40000000) AS v", "GRANT SELECT ON bomb TO public")
+	b.connect(t)
+	if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonMoreMemory || !strings.Contains(got.Detail, "memory") {
+		t.Fatalf("%+v", got)
+	}
+	b.nothing(t, b.Bucket)
+	if got := b.attempt(t); got.State != remora.BackupVerified || got.Attempts != 2 {
+		t.Fatalf("%+v", got)
+	}
+	next, err := b.Store.RequestBackup(t.Context(), b.id, b.newest(t).Database, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := b.Store.History(t.Context(), next)
+	if err != nil || h.PeakMemory < 80_000_000 || h.PeakMemory > 130_000_000 {
+		t.Errorf("%+v %v", h, err)
+	}
+	if got := b.attempt(t); got.State != remora.BackupVerified || got.Attempts != 1 {
+		t.Errorf("%+v", got)
+	}
+
+	small := newBundle(t)
+	small.budget = newBudget(workerFixed+64<<20, time.Minute, small.metrics.held)
+	pgtest.Exec(t, small.dbURL, "CREATE TABLE bomb AS SELECT repeat('x', 40000000) AS v", "GRANT SELECT ON bomb TO public")
+	small.connect(t)
+	if got := small.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonMoreMemory {
+		t.Fatalf("%+v", got)
+	}
+	if got := small.attempt(t); got.State != remora.BackupFailed || got.Reason != remora.ReasonTooMuchMemory || !strings.Contains(got.Detail, "49 MiB") {
+		t.Errorf("%+v", got)
+	}
+	small.nothing(t, small.Bucket)
+}
+
+// A head that is longer than what a run may take is no broken archive either.
+func TestALongHeadNeedsMemory(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	pgtest.Exec(t, b.dbURL, "DO $$ BEGIN EXECUTE format('COMMENT ON TABLE large IS %L', repeat('x', 5000000)); END $$")
+	b.connect(t)
+	if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonMoreMemory {
+		t.Fatalf("%+v", got)
+	}
+	got := b.attempt(t)
+	if got.State != remora.BackupVerified {
+		t.Fatalf("%+v", got)
+	}
+	b.restores(t, got)
+}
+
 func TestRefusalsAreNamed(t *testing.T) {
 	t.Parallel()
 	refuse := func(suffix string, status int, body string) func(*bundle) {
