@@ -53,8 +53,9 @@ func (m *memory) open(ctx context.Context, t customerdb.Target) (*customerdb.Ses
 	if err != nil || m.history.Known {
 		return s, err
 	}
-	need := catalogWeight(s.Server())
-	if audit := s.Audit(); m.has(need) || audit.Refusal() != nil {
+	audit, need := s.Audit(), catalogWeight(s.Server())
+	refused := audit.Refusal() != nil // which is the caller's to say, and takes no memory
+	if refused || m.has(need) {
 		return s, nil
 	}
 	s.Close()

@@ -66,7 +66,7 @@ func layoutOf(in []byte) *layout {
 	l.entries, at = l.int(at)
 	for range l.entries {
 		ints(1)
-		dumper := 0
+		var dumper int
 		dumper, at = l.int(at)
 		l.withData += dumper
 		texts(4) // two numbers, tag, kind
