@@ -169,7 +169,7 @@ func TestCheckOfACredential(t *testing.T) {
 	if a := look(); a.Verdict(nil) != remora.VerdictWrites {
 		t.Errorf("%+v", a)
 	}
-	b.url.Store("postgres://u:p@127.0.0.1:1/db")
+	b.url.Store("postgres://u:p@127.0.0.1:1024/db")
 	if a := look(); a.Verdict(nil) != remora.VerdictUnknown || a.Failed != remora.ReasonUnreachable {
 		t.Errorf("%+v", a)
 	}

@@ -54,9 +54,8 @@ func (m *memory) open(ctx context.Context, t customerdb.Target) (*customerdb.Ses
 		return s, err
 	}
 	audit, need := s.Audit(), catalogWeight(s.Server())
-	refused := audit.Refusal() != nil // which is the caller's to say, and takes no memory
-	if refused || m.has(need) {
-		return s, nil
+	if audit.Refusal() != nil || m.has(need) {
+		return s, nil //nolint:nilerr // a refusal is the caller's to say, and takes no memory
 	}
 	s.Close()
 	if err := m.grow(ctx, need); err != nil {
