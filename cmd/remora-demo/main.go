@@ -197,7 +197,7 @@ func (p *progress) watch(ctx context.Context, s *stack.Stack) (remora.Backup, er
 		backup, err = s.Await(ctx, func(b remora.Backup) bool { return b.State.Ended() }, func(b remora.Backup) {
 			now := string(b.State)
 			if g := b.Progress; g != nil && g.TablesTotal > 0 {
-				now = strings.TrimRight(fmt.Sprintf("%s: %d of %d tables, %.1f MB read, %s", b.State, g.TablesDone, g.TablesTotal, float64(g.Bytes)/1e6, g.Current), ", ")
+				now = strings.TrimRight(fmt.Sprintf("%s: %d of %d tables, %.1f MB read, %.1f MB stored, %s", b.State, g.TablesDone, g.TablesTotal, float64(g.Bytes)/1e6, float64(g.BytesOut)/1e6, g.Current), ", ")
 			}
 			if now != shown {
 				fmt.Fprintf(p.out, "         %s\n", now)

@@ -70,6 +70,13 @@ func (b bundle) store(t *testing.T, ref archivestore.Ref, head, body []byte) arc
 	if err := w.Abort(); err != nil {
 		t.Error(err)
 	}
+	sent := int64(0)
+	for _, o := range m.Objects[1:] {
+		sent += o.Size
+	}
+	if w.Sent() != sent {
+		t.Errorf("%d bytes were sent, it says %d", sent, w.Sent())
+	}
 	return m
 }
 

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-backup/remora/internal/objectstore"
@@ -24,6 +26,7 @@ type Writer struct {
 	bodies    []*body
 	visible   []string // keys that have, or may have, become objects of ours, for Abort
 	size      int64
+	sent      atomic.Int64
 	over      bool
 }
 
@@ -84,8 +87,23 @@ func (w *Writer) body(n int64) (*body, error) {
 	b := &body{upload: w.bucket.Create(w.ctx, w.ref.key(bodyName(len(w.bodies)+1)))}
 	w.bodies = append(w.bodies, b)
 	var err error
-	b.sealed, err = seal.NewWriter(b.upload, w.recipient)
+	b.sealed, err = seal.NewWriter(counted{b.upload, &w.sent}, w.recipient)
 	return b, err
+}
+
+// Sent is how many sealed bytes of the body were given to the store so far. It may be called at any time, from any
+// goroutine.
+func (w *Writer) Sent() int64 { return w.sent.Load() }
+
+type counted struct {
+	io.Writer
+	n *atomic.Int64
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // Commit stores the archive: the bodies, what they contain where that is known, and the manifest become objects, at

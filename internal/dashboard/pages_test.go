@@ -37,12 +37,12 @@ func TestFirstPage(t *testing.T) {
 	t.Run("running", func(t *testing.T) {
 		n := s.tenant(t, shop())
 		c := n.claim(t)
-		p := remora.Progress{State: remora.RunDumping, Bytes: 1_234_567, TablesDone: 3, TablesTotal: 8, Current: `sales."odd <b>name"`}
+		p := remora.Progress{State: remora.RunDumping, Bytes: 1_234_567, BytesOut: 345_678, TablesDone: 3, TablesTotal: 8, Current: `sales."odd <b>name"`}
 		if err := n.Beat(t.Context(), c, p); err != nil {
 			t.Fatal(err)
 		}
 		for _, path := range []string{"/dashboard", "/dashboard/live", "/dashboard/backups/" + string(c.Backup), "/dashboard/backups/" + string(c.Backup) + "/live"} {
-			says(t, n.do(t, "GET", path).body, "running", "3 of 8 tables", "1.2 MB", `value="37"`, "odd &lt;b&gt;name", "data-live", "Refresh", "not", "odd <b>")
+			says(t, n.do(t, "GET", path).body, "running", "3 of 8 tables", "1.2 MB read, 346 kB stored", `value="37"`, "odd &lt;b&gt;name", "data-live", "Refresh", "not", "odd <b>")
 		}
 		says(t, n.do(t, "GET", "/dashboard").body, "<button disabled>Back up now</button>", "There is no verified backup yet")
 	})

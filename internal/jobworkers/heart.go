@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/remora-backup/remora/internal/pgarchive"
+	"github.com/remora-backup/remora/internal/pipeline"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -85,11 +85,11 @@ func (h *heart) beat(ctx context.Context) error {
 	return h.store.Beat(ctx, h.claim, p)
 }
 
-// progress is told by the walker; the next beat carries it.
-func (h *heart) progress(p pgarchive.Progress) {
+// progress is told by the pipeline, often; the next beat carries what was heard last.
+func (h *heart) progress(p pipeline.Progress) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.now.Bytes, h.now.TablesDone, h.now.TablesTotal, h.now.Current = p.Bytes, p.Done, p.Total, p.Current
+	h.now.Bytes, h.now.BytesOut, h.now.TablesDone, h.now.TablesTotal, h.now.Current = p.Bytes, p.Out, p.Done, p.Total, p.Current
 }
 
 // confirming says so at once, and fails where the run is no longer ours.

@@ -17,8 +17,9 @@ type Handlers struct {
 	Head func(h *Head, raw []byte) error
 	// Body gets the bytes after the head, in order. p is valid during the call only.
 	Body func(p []byte) error
-	// Progress, where set, is told each time a block begins, whenever some more was read, and once at the end. It
-	// must be quick.
+	// Progress, where set, is told each time a block begins, whenever some more was read, which is every 256 KiB at
+	// most, and once at the end. It must be quick; how often anybody is told further is for it to choose, as only the
+	// newest counts (jobworkers' heart writes that down, with a beat every few seconds).
 	Progress func(Progress)
 	// Excluded are schemas that pg_dump was told to leave out. Recode leaves out the event triggers that call a function
 	// in one of them too: only who has those functions could restore them.

@@ -52,7 +52,7 @@ type Destination struct {
 // Options of a run.
 type Options struct {
 	Compress *pgarchive.Compressor
-	Progress func(pgarchive.Progress)    // must be quick; may be nil
+	Progress func(Progress)              // told as often as pgarchive tells; must be quick; may be nil
 	Begun    func()                      // told once the archive's head has come: pg_dump has its snapshot and its locks; may be nil
 	Confirm  func(context.Context) error // asked right before the commit, when pg_dump has ended, whether it may be; may be nil
 	Stage    func(name string)           // told of each of Stages as it begins; may be nil
@@ -63,6 +63,13 @@ type Options struct {
 	Memory int64
 	// Unread leaves out the reading by pg_restore, to measure what that costs. Such an archive is not verified.
 	Unread bool
+}
+
+// Progress is how far a run is: how much was read of what pg_dump writes, and how much of it is on its way to the store or
+// there, compressed and sealed.
+type Progress struct {
+	pgarchive.Progress
+	Out int64 // bytes
 }
 
 // The stages of a run, each of which begins where the one before it ends.
@@ -116,6 +123,10 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 			err = errors.Join(err, fmt.Errorf("abort: %w", aerr))
 		}
 	}()
+	var progress func(pgarchive.Progress)
+	if o.Progress != nil {
+		progress = func(p pgarchive.Progress) { o.Progress(Progress{p, out.Sent()}) }
+	}
 	archive, err := pgarchive.Recode(in, o.Compress, pgarchive.Handlers{
 		HeadMost: space.head(),
 		Head: func(_ *pgarchive.Head, raw []byte) error {
@@ -138,7 +149,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 			}
 			return err
 		},
-		Progress: o.Progress,
+		Progress: progress,
 		Excluded: pgdump.Excluded(),
 	})
 	if err != nil {

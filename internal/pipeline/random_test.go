@@ -178,17 +178,29 @@ func (w *world) program(ctx context.Context, name string, args ...string) (strin
 	return string(out), err
 }
 
+// stored is how many bytes the bodies have in the store.
+func stored(made pipeline.Made) (sum int64) {
+	for _, o := range made.Manifest.Objects[1:] {
+		sum += o.Size
+	}
+	return sum
+}
+
 // backUp makes an archive in the store and reads it back into a file.
 func (w *world) backUp(ctx context.Context, dir, name string) (pipeline.Made, string, error) {
 	from := w.source
 	from.Credential.Database = name
 	ref := archivestore.Ref{Resource: remora.NewID[remora.ResourceID](), Backup: remora.NewID[remora.BackupID](), Epoch: 1}
+	var told pipeline.Progress
 	made, err := pipeline.Run(ctx, from, pipeline.Destination{Bucket: w.bucket, Ref: ref, Recipient: w.key.Recipient(), Keys: w.keys},
-		pipeline.Options{Compress: w.comp, Now: time.Now})
+		pipeline.Options{Compress: w.comp, Now: time.Now, Progress: func(p pipeline.Progress) { told = p }})
 	if err != nil {
 		return made, "", fmt.Errorf("back up: %w", err)
 	}
-	stored, err := archivestore.Open(ctx, w.bucket, ref, w.key, w.keys)
+	if in, out := made.Manifest.PlainSize, stored(made); told.Done != told.Total || told.Bytes <= 0 || told.Out > out || (told.Out == 0) != (out == 0) {
+		return made, "", fmt.Errorf("at its end it was told %+v of %d bytes, %d stored", told, in, out)
+	}
+	archive, err := archivestore.Open(ctx, w.bucket, ref, w.key, w.keys)
 	if err != nil {
 		return made, "", err
 	}
@@ -197,7 +209,7 @@ func (w *world) backUp(ctx context.Context, dir, name string) (pipeline.Made, st
 	if err != nil {
 		return made, "", err
 	}
-	_, err = io.Copy(file, io.NewSectionReader(stored, 0, stored.Size()))
+	_, err = io.Copy(file, io.NewSectionReader(archive, 0, archive.Size()))
 	return made, path, errors.Join(err, file.Close())
 }
 

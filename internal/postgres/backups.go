@@ -139,7 +139,7 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 			backup := backupOf(b.Backup, b.Addon, b.OwnerApp)
 			if b.RunState != nil {
 				backup.Progress = &remora.Progress{
-					State: remora.RunState(*b.RunState), Bytes: *b.RunBytes, TablesDone: int(*b.TablesDone),
+					State: remora.RunState(*b.RunState), Bytes: *b.RunBytes, BytesOut: *b.RunBytesOut, TablesDone: int(*b.TablesDone),
 					TablesTotal: int(*b.TablesTotal), Current: *b.Current, StartedAt: *b.RunStartedAt,
 				}
 			}

@@ -174,10 +174,10 @@ func TestRunEndsWell(t *testing.T) {
 	if again, err := b.RequestBackup(ctx, id, c.Database.ID, "p"); err != nil || again != first.ID {
 		t.Errorf("a request beside a live backup: %s %v", again, err)
 	}
-	if err := b.Beat(ctx, c, remora.Progress{State: remora.RunDumping, Bytes: 7, TablesDone: 1, TablesTotal: 2, Current: "t"}); err != nil {
+	if err := b.Beat(ctx, c, remora.Progress{State: remora.RunDumping, Bytes: 7, BytesOut: 3, TablesDone: 1, TablesTotal: 2, Current: "t"}); err != nil {
 		t.Fatal(err)
 	}
-	if p := b.first(t, id).Progress; p == nil || p.Bytes != 7 || p.TablesTotal != 2 {
+	if p := b.first(t, id).Progress; p == nil || p.Bytes != 7 || p.BytesOut != 3 || p.TablesTotal != 2 {
 		t.Errorf("%+v", p)
 	}
 	kept := remora.Kept{ServerVersion: "15.18", ClientMajor: 15, PlainSize: 10, Objects: []remora.Object{{Name: "head", Size: 12, SHA256: []byte{1}}}}

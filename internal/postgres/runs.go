@@ -123,7 +123,7 @@ func (s *Store) Beat(ctx context.Context, c Claim, p remora.Progress) error {
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
 		return changed(t.q.BeatRun(ctx, pgsql.BeatRunParams{
 			ID: string(c.Run), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Lease: s.Lease, //nolint:gosec // one a run
-			State: string(p.State), Bytes: p.Bytes,
+			State: string(p.State), Bytes: p.Bytes, BytesOut: p.BytesOut,
 			TablesDone: int32(p.TablesDone), TablesTotal: int32(p.TablesTotal), Current: foreign(p.Current, maxWord), //nolint:gosec // bounded by the archive's head
 		}))
 	})

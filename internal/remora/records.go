@@ -85,6 +85,7 @@ type Backup struct {
 type Progress struct {
 	State       RunState
 	Bytes       int64 // read from pg_dump so far
+	BytesOut    int64 // compressed, sealed and given to the store so far
 	TablesDone  int
 	TablesTotal int
 	Current     string // the table being read; may be empty

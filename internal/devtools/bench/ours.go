@@ -100,7 +100,7 @@ func ours(ctx context.Context) error {
 			Bucket: bucket, Recipient: key.Recipient(), Keys: keys,
 			Ref: archivestore.Ref{Resource: remora.NewID[remora.ResourceID](), Backup: remora.NewID[remora.BackupID](), Epoch: 1},
 		}, pipeline.Options{
-			Compress: compress, Now: time.Now, Unread: t.Unread, Progress: func(pgarchive.Progress) {},
+			Compress: compress, Now: time.Now, Unread: t.Unread, Progress: func(pipeline.Progress) {},
 			Stage: func(name string) {
 				if name == pipeline.StageRead { // pg_dump has been waited for, and nobody else yet
 					dumped = cpu(syscall.RUSAGE_CHILDREN)

@@ -168,6 +168,7 @@ type Run struct {
 	Current     string
 	StartedAt   time.Time
 	EndedAt     *time.Time
+	BytesOut    int64
 }
 
 type Schedule struct {

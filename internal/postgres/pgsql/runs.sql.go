@@ -12,9 +12,9 @@ import (
 
 const beatRun = `-- name: BeatRun :execrows
 UPDATE runs
-   SET lease_until = now() + $1::interval, state = $2, bytes = $3,
-       tables_done = $4, tables_total = $5, current = $6
- WHERE id = $7 AND resource_id = $8 AND epoch = $9
+   SET lease_until = now() + $1::interval, state = $2, bytes = $3, bytes_out = $4,
+       tables_done = $5, tables_total = $6, current = $7
+ WHERE id = $8 AND resource_id = $9 AND epoch = $10
    AND state IN ('claimed', 'dumping', 'confirming') AND lease_until >= now()
 `
 
@@ -22,6 +22,7 @@ type BeatRunParams struct {
 	Lease       time.Duration
 	State       string
 	Bytes       int64
+	BytesOut    int64
 	TablesDone  int32
 	TablesTotal int32
 	Current     string
@@ -35,6 +36,7 @@ func (q *Queries) BeatRun(ctx context.Context, arg BeatRunParams) (int64, error)
 		arg.Lease,
 		arg.State,
 		arg.Bytes,
+		arg.BytesOut,
 		arg.TablesDone,
 		arg.TablesTotal,
 		arg.Current,
@@ -203,7 +205,7 @@ func (q *Queries) ListUnwantedArchives(ctx context.Context, arg ListUnwantedArch
 }
 
 const lockLostRuns = `-- name: LockLostRuns :many
-SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, b.attempts
+SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, r.bytes_out, b.attempts
   FROM runs r JOIN backups b ON b.id = r.backup_id
  WHERE r.state IN ('claimed', 'dumping', 'confirming') AND r.lease_until < now()
  ORDER BY r.lease_until LIMIT $1 FOR NO KEY UPDATE OF b, r SKIP LOCKED
@@ -239,6 +241,7 @@ func (q *Queries) LockLostRuns(ctx context.Context, most int32) ([]LockLostRunsR
 			&i.Run.Current,
 			&i.Run.StartedAt,
 			&i.Run.EndedAt,
+			&i.Run.BytesOut,
 			&i.Attempts,
 		); err != nil {
 			return nil, err

@@ -44,7 +44,7 @@ SELECT sqlc.embed(b), d.addon, d.owner_app
 -- name: ListBackups :many
 -- The newest of each database, with the live run's progress.
 SELECT sqlc.embed(b), d.addon, d.owner_app,
-       r.state AS run_state, r.bytes AS run_bytes, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
+       r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM databases d
   JOIN backups b ON b.id IN (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT sqlc.arg(each))
   LEFT JOIN runs r ON r.backup_id = b.id AND r.state IN ('claimed', 'dumping', 'confirming')

@@ -8,7 +8,7 @@ VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(backup_id), sqlc.arg(epoch
 
 -- name: BeatRun :execrows
 UPDATE runs
-   SET lease_until = now() + sqlc.arg(lease)::interval, state = sqlc.arg(state), bytes = sqlc.arg(bytes),
+   SET lease_until = now() + sqlc.arg(lease)::interval, state = sqlc.arg(state), bytes = sqlc.arg(bytes), bytes_out = sqlc.arg(bytes_out),
        tables_done = sqlc.arg(tables_done), tables_total = sqlc.arg(tables_total), current = sqlc.arg(current)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch)
    AND state IN ('claimed', 'dumping', 'confirming') AND lease_until >= now();
