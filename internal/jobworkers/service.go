@@ -9,6 +9,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/remora"
 )
 
 // tick is the minute's round: due schedules and proofs, lost runs, lost jobs, attachments to look at, sessions to forget. Each is a
@@ -57,11 +58,26 @@ func (w *tick) Work(ctx context.Context, _ *river.Job[jobargs.Tick]) error {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	err := errors.Join(append(errs, w.Store.PurgeSessions(ctx))...)
+	errs = append(errs, w.overdue(ctx), w.Store.PurgeSessions(ctx))
+	err := errors.Join(errs...)
 	if err != nil {
 		w.Log.ErrorContext(ctx, "tick failed", "error", err)
 	}
 	return err
+}
+
+// overdue tells the operator how much was due to be looked at by a verifier and was not: none runs, or too few.
+func (w *tick) overdue(ctx context.Context) error {
+	restores, rereads, err := w.Store.OverdueProofs(ctx)
+	if err != nil {
+		return fmt.Errorf("overdue proofs: %w", err)
+	}
+	w.metrics.overdue.WithLabelValues(string(remora.ProofRestore)).Set(float64(restores))
+	w.metrics.overdue.WithLabelValues(string(remora.ProofReread)).Set(float64(rereads))
+	if restores+rereads > 0 {
+		w.Log.ErrorContext(ctx, "proofs are overdue: is a verifier running?", "restores", restores, "rereads", rereads)
+	}
+	return nil
 }
 
 // exhaust calls a round until it finds nothing more.

@@ -99,6 +99,7 @@ type metrics struct {
 	lost      prometheus.Counter
 	discarded prometheus.Counter
 	held      prometheus.Gauge
+	overdue   *prometheus.GaugeVec
 	length    prometheus.Histogram
 	stage     *prometheus.HistogramVec
 }
@@ -113,6 +114,9 @@ func newMetrics(r prometheus.Registerer) metrics {
 		lost:      prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_runs_lost_total", Help: "Runs whose lease ended without a word."}),
 		discarded: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_archives_discarded_total", Help: "Stored archives that no backup keeps and that were deleted."}),
 		held:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_memory_admitted_bytes", Help: "Memory that runs were admitted with."}),
+		overdue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "remora_proofs_overdue", Help: "Restores and rereads that were due and were not made within their grace.",
+		}, []string{"kind"}),
 		length: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "remora_run_seconds", Help: "How long runs took.", Buckets: prometheus.ExponentialBuckets(0.25, 2, 18),
 		}),
@@ -120,15 +124,20 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Name: "remora_run_stage_seconds", Help: "How long each stage of a run took.", Buckets: prometheus.ExponentialBuckets(0.004, 4, 12),
 		}, []string{"stage"}),
 	}
-	r.MustRegister(m.runs, m.bytes, m.swept, m.discarded, m.lost, m.held, m.length, m.stage)
+	r.MustRegister(m.runs, m.bytes, m.swept, m.discarded, m.lost, m.held, m.overdue, m.length, m.stage)
 	for _, name := range stageNames() {
 		m.stage.WithLabelValues(name)
+	}
+	for _, kind := range []remora.ProofKind{remora.ProofRestore, remora.ProofReread} {
+		m.overdue.WithLabelValues(string(kind))
 	}
 	for _, reason := range remora.Reasons() {
 		m.runs.WithLabelValues("failed", string(reason))
 	}
 	m.runs.WithLabelValues(string(remora.BackupVerified), "")
-	m.runs.WithLabelValues(string(remora.BackupIncomplete), string(remora.ReasonUnexplainedOutput))
+	for _, why := range []remora.Reason{remora.ReasonUnexplainedOutput, remora.ReasonLeftOut} {
+		m.runs.WithLabelValues(string(remora.BackupIncomplete), string(why))
+	}
 	return m
 }
 

@@ -303,6 +303,17 @@ func (s *Store) TakeBackLostProofs(ctx context.Context) (int, error) {
 	return n, err
 }
 
+// OverdueProofs counts what was due to be looked at and was not within its grace.
+func (s *Store) OverdueProofs(ctx context.Context) (restores, rereads int, err error) {
+	err = s.forService(ctx, func(t *tx) error {
+		proved, reread := t.now.Add(-remora.ProveGrace), t.now.Add(-remora.RereadGrace)
+		row, err := t.q.CountOverdue(ctx, pgsql.CountOverdueParams{ProvedBefore: &proved, RereadBefore: &reread})
+		restores, rereads = int(row.Restores), int(row.Rereads)
+		return err
+	})
+	return restores, rereads, err
+}
+
 // strandedProofs gives a job to queued proofs that have none.
 func (t *tx) strandedProofs(ctx context.Context) (int, error) {
 	before := t.now.Add(-t.s.Lease)

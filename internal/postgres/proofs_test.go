@@ -142,6 +142,9 @@ func TestRestoresAreDue(t *testing.T) {
 	if !overdue() {
 		t.Error("not overdue a day later")
 	}
+	if restores, rereads, err := b.OverdueProofs(t.Context()); restores != 1 || rereads != 0 || err != nil {
+		t.Error(restores, rereads, err)
+	}
 	b.prove(t, b.due(t, id, third.ID), remora.ProofOutcome{State: remora.ProofImpossible, Detail: "an extension"})
 	if got := b.backup(t, id, third.ID); got.State != remora.BackupVerified || overdue() {
 		t.Errorf("%+v", got)
@@ -205,6 +208,9 @@ func TestRereads(t *testing.T) {
 	b.ahead = 30*24*time.Hour + time.Minute
 	if !overdue() {
 		t.Error("not overdue after 30 days")
+	}
+	if _, rereads, err := b.OverdueProofs(t.Context()); rereads != 1 || err != nil {
+		t.Error(rereads, err)
 	}
 	before := b.jobs(t, "run_backup")
 	b.prove(t, reread, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonObjectDamaged, Detail: "An object is missing."})

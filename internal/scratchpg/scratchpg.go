@@ -149,7 +149,7 @@ func (s *Server) arguments() []string {
 		"autovacuum=off", "track_counts=off", "max_connections=10", "superuser_reserved_connections=3", "max_prepared_transactions=0",
 		"max_parallel_workers=0", "max_parallel_workers_per_gather=0", "max_parallel_maintenance_workers=0", "jit=off",
 		"shared_buffers=" + kilobytes(buffers), "maintenance_work_mem=" + kilobytes(s.cfg.Memory/8), "work_mem=16MB",
-		"temp_file_limit=" + kilobytes(s.cfg.Disk), "dynamic_shared_memory_type=mmap", "max_stack_depth=2MB",
+		"temp_file_limit=" + kilobytes(min(s.cfg.Disk, 1<<40)), "dynamic_shared_memory_type=mmap", "max_stack_depth=2MB",
 		"restart_after_crash=off", "log_min_messages=fatal", "log_min_error_statement=panic", "log_error_verbosity=terse", "lc_messages=C",
 		"timezone=UTC", "client_connection_check_interval=1000",
 	}

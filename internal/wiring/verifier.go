@@ -41,6 +41,11 @@ func (p process) verifier(ctx context.Context) error {
 	if len(servers) == 0 {
 		return errors.New("there is no PostgreSQL server on this machine: install postgresql, or name the folder of initdb, postgres and pg_restore in PG_SERVER_DIRS")
 	}
+	for _, s := range servers {
+		if s.Outdated() {
+			p.log.WarnContext(ctx, "these PostgreSQL programs have known holes that a customer's archive could use: update them", "version", s.Version, "folder", s.Dir)
+		}
+	}
 	swept, err := scratchpg.Sweep(p.Verify.ScratchDir)
 	if err != nil {
 		return fmt.Errorf("remove what an earlier verifier left in SCRATCH_DIR: %w", err)

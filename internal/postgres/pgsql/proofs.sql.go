@@ -64,6 +64,31 @@ func (q *Queries) CancelProofs(ctx context.Context, arg CancelProofsParams) erro
 	return err
 }
 
+const countOverdue = `-- name: CountOverdue :one
+SELECT (SELECT count(*) FROM databases d JOIN resources r ON r.id = d.resource_id
+         WHERE d.prove_at < $1 AND d.state = 'active' AND r.state IN ('active', 'needs_attention'))::bigint AS restores,
+       (SELECT count(*) FROM backups b JOIN resources r ON r.id = b.resource_id
+         WHERE b.reread_at < $2 AND b.state IN ('verified', 'proven', 'incomplete') AND r.state IN ('active', 'needs_attention'))::bigint AS rereads
+`
+
+type CountOverdueParams struct {
+	ProvedBefore *time.Time
+	RereadBefore *time.Time
+}
+
+type CountOverdueRow struct {
+	Restores int64
+	Rereads  int64
+}
+
+// What was due before the given times and is not done, for the operator.
+func (q *Queries) CountOverdue(ctx context.Context, arg CountOverdueParams) (CountOverdueRow, error) {
+	row := q.db.QueryRow(ctx, countOverdue, arg.ProvedBefore, arg.RereadBefore)
+	var i CountOverdueRow
+	err := row.Scan(&i.Restores, &i.Rereads)
+	return i, err
+}
+
 const endProof = `-- name: EndProof :execrows
 UPDATE proofs
    SET state = $1, reason = $2, detail = $3, left_out = $4,

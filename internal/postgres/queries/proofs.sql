@@ -75,6 +75,13 @@ SELECT b.id, b.resource_id, b.database_id
                       AND (p.state IN ('queued', 'running') OR p.state = 'lost' AND p.ended_at > sqlc.arg(lost_since)))
  ORDER BY b.reread_at LIMIT sqlc.arg(most) FOR UPDATE OF b SKIP LOCKED;
 
+-- name: CountOverdue :one
+-- What was due before the given times and is not done, for the operator.
+SELECT (SELECT count(*) FROM databases d JOIN resources r ON r.id = d.resource_id
+         WHERE d.prove_at < sqlc.arg(proved_before) AND d.state = 'active' AND r.state IN ('active', 'needs_attention'))::bigint AS restores,
+       (SELECT count(*) FROM backups b JOIN resources r ON r.id = b.resource_id
+         WHERE b.reread_at < sqlc.arg(reread_before) AND b.state IN ('verified', 'proven', 'incomplete') AND r.state IN ('active', 'needs_attention'))::bigint AS rereads;
+
 -- name: ListProofs :many
 SELECT * FROM proofs WHERE backup_id = sqlc.arg(backup_id) AND resource_id = sqlc.arg(resource_id) ORDER BY queued_at DESC, id LIMIT sqlc.arg(most);
 
