@@ -129,7 +129,7 @@ func (h *headReader) corrupt(format string, args ...any) {
 func (h *headReader) take(n int) []byte {
 	at := len(h.raw)
 	if h.err == nil && n > h.most-at {
-		h.err = &LongHeadError{h.most}
+		h.err = h.beyond(h.most - at)
 	}
 	for left := n; left > 0 && h.err == nil; {
 		step := min(left, 64<<10)
@@ -149,6 +149,19 @@ func (h *headReader) take(n int) []byte {
 		return make([]byte, min(n, 16))
 	}
 	return h.raw[at : at+n]
+}
+
+// beyond tells a head that is longer than it may be, by more than n bytes from here, from a number that lies.
+func (h *headReader) beyond(n int) error {
+	got, err := io.CopyN(io.Discard, h.r, int64(n)+1)
+	if err == nil {
+		return &LongHeadError{h.most}
+	}
+	// Identity, not errors.Is: an error that merely wraps io.EOF is a failed read.
+	if err == io.EOF { //nolint:errorlint // see above
+		return &CorruptError{Offset: int64(len(h.raw)) + got, What: "the archive ends inside its head"}
+	}
+	return fmt.Errorf("read archive: %w", err)
 }
 
 func (h *headReader) byte() byte { return h.take(1)[0] }

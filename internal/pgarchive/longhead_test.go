@@ -95,6 +95,18 @@ func TestLongHeads(t *testing.T) {
 	}
 }
 
+// A number that lies is a broken archive, not a long one: the bytes that it announces never come.
+func TestALieIsNoLongHead(t *testing.T) {
+	t.Parallel()
+	in := comments(3, "x")
+	at := bytes.Index(in, []byte("COMMENT"))
+	copy(in[at-4:], "\xff\xff\xff\x7f")
+	var corrupt *pgarchive.CorruptError
+	if _, _, err := walk(bytes.NewReader(in)); !errors.As(err, &corrupt) || corrupt.Offset != int64(len(in)) {
+		t.Error(err)
+	}
+}
+
 // What is held of a head, while the data passes, is it once and what its entries say.
 func TestAHeadIsHeldOnce(t *testing.T) {
 	in := comments(100_000, "x")
