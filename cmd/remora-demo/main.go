@@ -182,7 +182,7 @@ func (p *progress) proof(ctx context.Context, s *stack.Stack, backup remora.Back
 		if last.State != remora.ProofPassed {
 			return fmt.Errorf("the proof is %s: %s", last.State, last.Detail)
 		}
-		fmt.Fprintf(p.out, "         proven: %d tables with %d rows, byte for byte, in %.1f s\n", last.Tables, last.Rows, last.EndedAt.Sub(last.StartedAt).Seconds())
+		fmt.Fprintf(p.out, "         proven: %d tables with %d rows, row for row, in %.1f s\n", last.Tables, last.Rows, last.EndedAt.Sub(last.StartedAt).Seconds())
 		return nil
 	})
 }

@@ -3,9 +3,9 @@
 //
 // # What is proven
 //
-// Stock pg_restore ends without an error; every table has the rows that were counted, byte for byte in COPY's text; every
-// sequence stands where it stood; large objects are equal; and, where the database's inventory was taken in the dump's
-// snapshot, the copy has the same objects.
+// Stock pg_restore ends without an error; every table has the rows that were counted, each as COPY writes it and in
+// whatever order; every sequence stands where it stood; large objects are equal; and, where the database's inventory was
+// taken in the dump's snapshot, the copy has the same objects.
 //
 // # What is not
 //
