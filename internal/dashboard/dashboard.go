@@ -79,7 +79,7 @@ var files embed.FS
 
 // New returns the handlers.
 func New(cfg Config) (*Pages, error) {
-	if cfg.Store == nil || cfg.Open == nil || cfg.Log == nil || cfg.BaseURL == "" || cfg.ServiceAccount == "" {
+	if cfg.Store == nil || cfg.Open == nil || cfg.Contents == nil || cfg.Log == nil || cfg.BaseURL == "" || cfg.ServiceAccount == "" {
 		return nil, errors.New("dashboard: a dependency or setting is missing")
 	}
 	if cfg.LinkGood == 0 {

@@ -1,0 +1,40 @@
+package dashboard_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"testing"
+
+	"github.com/remora-backup/remora/internal/dashboard"
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// What is missing is said at the start and not to whoever needs it first.
+func TestNewRefusesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	whole := func() dashboard.Config {
+		return dashboard.Config{
+			Store: &postgres.Store{}, BaseURL: "http://x", ServiceAccount: serviceAccount, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Open: func(context.Context, remora.ResourceID, remora.Backup, []string) (dashboard.Archive, error) {
+				return nil, nil
+			},
+			Contents: func(context.Context, remora.ResourceID, remora.Backup) ([]byte, string, error) { return nil, "", nil },
+		}
+	}
+	if _, err := dashboard.New(whole()); err != nil {
+		t.Error(err)
+	}
+	for name, without := range map[string]func(*dashboard.Config){
+		"store": func(c *dashboard.Config) { c.Store = nil }, "log": func(c *dashboard.Config) { c.Log = nil },
+		"address": func(c *dashboard.Config) { c.BaseURL = "" }, "account": func(c *dashboard.Config) { c.ServiceAccount = "" },
+		"archives": func(c *dashboard.Config) { c.Open = nil }, "contents": func(c *dashboard.Config) { c.Contents = nil },
+	} {
+		cfg := whole()
+		without(&cfg)
+		if _, err := dashboard.New(cfg); err == nil {
+			t.Errorf("made without %s", name)
+		}
+	}
+}
