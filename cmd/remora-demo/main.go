@@ -72,6 +72,8 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w (the processes' log is in %s)", err, logFile.Name())
+		} else if *once {
+			err = os.Remove(logFile.Name()) // nothing went wrong that it could tell of
 		}
 	}()
 	s, err := p.start(ctx, stack.Config{Root: *root, Program: []string{self}, Logs: logFile, Port: *port, SimPort: *sim}, *rows)

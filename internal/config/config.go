@@ -258,7 +258,10 @@ func unless(good bool, problem string) error {
 func plain(err error) error {
 	var p *kong.ParseError
 	if errors.As(err, &p) && p.Context != nil && strings.Contains(err.Error(), "missing flags") {
-		return missing(p.Context)
+		if named := missing(p.Context); named != nil {
+			return named
+		}
+		return fmt.Errorf("%w. remora %s --help says what it is", err, p.Context.Command()) // no setting, such as -o
 	}
 	return err
 }

@@ -45,6 +45,20 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// What is missing on the command line is said, and never passes for settings of another command.
+func TestTheCommandLineIsChecked(t *testing.T) {
+	set(t, nil)
+	for _, args := range [][]string{{"table"}, {"table", "FILE"}, {"table", "FILE", "public.orders"}, {"table", "-o", "OUT"}} {
+		if s, err := config.Load(args, io.Discard); err == nil {
+			t.Errorf("%v: %+v", args, s.Command)
+		}
+	}
+	s, err := config.Load([]string{"table", "-o", "OUT", "FILE", "public.orders"}, io.Discard)
+	if err != nil || s.Command != config.FetchTable || s.Table.To != "OUT" {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
 // A wrong or missing setting is named, its value never is.
 func TestProblemsAreNamed(t *testing.T) {
 	for setting, c := range map[string]struct{ command, value string }{
