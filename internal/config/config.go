@@ -261,7 +261,7 @@ func plain(err error) error {
 		if named := missing(p.Context); named != nil {
 			return named
 		}
-		return fmt.Errorf("%w. remora %s --help says what it is", err, p.Context.Command()) // no setting, such as -o
+		return fmt.Errorf("%w. remora %s --help says what it is", err, p.Context.Selected().Name) // no setting, such as -o
 	}
 	return err
 }
