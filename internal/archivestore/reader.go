@@ -12,48 +12,30 @@ import (
 	"github.com/remora-backup/remora/internal/seal"
 )
 
-// Reader is a stored archive, plain, readable anywhere. It reads ahead, so reading on is cheap. It is safe for
-// concurrent use and needs no closing.
+// Reader is a stored archive, or its contents, plain and readable anywhere. It asks the store for what is read and
+// little more, and for more at a time as reading goes on. It is safe for concurrent use and needs no closing: what it
+// holds, a chunk of 64 KiB and perhaps an open answer for each object that was read, ends with its context.
 type Reader struct {
 	Manifest Manifest
 	segments []segment
+	size     int64
 }
 
 type segment struct {
-	at, size int64
-	plain    io.ReaderAt
+	at    int64
+	plain *object
 }
 
-// Open opens the archive of one run. Errors: ErrNotOurs, seal.ErrForged, objectstore.ErrNotFound when it was never committed,
-// objectstore.ErrMismatch when an object is not as long as the manifest says.
+// Open opens the archive of one run: its head, without which no byte of a body is read, and a body when it is first
+// read. All of them must be there, and as long as the manifest says. Errors: ErrNotOurs, seal's,
+// objectstore.ErrNotFound when it was never committed, objectstore.ErrMismatch when an object has another length; those
+// of a read are seal's and the store's.
 func Open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) (*Reader, error) {
 	m, err := manifest(ctx, b, ref, keys)
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{Manifest: m}
-	at := int64(0)
-	for _, o := range m.Objects {
-		plain, err := open(ctx, b, ref.key(o.Name), o, key)
-		if err != nil {
-			return nil, err
-		}
-		r.segments = append(r.segments, segment{at, o.PlainSize, plain})
-		at += o.PlainSize
-	}
-	return r, nil
-}
-
-// open opens one object for reading anywhere.
-func open(ctx context.Context, b *objectstore.Bucket, at string, o StoredObject, key seal.Key) (io.ReaderAt, error) {
-	if err := measure(ctx, b, at, o); err != nil {
-		return nil, err
-	}
-	plain, err := seal.OpenAt(&window{ctx: ctx, bucket: b, key: at, size: o.Size}, o.file(), key)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", o.Name, err)
-	}
-	return plain, nil
+	return open(ctx, b, ref, key, m, m.Objects)
 }
 
 // measure asks whether an object is as long as it was written. Reading alone would not see that it has grown.
@@ -68,9 +50,9 @@ func measure(ctx context.Context, b *objectstore.Bucket, at string, o StoredObje
 	return nil
 }
 
-// Contents reads what a committed archive contains, as it was given to Commit; nil where nothing was. Errors are
+// OpenContents opens what a committed archive contains, as it was given to Commit; nil where nothing was. Errors are
 // Open's.
-func Contents(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) ([]byte, error) {
+func OpenContents(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) (*Reader, error) {
 	m, err := manifest(ctx, b, ref, keys)
 	if err != nil || m.Contents == nil {
 		return nil, err
@@ -78,15 +60,66 @@ func Contents(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key,
 	if m.Contents.PlainSize > maxContents {
 		return nil, ErrNotOurs
 	}
-	plain, err := open(ctx, b, ref.key(m.Contents.Name), *m.Contents, key)
-	if err != nil {
+	return open(ctx, b, ref, key, m, []StoredObject{*m.Contents})
+}
+
+// Contents is OpenContents, read whole.
+func Contents(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) ([]byte, error) {
+	r, err := OpenContents(ctx, b, ref, key, keys)
+	if err != nil || r == nil {
 		return nil, err
 	}
-	return io.ReadAll(io.NewSectionReader(plain, 0, m.Contents.PlainSize))
+	return io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
 }
 
 // maxContents bounds what is read of them, in bytes: some hundred for each table.
 const maxContents = 512 << 20
+
+func open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, m Manifest, objects []StoredObject) (*Reader, error) {
+	r := &Reader{Manifest: m}
+	for _, o := range objects {
+		at := ref.key(o.Name)
+		if err := measure(ctx, b, at, o); err != nil {
+			return nil, err
+		}
+		r.segments = append(r.segments, segment{r.size, &object{StoredObject: o, key: key, from: &stream{ctx: ctx, bucket: b, key: at, size: o.Size}}})
+		r.size += o.PlainSize
+	}
+	if _, err := r.segments[0].plain.open(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// object is one stored object. Opening it costs two requests, so it waits for the first read.
+type object struct {
+	StoredObject
+	key  seal.Key
+	from *stream
+
+	mu    sync.Mutex
+	plain io.ReaderAt // nil until it is open
+}
+
+func (o *object) ReadAt(p []byte, off int64) (int, error) {
+	plain, err := o.open()
+	if err != nil {
+		return 0, err
+	}
+	return plain.ReadAt(p, off)
+}
+
+// open may be called again after an error.
+func (o *object) open() (plain io.ReaderAt, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.plain == nil {
+		if o.plain, err = seal.OpenAt(o.from, o.file(), o.key); err != nil {
+			return nil, fmt.Errorf("open %s: %w", o.Name, err)
+		}
+	}
+	return o.plain, nil
+}
 
 // ReadManifest reads what a committed archive consists of and checks that it is what was written for this run. Errors:
 // ErrNotOurs, objectstore.ErrNotFound.
@@ -103,18 +136,18 @@ func manifest(ctx context.Context, b *objectstore.Bucket, ref Ref, keys MACer) (
 	return decode(raw, ref, keys)
 }
 
-// Size is the plain archive's, in bytes.
-func (r *Reader) Size() int64 { return r.Manifest.PlainSize }
+// Size is that of the plain bytes.
+func (r *Reader) Size() int64 { return r.size }
 
 // ReadAt reads plain bytes.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	n := 0
 	for _, s := range r.segments {
-		if off >= s.at+s.size || n == len(p) {
+		if off >= s.at+s.plain.PlainSize || n == len(p) {
 			continue
 		}
 		from := off - s.at
-		want := min(int64(len(p)-n), s.size-from)
+		want := min(int64(len(p)-n), s.plain.PlainSize-from)
 		k, err := s.plain.ReadAt(p[n:n+int(want)], from)
 		n += k
 		off += int64(k)
@@ -156,61 +189,77 @@ func Verify(ctx context.Context, b *objectstore.Bucket, m Manifest) error {
 	return nil
 }
 
-// windowSize is what is read of an object at a time.
-const windowSize = 4 << 20
+// How much one request asks for, in bytes, where reading goes on. It grows fourfold with each, so that what was asked
+// for and not wanted is at most a few times what was read.
+const (
+	leastAhead = 256 << 10
+	mostAhead  = 16 << 20
+)
 
-// window reads an object through a buffer, so that age's chunks of 64 KiB do not each cost a request.
-type window struct {
+// stream reads an object anywhere, age's chunks of 64 KiB one after the other without a request for each, and keeps
+// none of its bytes. The first read anywhere asks for just what it is given room for; only one that goes on where the
+// last one ended asks for more, and takes it from the answer as it is read.
+type stream struct {
 	ctx    context.Context // of the reader it belongs to
 	bucket *objectstore.Bucket
 	key    string
 	size   int64
 
 	mu    sync.Mutex
-	at    int64
-	bytes []byte
+	at    int64         // where the last read ended
+	body  io.ReadCloser // goes on from there; nil where nothing is asked for
+	left  int64         // bytes of body
+	ahead int64         // what the next request asks for if reading goes on; zero is just what is read
 }
 
-func (w *window) ReadAt(p []byte, off int64) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (s *stream) ReadAt(p []byte, off int64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if off != s.at {
+		s.drop()
+		s.at, s.ahead = off, 0
+	}
 	n := 0
 	for n < len(p) {
-		if off >= w.size {
+		if s.at >= s.size {
 			return n, io.EOF
 		}
-		if off < w.at || off >= w.at+int64(len(w.bytes)) {
-			if err := w.load(off, len(p)-n); err != nil {
+		if s.left == 0 {
+			if err := s.ask(int64(len(p) - n)); err != nil {
 				return n, err
 			}
 		}
-		k := copy(p[n:], w.bytes[off-w.at:])
+		k, err := io.ReadFull(s.body, p[n:n+int(min(s.left, int64(len(p)-n)))])
 		n += k
-		off += int64(k)
+		s.at += int64(k)
+		s.left -= int64(k)
+		if err != nil {
+			s.drop()
+			return n, fmt.Errorf("read %s: %w", s.key, err)
+		}
+		if s.left == 0 {
+			s.drop()
+		}
 	}
 	return n, nil
 }
 
-// load fills the window from off on: wide where reading goes on from the last one, narrow for a look elsewhere.
-func (w *window) load(off int64, need int) error {
-	size := int64(windowSize)
-	if off != w.at+int64(len(w.bytes)) && off != 0 {
-		size = max(int64(need), 128<<10)
-	}
-	size = min(size, w.size-off)
-	in, err := w.bucket.OpenRange(w.ctx, w.key, off, size)
-	if err != nil {
+// ask requests the next bytes, those that are needed or some more.
+func (s *stream) ask(need int64) (err error) {
+	n := min(max(need, s.ahead), s.size-s.at)
+	if s.body, err = s.bucket.OpenRange(s.ctx, s.key, s.at, n); err != nil {
+		s.body = nil
 		return err
 	}
-	defer in.Close() //nolint:errcheck // it is read whole or given up
-	if int64(cap(w.bytes)) < size {
-		w.bytes = make([]byte, size)
-	}
-	w.bytes = w.bytes[:size]
-	if _, err := io.ReadFull(in, w.bytes); err != nil {
-		w.bytes = w.bytes[:0]
-		return fmt.Errorf("read %s: %w", w.key, err)
-	}
-	w.at = off
+	s.left = n
+	s.ahead = min(max(4*s.ahead, leastAhead), mostAhead)
 	return nil
+}
+
+// drop ends what was asked for.
+func (s *stream) drop() {
+	if s.body != nil {
+		_ = s.body.Close() // it was read, or is given up
+	}
+	s.body, s.left = nil, 0
 }

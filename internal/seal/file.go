@@ -113,7 +113,8 @@ func OpenAt(r io.ReaderAt, f File, key Key) (io.ReaderAt, error) {
 	return plain, nil
 }
 
-// overlay serves the opening that was checked, never what a second reading of it would give.
+// overlay serves the opening that was checked, never what a second reading of it would give. A read that begins in it
+// ends with it: age reads it through a buffer, which would otherwise be filled from the chunks for nothing.
 type overlay struct {
 	io.ReaderAt
 	opening []byte
@@ -124,9 +125,8 @@ func (o overlay) ReadAt(p []byte, off int64) (int, error) {
 		return o.ReaderAt.ReadAt(p, off)
 	}
 	n := copy(p, o.opening[off:])
-	if n == len(p) {
-		return n, nil
+	if n < len(p) {
+		return n, io.EOF
 	}
-	m, err := o.ReaderAt.ReadAt(p[n:], off+int64(n))
-	return n + m, err
+	return n, nil
 }
