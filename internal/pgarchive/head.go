@@ -42,6 +42,7 @@ type Entry struct {
 	dumperAt int         // where the head says that it has data
 	needsAt  int         // where the entries that it depends on are listed
 	offsetAt int         // where the entry's data offset lies in the head
+	block    uint64      // what that offset is; zero where it is not stated, as in anything that came through a pipe
 }
 
 // Statements are most of what an entry says.
@@ -62,6 +63,7 @@ type Head struct {
 	Sequences     []Sequence
 
 	raw        []byte
+	size       int // of raw, kept or not
 	compressAt int // where the compression lies in raw
 	countAt    int // where the number of entries does
 	offSize    int
@@ -108,28 +110,34 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("pgarchive: byte %d: %s", e.Offset, e.What)
 }
 
-// headReader reads fields and keeps every byte.
+// headReader reads fields, and keeps every byte or hands entries on.
 type headReader struct {
 	r       *bufio.Reader
-	most    int // bytes
-	raw     []byte
+	most    int    // bytes
+	at      int    // bytes read
+	raw     []byte // all of them; the last ones where entries are handed on
 	intSize int
 	names   map[string]string // kinds and schemas, which many entries share
 	err     error
-	keep    bool // everything that an entry says
+	keep    bool        // everything that an entry says
+	each    func(Entry) // is handed each entry, which is not kept then; may be nil
 }
 
 func (h *headReader) corrupt(format string, args ...any) {
 	if h.err == nil {
-		h.err = &CorruptError{Offset: int64(len(h.raw)), What: fmt.Sprintf(format, args...)}
+		h.err = &CorruptError{Offset: int64(h.at), What: fmt.Sprintf(format, args...)}
 	}
 }
 
-// take reads n bytes, growing only as bytes arrive, so that a length that lies costs no memory.
+// take reads n bytes, growing only as bytes arrive, so that a length that lies costs no memory. They are good until
+// the next ones are taken.
 func (h *headReader) take(n int) []byte {
+	if h.each != nil {
+		h.raw = h.raw[:0]
+	}
 	at := len(h.raw)
-	if h.err == nil && n > h.most-at {
-		h.err = h.beyond(h.most - at)
+	if h.err == nil && n > h.most-h.at {
+		h.err = h.beyond(h.most - h.at)
 	}
 	for left := n; left > 0 && h.err == nil; {
 		step := min(left, 64<<10)
@@ -142,7 +150,9 @@ func (h *headReader) take(n int) []byte {
 			} else {
 				h.err = fmt.Errorf("read archive: %w", err)
 			}
+			break
 		}
+		h.at += step
 		left -= step
 	}
 	if h.err != nil {
@@ -159,7 +169,7 @@ func (h *headReader) beyond(n int) error {
 	}
 	// Identity, not errors.Is: an error that merely wraps io.EOF is a failed read.
 	if err == io.EOF { //nolint:errorlint // see above
-		return &CorruptError{Offset: int64(len(h.raw)) + got, What: "the archive ends inside its head"}
+		return &CorruptError{Offset: int64(h.at) + got, What: "the archive ends inside its head"}
 	}
 	return fmt.Errorf("read archive: %w", err)
 }
@@ -242,6 +252,13 @@ func ReadHead(r io.Reader) (*Head, error) {
 // readHead reads the header and the table of contents, of at most so many bytes.
 func readHead(r *bufio.Reader, most int) (*Head, error) { return newHeadReader(r, most).head() }
 
+// eachEntry reads a head through and hands on its entries. What it returns has neither them nor the head's bytes.
+func eachEntry(r *bufio.Reader, most int, do func(Entry)) (*Head, error) {
+	in := newHeadReader(r, most)
+	in.each = do
+	return in.head()
+}
+
 func newHeadReader(r *bufio.Reader, most int) *headReader {
 	return &headReader{r: r, most: most, intSize: 4, names: map[string]string{}}
 }
@@ -271,7 +288,7 @@ func (in *headReader) head() (*Head, error) {
 		return nil, fmt.Errorf("%w: integers of %d and offsets of %d bytes", ErrUnsupported, h.intSize, h.offSize)
 	}
 	in.intSize = h.intSize
-	h.compressAt = len(in.raw)
+	h.compressAt = in.at
 	h.Compression = in.compression(h.Version)
 	for range 7 { // when the dump was made, as C's struct tm
 		in.int()
@@ -279,7 +296,7 @@ func (in *headReader) head() (*Head, error) {
 	h.Database = in.text()
 	h.ServerVersion = in.text()
 	h.DumpVersion = in.text()
-	h.countAt = len(in.raw)
+	h.countAt = in.at
 	n := in.int()
 	if n < 0 {
 		in.corrupt("the table of contents claims %d entries", n)
@@ -287,7 +304,10 @@ func (in *headReader) head() (*Head, error) {
 	for i := 0; i < n && in.err == nil; i++ {
 		h.add(in)
 	}
-	h.raw = in.raw
+	h.size = in.at
+	if in.each == nil {
+		h.raw = in.raw
+	}
 	return h, in.err
 }
 
@@ -315,20 +335,24 @@ func (h *headReader) compression(v Version) Compression {
 
 // add reads one entry of the table of contents.
 func (h *Head) add(in *headReader) {
-	e := Entry{start: len(in.raw)}
+	e := Entry{start: in.at}
 	e.DumpID = in.int()
-	e.dumperAt = len(in.raw)
+	e.dumperAt = in.at
 	dumper := in.int()
 	in.skip() // table's OID
 	in.skip() // object's OID
 	e.Tag = in.text()
 	e.Kind = in.name()
 	in.int() // section
-	definition := in.text()
+	definition, statement := "", ""
+	if b, _ := in.field(); in.each == nil {
+		definition = string(b)
+	}
 	in.skip() // drop statement
 	b, copied := in.field()
-	statement := string(b)
-	e.copied = copied
+	if e.copied = copied; in.each == nil {
+		statement = string(b)
+	}
 	e.Namespace = in.name()
 	in.skip() // tablespace
 	in.skip() // table access method
@@ -340,7 +364,7 @@ func (h *Head) add(in *headReader) {
 	if in.keep {
 		e.Statements = &Statements{Definition: definition, Copy: statement}
 	}
-	e.needsAt = len(in.raw)
+	e.needsAt = in.at
 	for { // dependencies end with a null string
 		id, more := in.field()
 		if !more || in.err != nil {
@@ -352,22 +376,31 @@ func (h *Head) add(in *headReader) {
 			}
 		}
 	}
-	if e.Kind == "EVENT TRIGGER" {
+	if e.Kind == "EVENT TRIGGER" && in.each == nil {
 		h.calls[e.DumpID] = calls(definition)
 	}
-	e.offsetAt = len(in.raw)
-	state := in.take(1 + h.offSize)[0]
+	e.offsetAt = in.at
+	offset := in.take(1 + h.offSize)
 	if in.err != nil {
 		return
 	}
-	switch {
+	switch state := offset[0]; {
 	case e.DumpID <= 0:
 		in.corrupt("an entry has the id %d", e.DumpID)
-	case dumper != 0 && (state == offsetNotSet || state == offsetSet):
+	case dumper != 0 && state == offsetNotSet:
 		e.HasData = true
+	case dumper != 0 && state == offsetSet:
+		e.HasData = true
+		if e.block = h.decodeOffset(offset[1:]); e.block == 0 {
+			in.corrupt("the block of entry %d starts at 0", e.DumpID)
+		}
 	case dumper == 0 && state == offsetNoData:
 	default:
 		in.corrupt("entry %d says both that it has data and that it has none", e.DumpID)
+	}
+	if in.each != nil {
+		in.each(e)
+		return
 	}
 	if e.HasData {
 		if _, twice := h.byID[e.DumpID]; twice {
@@ -385,16 +418,11 @@ func (h *Head) add(in *headReader) {
 	}
 }
 
-// statedOffset is where the head as it was read says that an entry's block starts; ok is false where it says
-// nothing, as in anything that came through a pipe.
-func (h *Head) statedOffset(e Entry) (at uint64, ok bool) {
-	b := h.raw[e.offsetAt : e.offsetAt+1+h.offSize]
+func (h *Head) decodeOffset(b []byte) uint64 {
 	if h.offSize == 4 {
-		at = uint64(binary.LittleEndian.Uint32(b[1:]))
-	} else {
-		at = binary.LittleEndian.Uint64(b[1:])
+		return uint64(binary.LittleEndian.Uint32(b))
 	}
-	return at, b[0] == offsetSet
+	return binary.LittleEndian.Uint64(b)
 }
 
 // setGzip makes a head that names no compression name gzip, at zlib's default level, in as many bytes.
@@ -409,14 +437,17 @@ func (h *Head) setGzip(raw []byte) {
 
 // setOffset writes into a head where an entry's block starts, as pg_dump does on a file it can seek.
 func (h *Head) setOffset(raw []byte, e Entry, at int64) {
-	b := raw[e.offsetAt : e.offsetAt+1+h.offSize]
-	if h.offSize == 4 {
-		if at > 1<<32-1 {
-			return // stays "not set"
-		}
-		binary.LittleEndian.PutUint32(b[1:], uint32(at)) //nolint:gosec // checked above
-	} else {
-		binary.LittleEndian.PutUint64(b[1:], uint64(at)) //nolint:gosec // an offset is not negative
+	if h.offSize == 4 && at > 1<<32-1 {
+		return // stays "not set"
 	}
-	b[0] = offsetSet
+	h.encodeOffset(raw[e.offsetAt:e.offsetAt+1+h.offSize], offsetSet, uint64(at)) //nolint:gosec // an offset is not negative
+}
+
+func (h *Head) encodeOffset(b []byte, state byte, at uint64) {
+	b[0] = state
+	if h.offSize == 4 {
+		binary.LittleEndian.PutUint32(b[1:], uint32(at)) //nolint:gosec // the caller knows that it fits
+	} else {
+		binary.LittleEndian.PutUint64(b[1:], at)
+	}
 }

@@ -2,7 +2,7 @@ package pgarchive
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,55 +17,73 @@ var (
 
 // Part is an archive made of some of another one's data: its head, which lists everything and says of what was left
 // out that it has no data, and the chosen blocks. It reads from the other archive and is as safe for concurrent use
-// as that.
+// as that. Of the head it keeps what it says otherwise: some 32 bytes for each table there is.
 type Part struct {
-	head   []byte
-	blocks []extent
-	from   io.ReaderAt
+	head    *Head
+	changes []change
+	blocks  []extent
+	from    io.ReaderAt
 }
 
 // extent is some of an archive.
 type extent struct{ at, size int64 }
 
+// change is what a part's head says of one entry.
+type change struct {
+	dumperAt, offsetAt int
+	start              int64 // of its block, in the part; zero where it was left out
+}
+
 // Select opens the part of an archive that holds the rows of the named tables (schema.table, as they are called,
 // without quotes) and reads nothing but the head for it. pg_restore reads a part as any archive; --table restores what
 // is in it. A head may have DefaultHead. Errors: ErrNoTable, ErrNoOffsets, Walk's, those of r.
 func Select(r io.ReaderAt, size int64, tables ...string) (*Part, error) {
-	h, err := readHead(bufio.NewReaderSize(io.NewSectionReader(r, 0, size), bufferSize), DefaultHead)
+	found := make(map[string]bool, len(tables))
+	for _, t := range tables {
+		found[t] = false
+	}
+	p := &Part{from: r}
+	starts := []int64{size}
+	var wrong error
+	h, err := eachEntry(bufio.NewReaderSize(io.NewSectionReader(r, 0, size), bufferSize), DefaultHead, func(e Entry) {
+		if !e.HasData || wrong != nil {
+			return
+		}
+		switch {
+		case e.block == 0:
+			wrong = ErrNoOffsets
+		case e.block >= uint64(size): //nolint:gosec // a size is not negative
+			wrong = &CorruptError{Offset: int64(e.offsetAt), What: fmt.Sprintf("entry %d starts at %d of %d", e.DumpID, e.block, size)}
+		}
+		c := change{dumperAt: e.dumperAt, offsetAt: e.offsetAt}
+		starts = append(starts, int64(e.block)) //nolint:gosec // below size, or wrong
+		if name := e.Namespace + "." + e.Tag; e.Kind == "TABLE DATA" {
+			if _, wanted := found[name]; wanted {
+				found[name] = true
+				c.start = int64(e.block) //nolint:gosec // below size, or wrong
+			}
+		}
+		p.changes = append(p.changes, c)
+	})
+	if err == nil {
+		err = wrong
+	}
 	if err != nil {
 		return nil, err
 	}
-	starts := []int64{size}
-	for _, e := range h.Entries {
-		if !e.HasData {
-			continue
-		}
-		at, stated := h.statedOffset(e)
-		if !stated {
-			return nil, ErrNoOffsets
-		}
-		if at < uint64(len(h.raw)) || at >= uint64(size) { //nolint:gosec // not negative
-			return nil, &CorruptError{Offset: int64(e.offsetAt), What: fmt.Sprintf("entry %d starts at %d of %d", e.DumpID, at, size)}
-		}
-		starts = append(starts, int64(at)) //nolint:gosec // below size
-	}
 	slices.Sort(starts)
-	p := &Part{head: bytes.Clone(h.raw), from: r}
-	next, found := int64(len(h.raw)), map[string]bool{}
-	for _, e := range h.Entries {
-		if !e.HasData {
+	if starts[0] < int64(h.size) {
+		return nil, &CorruptError{Offset: int64(h.size), What: fmt.Sprintf("a block starts at %d", starts[0])}
+	}
+	p.head = h
+	next := int64(h.size)
+	for i, c := range p.changes {
+		if c.start == 0 {
 			continue
 		}
-		name := e.Namespace + "." + e.Tag
-		if e.Kind != "TABLE DATA" || !slices.Contains(tables, name) {
-			h.leaveOut(p.head, e)
-			continue
-		}
-		found[name] = true
-		at, _ := h.statedOffset(e)
-		i, _ := slices.BinarySearch(starts, int64(at)) //nolint:gosec // below size
-		x := extent{int64(at), starts[i+1] - starts[i]}
-		h.setOffset(p.head, e, next)
+		k, _ := slices.BinarySearch(starts, c.start)
+		x := extent{c.start, starts[k+1] - starts[k]}
+		p.changes[i].start = next
 		p.blocks = append(p.blocks, x)
 		next += x.size
 	}
@@ -77,16 +95,9 @@ func Select(r io.ReaderAt, size int64, tables ...string) (*Part, error) {
 	return p, nil
 }
 
-// leaveOut writes into a head that an entry has no data.
-func (h *Head) leaveOut(raw []byte, e Entry) {
-	clear(raw[e.dumperAt : e.dumperAt+1+h.intSize])
-	clear(raw[e.offsetAt : e.offsetAt+1+h.offSize])
-	raw[e.offsetAt] = offsetNoData
-}
-
 // Size is the part's, in bytes.
 func (p *Part) Size() int64 {
-	n := int64(len(p.head))
+	n := int64(p.head.size)
 	for _, x := range p.blocks {
 		n += x.size
 	}
@@ -95,20 +106,18 @@ func (p *Part) Size() int64 {
 
 // ReadAt implements io.ReaderAt.
 func (p *Part) ReadAt(b []byte, off int64) (int, error) {
-	n := 0
-	if off < int64(len(p.head)) {
-		n = copy(b, p.head[off:])
+	n, at := 0, int64(p.head.size)
+	if off < at {
+		k, err := p.readHead(b[:min(int64(len(b)), at-off)], off)
+		if n = k; err != nil {
+			return n, err
+		}
 	}
-	at := int64(len(p.head))
 	for _, x := range p.blocks {
 		if from := off + int64(n) - at; n < len(b) && from >= 0 && from < x.size {
 			want := b[n:min(int64(len(b)), int64(n)+x.size-from)]
-			k, err := p.from.ReadAt(want, x.at+from)
-			n += k
-			if k < len(want) {
-				if err == nil || errors.Is(err, io.EOF) {
-					err = io.ErrUnexpectedEOF
-				}
+			k, err := readFull(p.from, want, x.at+from)
+			if n += k; err != nil {
 				return n, err
 			}
 		}
@@ -118,4 +127,48 @@ func (p *Part) ReadAt(b []byte, off int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// readHead reads the other archive's head and changes what the part says otherwise.
+func (p *Part) readHead(b []byte, off int64) (int, error) {
+	n, err := readFull(p.from, b, off)
+	h := p.head
+	i, _ := slices.BinarySearchFunc(p.changes, off, func(c change, off int64) int {
+		return cmp.Compare(int64(c.offsetAt+h.offSize), off)
+	})
+	for _, c := range p.changes[i:] {
+		if int64(c.dumperAt) >= off+int64(n) {
+			break
+		}
+		field := make([]byte, 1+h.offSize)
+		if c.start > 0 {
+			h.encodeOffset(field, offsetSet, uint64(c.start)) //nolint:gosec // an offset is not negative
+		} else {
+			h.encodeOffset(field, offsetNoData, 0)
+			lay(b[:n], off, make([]byte, 1+h.intSize), c.dumperAt)
+		}
+		lay(b[:n], off, field, c.offsetAt)
+	}
+	return n, err
+}
+
+// lay writes what of a field at some byte lies in b, which begins at off.
+func lay(b []byte, off int64, field []byte, at int) {
+	if from := int64(at) - off; from >= 0 && from < int64(len(b)) {
+		copy(b[from:], field)
+	} else if from < 0 && -from < int64(len(field)) {
+		copy(b, field[-from:])
+	}
+}
+
+// readFull reads what is known to be there.
+func readFull(r io.ReaderAt, b []byte, off int64) (int, error) {
+	n, err := r.ReadAt(b, off)
+	switch {
+	case n == len(b):
+		return n, nil
+	case err == nil || errors.Is(err, io.EOF):
+		return n, io.ErrUnexpectedEOF
+	}
+	return n, err
 }

@@ -292,7 +292,7 @@ func (w *walker) id() error {
 		return w.corrupt("the block of entry %d is of the wrong type", id)
 	}
 	start := w.at - int64(2+w.head.intSize)
-	if at, stated := w.head.statedOffset(w.current); stated && at != uint64(start) { //nolint:gosec // not negative
+	if at := w.current.block; at > 0 && at != uint64(start) { //nolint:gosec // not negative
 		return w.corrupt("the block of entry %d starts at %d, where the head says %d", id, start, at)
 	}
 	w.tell()
