@@ -1,11 +1,89 @@
 package pgarchive
 
 import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
+
+// WriteScript writes the script of Contents.Script for contents that are read as JSON, one table at a time, so that a list
+// of any length is not held. After an error what was written is no script. Errors: w's, those of reading and of JSON.
+func WriteScript(w io.Writer, contents io.Reader) error {
+	s := &script{w: bufio.NewWriterSize(w, 32<<10)}
+	s.begin()
+	in := json.NewDecoder(contents)
+	err := fields(in, func(name string) error {
+		switch name {
+		case "tables":
+			return each(in, s.table)
+		case "sequences":
+			return each(in, s.sequence)
+		case "large_objects":
+			return one(in, s.end)
+		default: // of a newer release
+			return one(in, func(json.RawMessage) {})
+		}
+	})
+	if err == nil && !s.ended {
+		err = errors.New("there are no large objects in it")
+	}
+	if err != nil {
+		return fmt.Errorf("read contents: %w", err)
+	}
+	return s.w.Flush()
+}
+
+// fields reads an object, whose values do reads.
+func fields(in *json.Decoder, do func(name string) error) error {
+	if t, err := in.Token(); err != nil || t != json.Delim('{') {
+		return cmp.Or(err, errNotContents)
+	}
+	for in.More() {
+		name, err := in.Token()
+		if err == nil {
+			err = do(name.(string)) // an object's, by the decoder's word
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, err := in.Token()
+	return err
+}
+
+var errNotContents = errors.New("it is no list of contents")
+
+// each reads an array, or null.
+func each[T any](in *json.Decoder, do func(T)) error {
+	switch t, err := in.Token(); {
+	case err != nil || t == nil:
+		return err
+	case t != json.Delim('['):
+		return errNotContents
+	}
+	for in.More() {
+		if err := one(in, do); err != nil {
+			return err
+		}
+	}
+	_, err := in.Token()
+	return err
+}
+
+func one[T any](in *json.Decoder, do func(T)) error {
+	var v T
+	if err := in.Decode(&v); err != nil {
+		return err
+	}
+	do(v)
+	return nil
+}
 
 // Script is a psql script that holds a database against the contents and prints one line for each table, each
 // sequence and the large objects, which begins with "equal" or "DIFFERENT". It changes nothing. Rows may lie in any order:
@@ -13,7 +91,29 @@ import (
 // such sum; theirs is the SHA-256 of COPY's text in the order in which their rows lie, and needs sha256sum beside psql.
 func (c *Contents) Script() string {
 	var b strings.Builder
-	b.WriteString(`\set QUIET on
+	s := &script{w: bufio.NewWriter(&b)}
+	s.begin()
+	for _, t := range c.Tables {
+		s.table(t)
+	}
+	for _, q := range c.Sequences {
+		s.sequence(q)
+	}
+	s.end(c.LargeObjects)
+	_ = s.w.Flush() // a builder takes everything
+	return b.String()
+}
+
+// script writes one, in this order: begin, tables, sequences, end. Errors are the last Flush's.
+type script struct {
+	w     *bufio.Writer
+	ended bool
+}
+
+func (s *script) printf(format string, args ...any) { _, _ = fmt.Fprintf(s.w, format, args...) }
+
+func (s *script) begin() {
+	s.printf(`\set QUIET on
 \set ON_ERROR_STOP off
 \pset tuples_only on
 \pset format unaligned
@@ -28,44 +128,50 @@ SET bytea_output = hex;
 SET synchronize_seqscans = off;
 SET row_security = off;
 `)
-	for _, t := range c.Tables {
-		name := t.Schema + "." + t.Name
-		if t.Via != "" {
-			fmt.Fprintf(&b, "\\echo 'not checked:' %s 'is restored by way of' %s', which may put its rows into other partitions'\n", echo(strings.ToValidUTF8(name, "?")), echo(strings.ToValidUTF8(t.Via, "?")))
-			continue
-		}
-		columns := t.list()
-		if !utf8.ValidString(name + columns) {
-			fmt.Fprintf(&b, "\\echo 'not checked:' %s 'has a name in an encoding other than UTF-8'\n", echo(strings.ToValidUTF8(name, "?")))
-			continue
-		}
-		// A savepoint for each, so that a table that is missing is one line and not the end.
-		b.WriteString("SAVEPOINT one;\n")
-		if line, ok := t.line(); ok {
-			fmt.Fprintf(&b, `SELECT CASE WHEN count(*) = %[1]d AND coalesce(sum(hashtextextended(line COLLATE "C", 0)), 0) = %[2]s THEN 'equal     ' ELSE 'DIFFERENT ' END || %[3]s
+}
+
+func (s *script) table(t Table) {
+	name := t.Schema + "." + t.Name
+	if t.Via != "" {
+		s.printf("\\echo 'not checked:' %s 'is restored by way of' %s', which may put its rows into other partitions'\n", echo(strings.ToValidUTF8(name, "?")), echo(strings.ToValidUTF8(t.Via, "?")))
+		return
+	}
+	columns := t.list()
+	if !utf8.ValidString(name + columns) {
+		s.printf("\\echo 'not checked:' %s 'has a name in an encoding other than UTF-8'\n", echo(strings.ToValidUTF8(name, "?")))
+		return
+	}
+	// A savepoint for each, so that a table that is missing is one line and not the end.
+	s.printf("SAVEPOINT one;\n")
+	if line, ok := t.line(); ok {
+		s.printf(`SELECT CASE WHEN count(*) = %[1]d AND coalesce(sum(hashtextextended(line COLLATE "C", 0)), 0) = %[2]s THEN 'equal     ' ELSE 'DIFFERENT ' END || %[3]s
   FROM (SELECT %[4]s AS line FROM ONLY %[5]s.%[6]s) AS lines;
 `, t.Rows, t.RowSum, literal(printable(fmt.Sprintf("%s (%d rows)", name, t.Rows))), line, ident(t.Schema), ident(t.Name))
-		} else {
-			fmt.Fprintf(&b, `COPY %s.%s%s TO STDOUT \g | [ "$(sha256sum | cut -c1-64)" = %s ] && printf 'equal     ' || printf 'DIFFERENT '
+	} else {
+		s.printf(`COPY %s.%s%s TO STDOUT \g | [ "$(sha256sum | cut -c1-64)" = %s ] && printf 'equal     ' || printf 'DIFFERENT '
 \echo %s '(%d rows)'
 `, ident(t.Schema), ident(t.Name), columns, t.SHA256, echo(name), t.Rows)
-		}
-		b.WriteString("ROLLBACK TO one;\n")
 	}
-	for _, s := range c.Sequences {
-		if !utf8.ValidString(s.Schema + s.Name) {
-			continue
-		}
-		fmt.Fprintf(&b, `SAVEPOINT one;
+	s.printf("ROLLBACK TO one;\n")
+}
+
+func (s *script) sequence(q Sequence) {
+	if !utf8.ValidString(q.Schema + q.Name) {
+		return
+	}
+	s.printf(`SAVEPOINT one;
 SELECT CASE WHEN last_value = %d AND is_called = %t THEN 'equal     ' ELSE 'DIFFERENT ' END || %s FROM %s.%s;
 ROLLBACK TO one;
-`, s.Value, s.Called, literal(printable(s.Schema+"."+s.Name+" (sequence)")), ident(s.Schema), ident(s.Name))
-	}
-	fmt.Fprintf(&b, `SELECT CASE WHEN count(*) = %d AND coalesce(sum(length(lo_get(oid))), 0) = %d THEN 'equal     ' ELSE 'DIFFERENT ' END
+`, q.Value, q.Called, literal(printable(q.Schema+"."+q.Name+" (sequence)")), ident(q.Schema), ident(q.Name))
+}
+
+// end compares the large objects, whose line is the last.
+func (s *script) end(l LargeObjects) {
+	s.printf(`SELECT CASE WHEN count(*) = %d AND coalesce(sum(length(lo_get(oid))), 0) = %d THEN 'equal     ' ELSE 'DIFFERENT ' END
        || 'large objects (%[1]d)' FROM pg_largeobject_metadata;
 ROLLBACK;
-`, c.LargeObjects.Count, c.LargeObjects.Bytes)
-	return b.String()
+`, l.Count, l.Bytes)
+	s.ended = true
 }
 
 // escapes are the characters, as SQL writes them, for which COPY's text has something else, since they would end a value
