@@ -39,7 +39,7 @@ func (s *Store) MakeLink(ctx context.Context, id remora.ResourceID, b remora.Bac
 }
 
 // UseLink returns what a link's token opens and writes down that it was used, by whom as far as an address
-// tells. Errors: KindNotFound for a token that never was, KindGone for one that has expired, was revoked or
+// tells: once a minute, and when somebody else uses it. Errors: KindNotFound for a token that never was, KindGone for one that has expired, was revoked or
 // whose backup or add-on is gone.
 func (s *Store) UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error) {
 	var id remora.ResourceID
@@ -63,6 +63,13 @@ func (s *Store) UseLink(ctx context.Context, token, from string) (remora.Resourc
 		out = backupOf(row.Backup, row.Addon, row.OwnerApp)
 		if !out.State.Restorable() {
 			return errLinkEnded
+		}
+		noted, err := t.q.NoteLinkUse(ctx, pgsql.NoteLinkUseParams{ID: l.ID, Now: &t.now, UsedFrom: from})
+		if err != nil {
+			return fmt.Errorf("note the link's use: %w", err)
+		}
+		if noted == 0 {
+			return nil
 		}
 		return t.audit(ctx, id, from, "use link", l.BackupID)
 	})

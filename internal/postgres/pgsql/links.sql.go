@@ -69,7 +69,7 @@ func (q *Queries) InsertLink(ctx context.Context, arg InsertLinkParams) error {
 }
 
 const listLinks = `-- name: ListLinks :many
-SELECT id, resource_id, backup_id, token_hash, made_by, created_at, expires_at, revoked_at FROM links WHERE resource_id = $1 AND backup_id = $2 ORDER BY created_at DESC
+SELECT id, resource_id, backup_id, token_hash, made_by, created_at, expires_at, revoked_at, used_at, used_from FROM links WHERE resource_id = $1 AND backup_id = $2 ORDER BY created_at DESC
 `
 
 type ListLinksParams struct {
@@ -95,6 +95,8 @@ func (q *Queries) ListLinks(ctx context.Context, arg ListLinksParams) ([]Link, e
 			&i.CreatedAt,
 			&i.ExpiresAt,
 			&i.RevokedAt,
+			&i.UsedAt,
+			&i.UsedFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -104,6 +106,27 @@ func (q *Queries) ListLinks(ctx context.Context, arg ListLinksParams) ([]Link, e
 		return nil, err
 	}
 	return items, nil
+}
+
+const noteLinkUse = `-- name: NoteLinkUse :execrows
+UPDATE links SET used_at = $1, used_from = $2
+ WHERE id = $3
+   AND (used_at IS NULL OR used_at <= $1::timestamptz - interval '1 minute' OR used_from <> $2)
+`
+
+type NoteLinkUseParams struct {
+	Now      *time.Time
+	UsedFrom string
+	ID       string
+}
+
+// Nothing where the same one's use was noted less than a minute ago: a download in pieces is one use.
+func (q *Queries) NoteLinkUse(ctx context.Context, arg NoteLinkUseParams) (int64, error) {
+	result, err := q.db.Exec(ctx, noteLinkUse, arg.Now, arg.UsedFrom, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const revokeLinks = `-- name: RevokeLinks :exec

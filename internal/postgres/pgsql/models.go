@@ -91,6 +91,8 @@ type Link struct {
 	CreatedAt  time.Time
 	ExpiresAt  time.Time
 	RevokedAt  *time.Time
+	UsedAt     *time.Time
+	UsedFrom   string
 }
 
 type Object struct {
