@@ -5,6 +5,7 @@ package dashboard
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -54,24 +55,30 @@ type Archive interface {
 // Config of the pages.
 type Config struct {
 	Store Store
-	// Contents tells what a backup's archive contains, as JSON, and how to hold a database against it, as a psql script;
-	// nil where nobody has counted.
-	Contents func(ctx context.Context, id remora.ResourceID, b remora.Backup) (list []byte, script string, err error)
+	// Contents opens what a backup's archive contains, as JSON; nil where nobody has counted.
+	Contents func(ctx context.Context, id remora.ResourceID, b remora.Backup) (Archive, error)
+	// Script writes the psql script that holds a database against what Contents has.
+	Script func(w io.Writer, contents io.Reader) error
 	// Open opens a backup's archive, or the part of it that holds the named tables. Errors: KindNotFound for a table
 	// that is not in it.
 	Open           func(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (Archive, error)
 	Cookie         websession.Cookie
-	BaseURL        string           // how the outside reaches us, for links; without a slash at the end
-	ServiceAccount string           // the account that a Helper App is shared with
-	LinkGood       time.Duration    // how long a link is good; default 1 h
-	Now            func() time.Time // default time.Now
-	Log            *slog.Logger
+	BaseURL        string        // how the outside reaches us, for links; without a slash at the end
+	ServiceAccount string        // the account that a Helper App is shared with
+	LinkGood       time.Duration // how long a link is good; default 1 h
+	// How many downloads may run at a time in this process, of one resource's backups, and by one link; more are refused
+	// with 429. Each holds some 250 KiB and a connection to the store. Default 100, 16, and 8, which is more than clients
+	// take that download in pieces.
+	Downloads, DownloadsOfResource, DownloadsOfLink int
+	Now                                             func() time.Time // default time.Now
+	Log                                             *slog.Logger
 }
 
 // Pages are the handlers.
 type Pages struct {
 	Config
 	templates *template.Template
+	room      *room
 }
 
 //go:embed templates static
@@ -79,7 +86,7 @@ var files embed.FS
 
 // New returns the handlers.
 func New(cfg Config) (*Pages, error) {
-	if cfg.Store == nil || cfg.Open == nil || cfg.Contents == nil || cfg.Log == nil || cfg.BaseURL == "" || cfg.ServiceAccount == "" {
+	if cfg.Store == nil || cfg.Open == nil || cfg.Contents == nil || cfg.Script == nil || cfg.Log == nil || cfg.BaseURL == "" || cfg.ServiceAccount == "" {
 		return nil, errors.New("dashboard: a dependency or setting is missing")
 	}
 	if cfg.LinkGood == 0 {
@@ -92,7 +99,11 @@ func New(cfg Config) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Pages{cfg, t}, nil
+	limits := &room{
+		all: cmp.Or(cfg.Downloads, 100), perResource: cmp.Or(cfg.DownloadsOfResource, 16), perLink: cmp.Or(cfg.DownloadsOfLink, 8),
+		of: map[string]int{},
+	}
+	return &Pages{cfg, t, limits}, nil
 }
 
 // Home is where the pages begin.
@@ -103,10 +114,10 @@ func (p *Pages) Routes(r chi.Router) {
 	r.NotFound(p.missing)
 	r.Get("/static/{file}", p.static)
 	r.Get("/", p.front)
-	r.Get("/d/{token}", p.download)
-	r.Get("/d/{token}/contents.json", p.contents)
-	r.Get("/d/{token}/check.sql", p.contents)
-	r.Head("/d/{token}", p.download)
+	r.Get("/d/{token}", p.withLink(p.download))
+	r.Get("/d/{token}/contents.json", p.withLink(p.contents))
+	r.Get("/d/{token}/check.sql", p.withLink(p.checkScript))
+	r.Head("/d/{token}", p.withLink(p.download))
 	r.Group(func(r chi.Router) {
 		r.Use(http.NewCrossOriginProtection().Handler)
 		r.Get(Home, p.with(p.overview))
@@ -148,6 +159,7 @@ var statuses = map[remora.Kind]int{
 	remora.KindInvalid: http.StatusUnprocessableEntity, remora.KindPlanLimit: http.StatusUnprocessableEntity,
 	remora.KindConflict: http.StatusConflict, remora.KindNotFound: http.StatusNotFound, remora.KindGone: http.StatusGone,
 	remora.KindForbidden: http.StatusForbidden, remora.KindUnauthorized: http.StatusUnauthorized,
+	remora.KindBusy: http.StatusTooManyRequests,
 }
 
 // fail is the one place where an error becomes a page.

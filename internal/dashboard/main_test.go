@@ -39,11 +39,14 @@ type site struct {
 
 	ahead time.Duration // how far the store's clock is set forward
 	open  func() (dashboard.Archive, error)
+
+	contents func() (dashboard.Archive, error)
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
 	t.Helper()
 	s := &site{log: &logtest.Buffer{}, open: func() (dashboard.Archive, error) { return bytes.NewReader(content), nil }}
+	s.contents = func() (dashboard.Archive, error) { return strings.NewReader(`{"tables":[]}`), nil }
 	keys, err := keyring.Parse(keyring.Generate("k1"))
 	if err != nil {
 		t.Fatal(err)
@@ -61,16 +64,24 @@ func newSite(t *testing.T) *site {
 	s.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	s.http.Start()
 	t.Cleanup(s.http.Close)
-	pages, err := dashboard.New(dashboard.Config{
+	cfg := dashboard.Config{
 		Store: s.Store, Cookie: websession.Cookie{Plain: true}, BaseURL: s.http.URL, ServiceAccount: serviceAccount, Log: log,
 		Now: func() time.Time { return time.Now().Add(s.ahead) },
 		Open: func(context.Context, remora.ResourceID, remora.Backup, []string) (dashboard.Archive, error) {
 			return s.open()
 		},
-		Contents: func(context.Context, remora.ResourceID, remora.Backup) ([]byte, string, error) {
-			return []byte(`{"tables":[]}`), "SELECT 1;", nil
+		Contents: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) {
+			return s.contents()
 		},
-	})
+		Script: func(w io.Writer, contents io.Reader) error {
+			_, err := io.Copy(w, io.MultiReader(strings.NewReader("SELECT 1; -- "), contents))
+			return err
+		},
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	pages, err := dashboard.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

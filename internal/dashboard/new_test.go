@@ -20,7 +20,8 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 			Open: func(context.Context, remora.ResourceID, remora.Backup, []string) (dashboard.Archive, error) {
 				return nil, nil
 			},
-			Contents: func(context.Context, remora.ResourceID, remora.Backup) ([]byte, string, error) { return nil, "", nil },
+			Contents: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) { return nil, nil },
+			Script:   func(io.Writer, io.Reader) error { return nil },
 		}
 	}
 	if _, err := dashboard.New(whole()); err != nil {
@@ -29,7 +30,7 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 	for name, without := range map[string]func(*dashboard.Config){
 		"store": func(c *dashboard.Config) { c.Store = nil }, "log": func(c *dashboard.Config) { c.Log = nil },
 		"address": func(c *dashboard.Config) { c.BaseURL = "" }, "account": func(c *dashboard.Config) { c.ServiceAccount = "" },
-		"archives": func(c *dashboard.Config) { c.Open = nil }, "contents": func(c *dashboard.Config) { c.Contents = nil },
+		"archives": func(c *dashboard.Config) { c.Open = nil }, "contents": func(c *dashboard.Config) { c.Contents = nil }, "script": func(c *dashboard.Config) { c.Script = nil },
 	} {
 		cfg := whole()
 		without(&cfg)

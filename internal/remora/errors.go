@@ -19,6 +19,7 @@ const (
 	KindUnauthorized Kind = "unauthorized" // not known; 401
 	KindConflict     Kind = "conflict"     // not in this state; 409
 	KindPlanLimit    Kind = "plan_limit"   // the plan does not include it; 422
+	KindBusy         Kind = "busy"         // too much at a time; 429
 	KindStale        Kind = "stale"        // this run has been overtaken by a later one and may finish nothing
 )
 

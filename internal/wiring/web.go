@@ -2,7 +2,6 @@ package wiring
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -72,21 +71,18 @@ func (p process) web(ctx context.Context) error {
 			}
 			return part, err
 		},
-		Contents: func(ctx context.Context, id remora.ResourceID, b remora.Backup) (list []byte, script string, err error) {
+		Contents: func(ctx context.Context, id remora.ResourceID, b remora.Backup) (dashboard.Archive, error) {
 			key, err := keyOf(ctx, store, id)
 			if err != nil {
-				return nil, "", err
+				return nil, err
 			}
-			list, err = archivestore.Contents(ctx, bucket, archivestore.Ref{Resource: id, Backup: b.ID, Epoch: b.Epoch}, key, p.Keys)
+			list, err := archivestore.OpenContents(ctx, bucket, archivestore.Ref{Resource: id, Backup: b.ID, Epoch: b.Epoch}, key, p.Keys)
 			if err != nil || list == nil {
-				return nil, "", err
+				return nil, err
 			}
-			var c pgarchive.Contents
-			if err := json.Unmarshal(list, &c); err != nil {
-				return nil, "", fmt.Errorf("read contents: %w", err)
-			}
-			return list, c.Script(), nil
+			return list, nil
 		},
+		Script: pgarchive.WriteScript,
 	})
 	if err != nil {
 		return err
