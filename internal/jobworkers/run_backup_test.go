@@ -753,7 +753,8 @@ func (b *bundle) page(t *testing.T, log io.Writer, path string) string {
 		Open: func(context.Context, remora.ResourceID, remora.Backup, []string) (dashboard.Archive, error) {
 			return nil, nil
 		},
-		Contents: func(context.Context, remora.ResourceID, remora.Backup) ([]byte, string, error) { return nil, "", nil },
+		Contents: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) { return nil, nil },
+		Script:   pgarchive.WriteScript,
 	})
 	if err != nil {
 		t.Fatal(err)
