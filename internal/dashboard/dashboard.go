@@ -40,6 +40,7 @@ type Store interface {
 	RequestCheck(ctx context.Context, id remora.ResourceID) error
 	MakeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string, good time.Duration) (remora.Link, string, error)
 	UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error)
+	LinkEnds(ctx context.Context, token string) (time.Time, error)
 	RevokeLink(ctx context.Context, id remora.ResourceID, link remora.LinkID, person string) error
 	Links(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Link, error)
 	RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error
@@ -70,8 +71,15 @@ type Config struct {
 	// with 429. Each holds some 250 KiB and a connection to the store. Default 100, 16, and 8, which is more than clients
 	// take that download in pieces.
 	Downloads, DownloadsOfResource, DownloadsOfLink int
-	Now                                             func() time.Time // default time.Now
-	Log                                             *slog.Logger
+	// AskAgain is how often a download asks whether its link still opens what it reads; default 5 s. One whose link was
+	// revoked, whose backup was deleted or whose add-on was removed is cut then.
+	AskAgain time.Duration
+	// RunsOn is how long a download that has begun may go on after its link has expired; default 12 h, negative not at all.
+	// pg_restore reads for as long as it takes to restore, and cannot resume: a link is short so that it opens nothing
+	// later, not so that a large database cannot be restored.
+	RunsOn time.Duration
+	Now    func() time.Time // default time.Now
+	Log    *slog.Logger
 }
 
 // Pages are the handlers.
@@ -92,6 +100,8 @@ func New(cfg Config) (*Pages, error) {
 	if cfg.LinkGood == 0 {
 		cfg.LinkGood = time.Hour
 	}
+	cfg.AskAgain = cmp.Or(cfg.AskAgain, 5*time.Second)
+	cfg.RunsOn = max(cmp.Or(cfg.RunsOn, 12*time.Hour), 0)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ const maxTables = 100
 
 // link is a request that came with a good link and was admitted.
 type link struct {
+	token    string
 	resource remora.ResourceID
 	backup   remora.Backup
 }
@@ -40,7 +42,7 @@ func (p *Pages) withLink(h func(w http.ResponseWriter, r *http.Request, l link) 
 			var leave func()
 			if leave, err = p.room.enter(id, token); err == nil {
 				defer leave()
-				err = h(w, r, link{id, b})
+				err = h(w, r, link{token, id, b})
 			}
 		}
 		if err != nil {
@@ -121,24 +123,55 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request, l link, tag string
 }
 
 // watch returns an archive on its way out.
-func (p *Pages) watch(w http.ResponseWriter, r *http.Request, l link, a Archive) watched {
-	return watched{a, http.NewResponseController(w), func(err error) {
-		if r.Context().Err() == nil { // else the client has left, which is no fault
-			p.Log.ErrorContext(r.Context(), "download was cut", "request_id", httpserver.RequestID(r.Context()), "resource_id", l.resource, "backup_id", l.backup.ID, "error", err)
-		}
-		panic(http.ErrAbortHandler)
-	}}
+func (p *Pages) watch(w http.ResponseWriter, r *http.Request, l link, a Archive) *watched {
+	asked := p.Now()
+	return &watched{
+		ReaderAt: a, conn: http.NewResponseController(w),
+		ended: func() error {
+			if now := p.Now(); now.Sub(asked) >= p.AskAgain {
+				asked = now
+				return p.ended(r, l, now)
+			}
+			return nil
+		},
+		broken: func(err error) {
+			level, said := slog.LevelError, "download was cut"
+			if kind := remora.KindOf(err); kind == remora.KindGone || kind == remora.KindNotFound {
+				level, said = slog.LevelInfo, "download was ended with its link"
+			}
+			if r.Context().Err() == nil { // else the client has left, which is no fault
+				p.Log.Log(r.Context(), level, said, "request_id", httpserver.RequestID(r.Context()), "resource_id", l.resource, "backup_id", l.backup.ID, "error", err)
+			}
+			panic(http.ErrAbortHandler)
+		},
+	}
 }
 
-// watched is an archive on its way out: each read moves the connection's deadline, and a failed one calls
-// broken, which does not return, since ServeContent keeps the error to itself.
+// ended asks whether a download may go on, and returns why not.
+func (p *Pages) ended(r *http.Request, l link, now time.Time) error {
+	expires, err := p.Store.LinkEnds(r.Context(), l.token)
+	switch kind := remora.KindOf(err); {
+	case err == nil && now.After(expires.Add(p.RunsOn)):
+		return &remora.Error{Kind: remora.KindGone, Public: "This link has expired, a long time ago."}
+	case kind == remora.KindGone || kind == remora.KindNotFound:
+		return err
+	}
+	return nil // a database of ours that does not answer lets nobody end a link either; it is asked again soon
+}
+
+// watched is an archive on its way out: each read asks whether it has ended and moves the connection's deadline, and one
+// that failed or was not to be calls broken, which does not return, since ServeContent keeps the error to itself.
 type watched struct {
 	io.ReaderAt
 	conn   *http.ResponseController
+	ended  func() error
 	broken func(error)
 }
 
-func (w watched) ReadAt(p []byte, off int64) (int, error) {
+func (w *watched) ReadAt(p []byte, off int64) (int, error) {
+	if err := w.ended(); err != nil {
+		w.broken(err)
+	}
 	n, err := w.ReaderAt.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.broken(err)

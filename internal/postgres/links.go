@@ -45,25 +45,14 @@ func (s *Store) UseLink(ctx context.Context, token, from string) (remora.Resourc
 	var id remora.ResourceID
 	var out remora.Backup
 	err := s.forService(ctx, func(t *tx) error {
-		l, err := t.q.FindLink(ctx, hash(token))
-		if errors.Is(err, pgx.ErrNoRows) {
-			return remora.NotFound("link")
-		}
+		l, b, err := t.link(ctx, token)
 		if err != nil {
-			return fmt.Errorf("find link: %w", err)
+			return err
 		}
-		if l.RevokedAt != nil || !l.ExpiresAt.After(t.now) || l.ResourceState == string(remora.ResourceDeprovisioned) {
+		if !l.ExpiresAt.After(t.now) {
 			return errLinkEnded
 		}
-		id = remora.ResourceID(l.ResourceID)
-		row, err := t.q.GetBackup(ctx, pgsql.GetBackupParams{ID: l.BackupID, ResourceID: l.ResourceID})
-		if err != nil {
-			return fmt.Errorf("read backup: %w", err)
-		}
-		out = backupOf(row.Backup, row.Addon, row.OwnerApp)
-		if !out.State.Restorable() {
-			return errLinkEnded
-		}
+		id, out = remora.ResourceID(l.ResourceID), b
 		noted, err := t.q.NoteLinkUse(ctx, pgsql.NoteLinkUseParams{ID: l.ID, Now: &t.now, UsedFrom: from})
 		if err != nil {
 			return fmt.Errorf("note the link's use: %w", err)
@@ -74,6 +63,39 @@ func (s *Store) UseLink(ctx context.Context, token, from string) (remora.Resourc
 		return t.audit(ctx, id, from, "use link", l.BackupID)
 	})
 	return id, out, err
+}
+
+// LinkEnds returns when a link expires, or did. A download that has begun asks it again and again. Errors:
+// KindNotFound for a token that never was, KindGone where the link was revoked or its backup or add-on is gone.
+func (s *Store) LinkEnds(ctx context.Context, token string) (at time.Time, err error) {
+	err = s.forService(ctx, func(t *tx) error {
+		l, _, err := t.link(ctx, token)
+		at = l.ExpiresAt
+		return err
+	})
+	return at, err
+}
+
+// link finds a link that nobody has ended, and what it opens; it may have expired.
+func (t *tx) link(ctx context.Context, token string) (l pgsql.FindLinkRow, b remora.Backup, err error) {
+	l, err = t.q.FindLink(ctx, hash(token))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return l, b, remora.NotFound("link")
+	}
+	if err != nil {
+		return l, b, fmt.Errorf("find link: %w", err)
+	}
+	if l.RevokedAt != nil || l.ResourceState == string(remora.ResourceDeprovisioned) {
+		return l, b, errLinkEnded
+	}
+	row, err := t.q.GetBackup(ctx, pgsql.GetBackupParams{ID: l.BackupID, ResourceID: l.ResourceID})
+	if err != nil {
+		return l, b, fmt.Errorf("read backup: %w", err)
+	}
+	if b = backupOf(row.Backup, row.Addon, row.OwnerApp); !b.State.Restorable() {
+		return l, b, errLinkEnded
+	}
+	return l, b, nil
 }
 
 var errLinkEnded = &remora.Error{Kind: remora.KindGone, Public: "This link has ended. Make a new one on the backup's page."}
