@@ -16,7 +16,7 @@ test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector,
 .PHONY: majors
 majors: setup/test ## archives of PostgreSQL 13, 17 and 18 beside the installed one, each read and restored by the others' programs, and proven (Debian)
 	@dirs=$$(internal/devtools/majors.sh /var/tmp/remora-majors bullseye:13 trixie:17 sid:18 | tr '\n' ' ') && \
-		go test -count=1 -v -run TestEveryKindOfObject ./internal/pgarchive -majors "$$dirs" && \
+		go test -count=1 -v -run "TestEveryKindOfObject|TestScriptComparesLargeObjects" ./internal/pgarchive -majors "$$dirs" && \
 		go test -count=1 -v -run TestMajors ./internal/proof -majors "$$dirs"
 
 .PHONY: memory

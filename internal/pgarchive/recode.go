@@ -66,7 +66,7 @@ func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 	a := w.archive(out.at - int64(len(w.raw)))
 	a.Contents, a.LeftOut = rec.contents, leftOut
 	if l := &a.Contents.LargeObjects; l.Count > 0 {
-		l.SHA256 = hex.EncodeToString(rec.objects.Sum(nil))
+		l.SHA256, l.Sum = hex.EncodeToString(rec.objects.Sum(nil)), rec.sum.String()
 	}
 	return a, nil
 }
@@ -167,6 +167,7 @@ type recoder struct {
 	table    bool // what is read is a table's COPY text
 	counter  *counter
 	objects  hash.Hash
+	sum      objectSum // of them too
 	contents *Contents
 }
 
@@ -196,6 +197,7 @@ func (r *recoder) object(number []byte) error {
 	if oid != 0 {
 		r.contents.LargeObjects.Count++
 		_, _ = fmt.Fprintf(r.objects, "%d\n", oid) // a hash never fails
+		r.sum.begin(oid)
 		r.next.first = true
 	}
 	return nil
@@ -225,6 +227,7 @@ func (r *recoder) end() error {
 	}
 	r.next.framing = appendInt(r.next.framing, r.intSize, 0) // no more chunks
 	if !r.table {
+		r.sum.end()
 		return nil
 	}
 	t, ok := r.counter.end()
@@ -250,6 +253,7 @@ func (r *recoder) send() error {
 	} else {
 		r.contents.LargeObjects.Bytes += int64(p.size)
 		_, _ = r.objects.Write(in.bytes)
+		r.sum.add(in.bytes)
 	}
 	r.compressor.todo <- p
 	return nil
