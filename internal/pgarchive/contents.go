@@ -9,9 +9,10 @@ import (
 	"strconv"
 )
 
-// Contents is what an archive's data is, counted while it passed. Names are in the database's own encoding.
+// Contents is what an archive's data is, counted while it passed.
 type Contents struct {
-	Tables       []Table      `json:"tables"` // in the archive's order
+	Encoding     string       `json:"encoding,omitempty"` // of the archive, by its name in PostgreSQL
+	Tables       []Table      `json:"tables"`             // in the archive's order
 	Sequences    []Sequence   `json:"sequences"`
 	LargeObjects LargeObjects `json:"large_objects"`
 }
@@ -41,7 +42,11 @@ type Table struct {
 	SHA256 string `json:"sha256"`
 	// RowSum is the same whatever the rows' order: see the type of that name. Empty where a row is longer than 64 KiB.
 	RowSum string `json:"row_sum,omitempty"`
+	Raw    *Raw   `json:"raw,omitempty"`
 }
+
+// Stored are the names as the archive has them, in its own encoding.
+func (t Table) Stored() (schema, name string) { return t.Raw.or(t.Schema, t.Name) }
 
 // Sequence is where a sequence stood. Called tells whether Value was handed out, or is the next one.
 type Sequence struct {
@@ -49,7 +54,11 @@ type Sequence struct {
 	Name   string `json:"name"`
 	Value  int64  `json:"value"`
 	Called bool   `json:"called"`
+	Raw    *Raw   `json:"raw,omitempty"`
 }
+
+// Stored are the names as the archive has them, in its own encoding.
+func (s Sequence) Stored() (schema, name string) { return s.Raw.or(s.Schema, s.Name) }
 
 // LargeObjects are all of them together. SHA256, in hexadecimal, is of each one's number, a line feed and its bytes,
 // in the archive's order; it is empty where there is none.
@@ -79,13 +88,16 @@ const copyEnd = "\\.\n\n\n"
 
 // counter counts one table after the other.
 type counter struct {
-	sum   hash.Hash
-	rows  RowSum
-	table Table
-	held  []byte // the last bytes, which may be the end mark
+	encoding string
+	sum      hash.Hash
+	rows     RowSum
+	table    Table
+	held     []byte // the last bytes, which may be the end mark
 }
 
-func newCounter() *counter { return &counter{sum: sha256.New(), held: make([]byte, 0, 2*len(copyEnd))} }
+func newCounter(encoding string) *counter {
+	return &counter{encoding: encoding, sum: sha256.New(), held: make([]byte, 0, 2*len(copyEnd))}
+}
 
 func (c *counter) begin(e Entry) {
 	c.sum.Reset()
@@ -95,6 +107,7 @@ func (c *counter) begin(e Entry) {
 	if at := e.copy; at.table != "" && (at.table != e.Tag || at.schema != e.Namespace) {
 		c.table.Via = at.schema + "." + at.table
 	}
+	c.table = c.table.readable(c.encoding)
 }
 
 // add counts everything but the last few bytes there were.

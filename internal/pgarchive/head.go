@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 )
 
@@ -59,6 +60,7 @@ type Head struct {
 	Database      string // the name pg_dump connected to
 	ServerVersion string
 	DumpVersion   string // pg_dump's
+	Encoding      string // of everything in it, by its name in PostgreSQL; empty where it is not said
 	Entries       []Entry
 	Sequences     []Sequence
 
@@ -119,8 +121,8 @@ type headReader struct {
 	intSize int
 	names   map[string]string // kinds and schemas, which many entries share
 	err     error
-	keep    bool        // everything that an entry says
-	each    func(Entry) // is handed each entry, which is not kept then; may be nil
+	keep    bool               // everything that an entry says
+	each    func(*Head, Entry) // is handed each entry, which is not kept then, and the head so far; may be nil
 }
 
 func (h *headReader) corrupt(format string, args ...any) {
@@ -253,7 +255,7 @@ func ReadHead(r io.Reader) (*Head, error) {
 func readHead(r *bufio.Reader, most int) (*Head, error) { return newHeadReader(r, most).head() }
 
 // eachEntry reads a head through and hands on its entries. What it returns has neither them nor the head's bytes.
-func eachEntry(r *bufio.Reader, most int, do func(Entry)) (*Head, error) {
+func eachEntry(r *bufio.Reader, most int, do func(*Head, Entry)) (*Head, error) {
 	in := newHeadReader(r, most)
 	in.each = do
 	return in.head()
@@ -345,7 +347,7 @@ func (h *Head) add(in *headReader) {
 	e.Kind = in.name()
 	in.int() // section
 	definition, statement := "", ""
-	if b, _ := in.field(); in.each == nil {
+	if b, _ := in.field(); in.each == nil || e.Kind == "ENCODING" {
 		definition = string(b)
 	}
 	in.skip() // drop statement
@@ -398,8 +400,13 @@ func (h *Head) add(in *headReader) {
 	default:
 		in.corrupt("entry %d says both that it has data and that it has none", e.DumpID)
 	}
+	if e.Kind == "ENCODING" { // the first entry that pg_dump writes
+		if m := clientEncoding.FindStringSubmatch(definition); m != nil {
+			h.Encoding = m[1]
+		}
+	}
 	if in.each != nil {
-		in.each(e)
+		in.each(h, e)
 		return
 	}
 	if e.HasData {
@@ -417,6 +424,8 @@ func (h *Head) add(in *headReader) {
 		h.Sequences = append(h.Sequences, sequence(e, definition))
 	}
 }
+
+var clientEncoding = regexp.MustCompile(`^SET client_encoding = '([A-Za-z0-9_-]+)';`)
 
 func (h *Head) decodeOffset(b []byte) uint64 {
 	if h.offSize == 4 {

@@ -35,7 +35,7 @@ type change struct {
 }
 
 // Select opens the part of an archive that holds the rows of the named tables (schema.table, as they are called,
-// without quotes) and reads nothing but the head for it. pg_restore reads a part as any archive; --table restores what
+// without quotes, in UTF-8 or in the archive's own encoding) and reads nothing but the head for it. pg_restore reads a part as any archive; --table restores what
 // is in it. A head may have DefaultHead. Errors: ErrNoTable, ErrNoOffsets, Walk's, those of r.
 func Select(r io.ReaderAt, size int64, tables ...string) (*Part, error) {
 	found := make(map[string]bool, len(tables))
@@ -45,7 +45,7 @@ func Select(r io.ReaderAt, size int64, tables ...string) (*Part, error) {
 	p := &Part{from: r}
 	starts := []int64{size}
 	var wrong error
-	h, err := eachEntry(bufio.NewReaderSize(io.NewSectionReader(r, 0, size), bufferSize), DefaultHead, func(e Entry) {
+	h, err := eachEntry(bufio.NewReaderSize(io.NewSectionReader(r, 0, size), bufferSize), DefaultHead, func(h *Head, e Entry) {
 		if !e.HasData || wrong != nil {
 			return
 		}
@@ -57,10 +57,14 @@ func Select(r io.ReaderAt, size int64, tables ...string) (*Part, error) {
 		}
 		c := change{dumperAt: e.dumperAt, offsetAt: e.offsetAt}
 		starts = append(starts, int64(e.block)) //nolint:gosec // below size, or wrong
-		if name := e.Namespace + "." + e.Tag; e.Kind == "TABLE DATA" {
-			if _, wanted := found[name]; wanted {
-				found[name] = true
-				c.start = int64(e.block) //nolint:gosec // below size, or wrong
+		if e.Kind == "TABLE DATA" {
+			raw := e.Namespace + "." + e.Tag
+			read, _ := readable(h.Encoding, raw)
+			for _, name := range []string{raw, read} {
+				if _, wanted := found[name]; wanted {
+					found[name] = true
+					c.start = int64(e.block) //nolint:gosec // below size, or wrong
+				}
 			}
 		}
 		p.changes = append(p.changes, c)

@@ -44,8 +44,11 @@ func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 		return nil, err
 	}
 	rec := &recoder{
-		compressor: c, intSize: w.head.intSize, counter: newCounter(), objects: sha256.New(), contents: &Contents{Sequences: w.head.Sequences},
+		compressor: c, intSize: w.head.intSize, counter: newCounter(w.head.Encoding), objects: sha256.New(), contents: &Contents{Encoding: w.head.Encoding},
 		order: make(chan *piece, c.workers+1), stop: make(chan struct{}), corrupt: w.corrupt,
+	}
+	for _, s := range w.head.Sequences {
+		rec.contents.Sequences = append(rec.contents.Sequences, s.readable(w.head.Encoding))
 	}
 	rec.next, rec.in = newPiece(c.pieces), newInput(c.inputs)
 	w.sink = rec

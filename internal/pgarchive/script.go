@@ -20,6 +20,8 @@ func WriteScript(w io.Writer, contents io.Reader) error {
 	in := json.NewDecoder(contents)
 	err := fields(in, func(name string) error {
 		switch name {
+		case "encoding":
+			return one(in, func(name string) { s.encoding = name })
 		case "tables":
 			return each(in, s.table)
 		case "sequences":
@@ -91,7 +93,7 @@ func one[T any](in *json.Decoder, do func(T)) error {
 // such sum; theirs is the SHA-256 of COPY's text in the order in which their rows lie, and needs sha256sum beside psql.
 func (c *Contents) Script() string {
 	var b strings.Builder
-	s := &script{w: bufio.NewWriter(&b)}
+	s := &script{w: bufio.NewWriter(&b), encoding: c.Encoding}
 	s.begin()
 	for _, t := range c.Tables {
 		s.table(t)
@@ -106,8 +108,9 @@ func (c *Contents) Script() string {
 
 // script writes one, in this order: begin, tables, sequences, end. Errors are the last Flush's.
 type script struct {
-	w     *bufio.Writer
-	ended bool
+	w        *bufio.Writer
+	encoding string // of the archive
+	ended    bool
 }
 
 func (s *script) printf(format string, args ...any) { _, _ = fmt.Fprintf(s.w, format, args...) }
@@ -120,6 +123,7 @@ func (s *script) begin() {
 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET search_path = pg_catalog;
 SET standard_conforming_strings = on;
+SET client_encoding = 'UTF8';
 SET timezone = 'UTC';
 SET datestyle = ISO;
 SET intervalstyle = postgres;
@@ -133,12 +137,10 @@ SET row_security = off;
 func (s *script) table(t Table) {
 	name := t.Schema + "." + t.Name
 	if t.Via != "" {
-		s.printf("\\echo 'not checked:' %s 'is restored by way of' %s', which may put its rows into other partitions'\n", echo(strings.ToValidUTF8(name, "?")), echo(strings.ToValidUTF8(t.Via, "?")))
+		s.printf("\\echo 'not checked:' %s 'is restored by way of' %s', which may put its rows into other partitions'\n", echo(name), echo(t.Via))
 		return
 	}
-	columns := t.list()
-	if !utf8.ValidString(name + columns) {
-		s.printf("\\echo 'not checked:' %s 'has a name in an encoding other than UTF-8'\n", echo(strings.ToValidUTF8(name, "?")))
+	if s.unreadable(name, t.Raw) {
 		return
 	}
 	// A savepoint for each, so that a table that is missing is one line and not the end.
@@ -148,21 +150,51 @@ func (s *script) table(t Table) {
   FROM (SELECT %[4]s AS line FROM ONLY %[5]s.%[6]s) AS lines;
 `, t.Rows, t.RowSum, literal(printable(fmt.Sprintf("%s (%d rows)", name, t.Rows))), line, ident(t.Schema), ident(t.Name))
 	} else {
+		if s.encoding != "" { // the digest is of the text in it
+			s.printf("SET client_encoding = %s;\n", literal(s.encoding))
+		}
 		s.printf(`COPY %s.%s%s TO STDOUT \g | [ "$(sha256sum | cut -c1-64)" = %s ] && printf 'equal     ' || printf 'DIFFERENT '
 \echo %s '(%d rows)'
-`, ident(t.Schema), ident(t.Name), columns, t.SHA256, echo(name), t.Rows)
+`, s.ident(t.Schema), s.ident(t.Name), s.list(t), t.SHA256, echo(name), t.Rows)
 	}
 	s.printf("ROLLBACK TO one;\n")
 }
 
 func (s *script) sequence(q Sequence) {
-	if !utf8.ValidString(q.Schema + q.Name) {
+	if s.unreadable(q.Schema+"."+q.Name+" (sequence)", q.Raw) {
 		return
 	}
 	s.printf(`SAVEPOINT one;
 SELECT CASE WHEN last_value = %d AND is_called = %t THEN 'equal     ' ELSE 'DIFFERENT ' END || %s FROM %s.%s;
 ROLLBACK TO one;
 `, q.Value, q.Called, literal(printable(q.Schema+"."+q.Name+" (sequence)")), ident(q.Schema), ident(q.Name))
+}
+
+// unreadable says of what cannot be asked for by its name that it is not checked. Earlier releases kept no other names
+// than those that could be read.
+func (s *script) unreadable(name string, raw *Raw) bool {
+	if raw == nil && (s.encoding != "" || !strings.ContainsRune(name, utf8.RuneError)) || raw != nil && !raw.Unreadable {
+		return false
+	}
+	s.printf("\\echo 'not checked:' %s 'has a name that cannot be read; its encoding is' %s\n", echo(name), echo(cmp.Or(s.encoding, "not known")))
+	return true
+}
+
+// ident is a name in a statement that is sent in the archive's encoding: of other characters than ASCII's it has the
+// numbers, but in SQL_ASCII, where they are what they are.
+func (s *script) ident(name string) string {
+	if s.encoding == "" || s.encoding == "UTF8" || s.encoding == "SQL_ASCII" || ascii(name) {
+		return ident(name)
+	}
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(name, `\`, `\\`) {
+		if r < utf8.RuneSelf {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\+%06X`, r)
+		}
+	}
+	return "U&" + ident(b.String())
 }
 
 // end compares the large objects, whose line is the last.
@@ -210,13 +242,13 @@ func (t Table) line() (sql string, ok bool) {
 }
 
 // list is how a statement names the columns: without one, COPY takes them in the order of the table that it finds.
-func (t Table) list() string {
+func (s *script) list(t Table) string {
 	if len(t.Columns) == 0 {
 		return ""
 	}
 	quoted := make([]string, len(t.Columns))
 	for i, c := range t.Columns {
-		quoted[i] = ident(c)
+		quoted[i] = s.ident(c)
 	}
 	return " (" + strings.Join(quoted, ", ") + ")"
 }

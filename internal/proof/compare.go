@@ -73,7 +73,7 @@ func (r *restore) tables(ctx context.Context, conn *pgx.Conn) error {
 	var own []string
 	for _, t := range r.Contents.Tables {
 		title := "table " + t.Schema + "." + t.Name
-		if r.own[table{t.Schema, t.Name}] {
+		if schema, name := t.Stored(); r.own[table{schema, name}] {
 			own = append(own, t.Schema+"."+t.Name)
 			continue
 		}
@@ -125,13 +125,14 @@ func (c *counter) Write(p []byte) (int, error) {
 func (r *restore) sequences(ctx context.Context, conn *pgx.Conn) error {
 	r.Progress(r.Size, "comparing sequences")
 	for _, s := range r.Contents.Sequences {
-		if r.own[table{s.Schema, s.Name}] {
+		schema, name := s.Stored()
+		if r.own[table{schema, name}] {
 			continue
 		}
 		title := "sequence " + s.Schema + "." + s.Name
 		err := r.savepoint(ctx, conn, title, func() error {
 			var got pgarchive.Sequence
-			err := conn.QueryRow(ctx, "SELECT last_value, is_called FROM "+qualified(s.Schema, s.Name)).Scan(&got.Value, &got.Called)
+			err := conn.QueryRow(ctx, "SELECT last_value, is_called FROM "+qualified(schema, name)).Scan(&got.Value, &got.Called)
 			if err == nil && (got.Value != s.Value || got.Called != s.Called) {
 				r.out.differs("%s stands at %d (handed out: %t) in the copy; it was read at %d (%t)", title, got.Value, got.Called, s.Value, s.Called)
 			}

@@ -171,7 +171,8 @@ func (p *plan) list(made map[string]bool) []byte {
 
 // copyOut is the statement that reads a table as pg_dump has read it.
 func (p *plan) copyOut(t pgarchive.Table) string {
-	return "COPY " + qualified(t.Schema, t.Name) + " " + p.columns[table{t.Schema, t.Name}] + " TO STDOUT"
+	schema, name := t.Stored() // statements are sent in the archive's encoding
+	return "COPY " + qualified(schema, name) + " " + p.columns[table{schema, name}] + " TO STDOUT"
 }
 
 func qualified(schema, name string) string {
