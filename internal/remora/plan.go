@@ -7,21 +7,48 @@ import (
 
 // Plan is what a customer can choose, as data. Limits of zero mean none.
 type Plan struct {
-	Slug      string // as Heroku sends it, without "remora-backup:"
-	Databases int    // how many databases one resource may protect
-	Parallel  int    // how many backups of one resource may run at a time
+	Slug       string // as Heroku sends it, without "remora-backup:"
+	Name       string // for people
+	PriceCents int    // US cents a month, for display; what Heroku bills is set in its portal
+
+	Databases       int           // how many databases one resource may protect
+	MinInterval     time.Duration // the least time between two occurrences of a schedule
+	KeepDays        int           // the longest that any rule may keep a backup, in days
+	KeepCount       int           // how many backups of one database may be kept, those that a customer locked included
+	StoredBytes     int64         // how many bytes a resource may have in the store, of all its databases
+	LargestDatabase int64         // bytes, as the server counts a database on its disk
+	Parallel        int           // how many backups of one resource may run at a time
 
 	ProveEvery  time.Duration // how often each database's newest verified backup is restored and compared
 	RereadEvery time.Duration // how often what is stored of each backup is read again; with RereadGrace within 30 days
 }
 
-const day = 24 * time.Hour
+const (
+	day = 24 * time.Hour
+	gb  = 1000 * 1000 * 1000
+)
 
 var plans = []Plan{
-	{Slug: "test", Databases: 1, Parallel: 1, ProveEvery: 7 * day, RereadEvery: 25 * day},
-	{Slug: "mako", Databases: 2, Parallel: 1, ProveEvery: 7 * day, RereadEvery: 25 * day},
-	{Slug: "hammerhead", Databases: 10, Parallel: 2, ProveEvery: 3 * day, RereadEvery: 25 * day},
-	{Slug: "great-white", Databases: 50, Parallel: 4, ProveEvery: day, RereadEvery: 7 * day},
+	{
+		Slug: "test", Name: "Test", PriceCents: 0,
+		Databases: 1, MinInterval: day, KeepDays: 7, KeepCount: 7, StoredBytes: 5 * gb, LargestDatabase: 10 * gb, Parallel: 1,
+		ProveEvery: 7 * day, RereadEvery: 25 * day,
+	},
+	{
+		Slug: "mako", Name: "Mako", PriceCents: 1500,
+		Databases: 2, MinInterval: 6 * time.Hour, KeepDays: 35, KeepCount: 150, StoredBytes: 200 * gb, LargestDatabase: 100 * gb, Parallel: 1,
+		ProveEvery: 7 * day, RereadEvery: 25 * day,
+	},
+	{
+		Slug: "hammerhead", Name: "Hammerhead", PriceCents: 7500,
+		Databases: 10, MinInterval: time.Hour, KeepDays: 2 * 366, KeepCount: 500, StoredBytes: 2000 * gb, LargestDatabase: 1000 * gb, Parallel: 2,
+		ProveEvery: 3 * day, RereadEvery: 25 * day,
+	},
+	{
+		Slug: "great-white", Name: "Great White", PriceCents: 30000,
+		Databases: 50, MinInterval: 15 * time.Minute, KeepDays: 7 * 366, KeepCount: 2000, StoredBytes: 10000 * gb, LargestDatabase: 4000 * gb, Parallel: 4,
+		ProveEvery: day, RereadEvery: 7 * day,
+	},
 }
 
 // Plans lists the plans, smallest first.
