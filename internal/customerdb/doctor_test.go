@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/remora-backup/remora/internal/customerdb"
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/remora"
@@ -261,7 +260,7 @@ func TestMatrix(t *testing.T) {
 			}
 			p := admit(t, "m_"+name, c.change...)
 			s := p.open(t)
-			a := s.Audit()
+			a := s.audit
 			got := codes(a)
 			if got != c.want {
 				t.Errorf("got  %s\nwant %s\n%+v", got, c.want, a.Findings)
@@ -299,9 +298,9 @@ func TestMatrix(t *testing.T) {
 }
 
 // cured pastes what the report says, as a superuser, and looks again.
-func (p patient) cured(t *testing.T, s *customerdb.Session, change []string) {
+func (p patient) cured(t *testing.T, s seen, change []string) {
 	t.Helper()
-	before := s.Audit()
+	before := s.audit
 	s.Close()
 	var fixes []string
 	for _, f := range before.Findings {
@@ -313,7 +312,7 @@ func (p patient) cured(t *testing.T, s *customerdb.Session, change []string) {
 	if strings.Contains(strings.Join(change, " "), "TO PUBLIC") && len(fixes) > 0 {
 		fixes = append(fixes, "for everybody")
 	}
-	for _, f := range p.open(t).Audit().Findings {
+	for _, f := range p.open(t).audit.Findings {
 		for _, was := range before.Findings {
 			if was.Code == f.Code && was.Object == f.Object && was.Fix != "" && f.Severity == was.Severity {
 				t.Errorf("%s of %s is still there after %v", f.Code, f.Object, fixes)
@@ -339,8 +338,8 @@ func TestFollower(t *testing.T) {
 	defer follower.Stop()
 	p := patient{"postgres", admitTo(follower, "reader", "postgres")}
 	s := p.open(t)
-	if !s.Server().Standby || s.Audit().LeftOut() == "" || s.Audit().Refusal() != nil {
-		t.Fatalf("%+v %+v", s.Server(), s.Audit())
+	if !s.Server().Standby || s.audit.LeftOut() == "" || s.audit.Refusal() != nil {
+		t.Fatalf("%+v %+v", s.Server(), s.audit)
 	}
 	if err := p.dump(t, s); err != nil {
 		t.Error(err)

@@ -112,22 +112,32 @@ func admitTo(c *localpg.Cluster, role, db string) customerdb.Target {
 
 var creating sync.Mutex
 
-func (p patient) open(t *testing.T) *customerdb.Session {
+// seen is a session in which the doctor has asked.
+type seen struct {
+	*customerdb.Session
+	audit remora.Audit
+}
+
+func (p patient) open(t *testing.T) seen {
 	t.Helper()
 	s, err := customerdb.Open(t.Context(), p.target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return s
+	audit, err := s.Ask(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seen{s, audit}
 }
 
 // dump runs the real pg_dump in a session's snapshot, as a run does, and returns its error.
-func (p patient) dump(t *testing.T, s *customerdb.Session) error {
+func (p patient) dump(t *testing.T, s seen) error {
 	t.Helper()
 	return readAll(t, pgdump.Config{
 		Client: client(t), Credential: p.target.Credential, Addr: p.target.Addr, ServerMajor: s.Server().Major,
-		Snapshot: s.Snapshot(), OpenRows: s.Audit().OpenRows(),
+		Snapshot: s.Snapshot(), OpenRows: s.audit.OpenRows(),
 	})
 }
 

@@ -43,7 +43,7 @@ type Session struct {
 var auditSQL string
 
 // parts are the statements of audit.sql by name, without its comments: what is sent fits into the first flight of a
-// connection, so that a far server costs one round trip.
+// connection, so that a far server costs one round trip for each of Open and Ask.
 var parts = split(auditSQL)
 
 func split(all string) map[string]string {
@@ -61,9 +61,9 @@ func split(all string) map[string]string {
 	return out
 }
 
-// Open connects, begins the transaction, exports its snapshot and asks what the credential may do: all that a tiny
-// database costs before pg_dump begins is one connection and one round trip. It takes 10 s to connect at most, and 65 s
-// for the rest. The caller must Close the session. Errors are *remora.Failure and never hold the password.
+// Open connects, begins the transaction, exports its snapshot and hears who the server is: all that a tiny database costs
+// before pg_dump begins is one connection and one round trip. It takes 10 s to connect at most, and as long for the rest.
+// The caller must Close the session. Errors are *remora.Failure and never hold the password.
 func Open(ctx context.Context, t Target) (*Session, error) {
 	cfg, err := config(t)
 	if err != nil {
@@ -76,13 +76,9 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 		return nil, failure(err, t.Credential.Password)
 	}
 	s := &Session{conn: conn, target: t, alike: map[string]int{}, standing: true}
-	asking, cancel := context.WithTimeout(ctx, auditTimeout)
+	asking, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
-	ask := []string{"begin", "server", "write_powers", "read_gaps"}
-	if major, _, _ := strings.Cut(conn.PgConn().ParameterStatus("server_version"), "."); atoi(major) >= 15 {
-		ask = append(ask, "parameter_powers")
-	}
-	if err := s.ask(asking, s.read, ask...); err != nil {
+	if err := s.ask(asking, s.read, "begin", "server"); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -94,14 +90,27 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 	return s, nil
 }
 
+// Ask asks what the credential may do, in the snapshot: in one round trip, and for at most 65 s. It must come before
+// Release, once. Errors are *remora.Failure.
+func (s *Session) Ask(ctx context.Context) (remora.Audit, error) {
+	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
+	defer cancel()
+	ask := []string{"write_powers", "read_gaps"}
+	if s.server.Major >= 15 {
+		ask = append(ask, "parameter_powers")
+	}
+	err := s.ask(ctx, s.read, ask...)
+	return s.audit, err
+}
+
 // Server is what the server said of itself.
 func (s *Session) Server() Server { return s.server }
 
 // Snapshot is for pg_dump --snapshot, until Release.
 func (s *Session) Snapshot() string { return s.snapshot }
 
-// Audit is what the credential may do, in the snapshot.
-func (s *Session) Audit() remora.Audit { return s.audit }
+// Before is the server's number as the snapshot has it, for the witness.
+func (s *Session) Before() remora.Witness { return s.audit.Witness }
 
 // Inventory lists what objects there are in the snapshot. It must come before Release.
 func (s *Session) Inventory(ctx context.Context) (remora.Inventory, error) {

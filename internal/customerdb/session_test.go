@@ -125,8 +125,8 @@ func TestOpenRowsAreLookedAtAgain(t *testing.T) {
 	t.Parallel()
 	p := admit(t, "rows_closed", "owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)")
 	s := p.open(t)
-	if !s.Audit().OpenRows() || s.Audit().Refusal() != nil {
-		t.Fatalf("%+v", s.Audit())
+	if !s.audit.OpenRows() || s.audit.Refusal() != nil {
+		t.Fatalf("%+v", s.audit)
 	}
 	p.admin(t, "ALTER POLICY remora_read ON t USING (id < 10)")
 	var f *remora.Failure
@@ -134,7 +134,7 @@ func TestOpenRowsAreLookedAtAgain(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	s = p.open(t)
-	if s.Audit().OpenRows() {
+	if s.audit.OpenRows() {
 		t.Error("it is still said to be open")
 	}
 }

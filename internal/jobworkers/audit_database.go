@@ -60,5 +60,6 @@ func (w *auditDatabase) look(ctx context.Context, db remora.Database, helperApp 
 		return remora.Audit{}, customerdb.Server{}, err
 	}
 	defer s.Close()
-	return s.Audit(), s.Server(), nil
+	audit, err := s.Ask(ctx)
+	return audit, s.Server(), err
 }

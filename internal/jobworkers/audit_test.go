@@ -88,6 +88,47 @@ func TestTheDoctorRefuses(t *testing.T) {
 	}
 }
 
+// Of a database that was backed up before, pg_dump reads the catalogue while the credential is asked about. Nothing is
+// taken of what it writes before the answer, and nothing after one that refuses; and where the answer is that rows are
+// shown under row security only, it is started again to read so.
+func TestTheDoctorIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	me, real := b.role(t), b.Clients
+	first := b.attempt(t)
+	if first.State != remora.BackupVerified {
+		t.Fatalf("%+v", first)
+	}
+	again := func() remora.Backup {
+		t.Helper()
+		if _, err := b.Store.RequestBackup(t.Context(), b.id, first.Database, "p"); err != nil {
+			t.Fatal(err)
+		}
+		return b.attempt(t)
+	}
+	pgtest.Exec(t, b.dbURL, "GRANT DELETE ON large TO "+me)
+	mark := filepath.Join(t.TempDir(), "mark")
+	b.broken(t, "PG_DUMP && touch "+mark+"; exit 1") // it has more to write than a pipe holds
+	got := again()
+	if got.State != remora.BackupFailed || got.Reason != remora.ReasonCanWrite || got.Fix != "REVOKE DELETE ON public.large FROM "+me+";" {
+		t.Errorf("%+v", got)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("what pg_dump wrote was taken")
+	}
+	if a := b.report(t, got); a.Verdict(nil) != remora.VerdictWrites {
+		t.Errorf("%+v", a)
+	}
+	b.noSession(t)
+	b.Clients = real
+	pgtest.Exec(t, b.dbURL, got.Fix, "ALTER TABLE large ENABLE ROW LEVEL SECURITY", "CREATE POLICY p ON large FOR SELECT TO "+me+" USING (true)")
+	if got = again(); got.State != remora.BackupVerified || got.Rows != 250000 {
+		t.Errorf("%+v", got)
+	}
+	b.noSession(t)
+}
+
 // What is written down of a backup that is kept: the report, the inventory of its moment, and the server's own word
 // that nothing was written.
 func TestTheReportIsKept(t *testing.T) {

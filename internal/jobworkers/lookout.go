@@ -9,18 +9,22 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// lookout is our own session on the customer's server beside pg_dump's: it writes the report down and takes the inventory
-// of the snapshot while pg_dump begins, lets go of the snapshot when pg_dump has it, and looks at the end whether anything was written.
+// lookout is our own session on the customer's server beside pg_dump's: it asks what the credential may do, writes the
+// report down and takes the inventory of the snapshot, lets go of the snapshot when pg_dump has it, and looks at the end
+// whether anything was written.
 //
 // A backup does not fail because our session has: then nobody can tell, and the report says so. It fails where rows
 // that pg_dump was to see all of may have been hidden from it.
 type lookout struct {
 	session   *customerdb.Session
-	save      func(context.Context) error // writes the report down; its error ends the run
-	inventory remora.Inventory            // nil where it could not be taken
+	save      func(context.Context, remora.Audit) error // writes the report down; its error ends the run
+	audit     remora.Audit                              // once verdict has returned
+	inventory remora.Inventory                          // nil where it could not be taken
 	witness   remora.Witness
 	failed    error // what kept us from looking; nobody's fault
 
+	judged  chan struct{} // closed when the credential has been asked about
+	asking  error         // of that
 	has     chan struct{} // closed when pg_dump has the snapshot
 	once    sync.Once
 	wg      sync.WaitGroup
@@ -31,22 +35,52 @@ type lookout struct {
 
 func (l *lookout) start(ctx context.Context) {
 	saving := ctx
-	l.wg.Go(func() { l.saving = l.save(saving) }) // also where the run soon fails
 	ctx, l.cancel = context.WithCancel(ctx)
-	l.has = make(chan struct{})
-	l.witness = l.session.Audit().Witness
+	l.judged, l.has = make(chan struct{}), make(chan struct{})
+	l.witness = l.session.Before()
 	l.wg.Go(func() {
-		var err error
-		if l.inventory, err = l.session.Inventory(ctx); err != nil {
-			l.looking = err
-			return
+		l.audit, l.asking = l.session.Ask(ctx)
+		if l.asking == nil {
+			l.wg.Go(func() { l.saving = l.save(saving, l.audit) }) // also where the run soon fails
 		}
-		select {
-		case <-l.has:
-			l.looking = l.session.Release(ctx)
-		case <-ctx.Done():
+		close(l.judged)
+		if l.asking == nil && l.audit.Refusal() == nil {
+			l.looking = l.look(ctx)
 		}
 	})
+}
+
+// look takes the inventory and then lets go of the snapshot.
+func (l *lookout) look(ctx context.Context) (err error) {
+	if l.inventory, err = l.session.Inventory(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-l.has:
+		return l.session.Release(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// verdict waits until it is known what the credential may do. Its error is why no backup is made with it.
+func (l *lookout) verdict(ctx context.Context) error {
+	select {
+	case <-l.judged:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if l.asking != nil {
+		return l.asking
+	}
+	if refused := l.audit.Refusal(); refused != nil {
+		l.wg.Wait()
+		if l.saving != nil {
+			return l.saving
+		}
+		return refused
+	}
+	return nil
 }
 
 // begun says that pg_dump has the snapshot. It does not wait.
@@ -62,7 +96,7 @@ func (l *lookout) end(ctx context.Context) error {
 	if l.looking == nil {
 		l.witness, l.looking = l.session.Witness(ctx)
 	}
-	open := l.session.Audit().OpenRows()
+	open := l.audit.OpenRows()
 	var f *remora.Failure
 	switch {
 	case l.looking == nil:

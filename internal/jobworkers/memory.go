@@ -53,9 +53,9 @@ func (m *memory) open(ctx context.Context, t customerdb.Target) (*customerdb.Ses
 	if err != nil || m.history.Known {
 		return s, err
 	}
-	audit, need := s.Audit(), catalogWeight(s.Server())
-	if audit.Refusal() != nil || m.has(need) {
-		return s, nil //nolint:nilerr // a refusal is the caller's to say, and takes no memory
+	need := catalogWeight(s.Server())
+	if m.has(need) {
+		return s, nil
 	}
 	s.Close()
 	if err := m.grow(ctx, need); err != nil {

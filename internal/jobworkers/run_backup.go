@@ -87,7 +87,12 @@ func (w *runBackup) attempt(ctx context.Context, c postgres.Claim, at *stages, m
 	return kept, err
 }
 
-// pipeline finds the database, asks what its credential may do, and makes the archive of the same moment.
+// errOpenRows says that pg_dump must be started again, to read under row security.
+var errOpenRows = errors.New("every row is shown under row security only")
+
+// pipeline finds the database, asks what its credential may do, and makes the archive of the same moment. Where there is
+// a good backup of the database already, the answer and pg_dump's own questions about the catalogue are waited for at
+// the same time, and nothing is taken from pg_dump before the answer.
 func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at *stages, m *memory) (kept remora.Kept, err error) {
 	target, err := w.locate(ctx, c.Database, c.HelperAppID(), at)
 	if err != nil {
@@ -98,41 +103,55 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		return kept, err
 	}
 	defer session.Close()
-	server, audit := session.Server(), session.Audit()
+	server := session.Server()
 	client, _, err := pgdump.Choose(w.Clients, server.Major)
 	if err != nil {
 		return kept, err
 	}
-	save := func(ctx context.Context) error { return w.Store.SaveAudit(ctx, c, audit, server.Version, server.Size) }
-	if refused := audit.Refusal(); refused != nil { // and pg_dump is not even started
-		if err := save(ctx); err != nil {
-			return kept, err
-		}
-		return kept, refused
-	}
-	look := &lookout{session: session, save: save}
+	look := &lookout{session: session, save: func(ctx context.Context, a remora.Audit) error {
+		return w.Store.SaveAudit(ctx, c, a, server.Version, server.Size)
+	}}
 	defer look.stop()
 	look.start(ctx)
-	made, err := pipeline.Run(ctx, pipeline.Source{
+	source := pipeline.Source{
 		Client: client, Credential: target.Credential, Addr: target.Addr, ServerMajor: server.Major, ServerVersion: server.Version,
-		Snapshot: session.Snapshot(), OpenRows: audit.OpenRows(),
-	}, pipeline.Destination{
-		Bucket: w.Bucket, Ref: refOf(c), Recipient: c.Recipient, Keys: w.Keys,
-	}, pipeline.Options{
-		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now, Begun: look.begun,
+		Snapshot: session.Snapshot(),
+	}
+	if !m.history.Known { // nobody knows this credential: pg_dump is not even started before the answer
+		if err := look.verdict(ctx); err != nil {
+			return kept, err
+		}
+		source.OpenRows = look.audit.OpenRows()
+	}
+	options := pipeline.Options{
+		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now, Begun: look.begun, Memory: m.run(),
+		Admit: func(ctx context.Context) error {
+			if err := look.verdict(ctx); err != nil {
+				return err
+			}
+			if look.audit.OpenRows() != source.OpenRows {
+				return errOpenRows
+			}
+			return nil
+		},
 		Confirm: func(ctx context.Context) error {
 			if err := look.end(ctx); err != nil {
 				return err
 			}
 			return h.confirming(ctx) // fenced once more, right before the commit
 		},
-		Memory: m.run(),
-	})
+	}
+	to := pipeline.Destination{Bucket: w.Bucket, Ref: refOf(c), Recipient: c.Recipient, Keys: w.Keys}
+	made, err := pipeline.Run(ctx, source, to, options)
+	if errors.Is(err, errOpenRows) {
+		source.OpenRows = true
+		made, err = pipeline.Run(ctx, source, to, options)
+	}
 	if err != nil {
 		return kept, m.judge(err)
 	}
 	kept = keptOf(made, client.Major)
-	kept.LeftOut, kept.Witness, kept.Inventory = audit.LeftOut(), look.witness, look.inventory
+	kept.LeftOut, kept.Witness, kept.Inventory = look.audit.LeftOut(), look.witness, look.inventory
 	if look.failed != nil {
 		w.Log.WarnContext(ctx, "the database could not be asked once more", "backup_id", c.Backup, "error", look.failed)
 	}

@@ -52,11 +52,14 @@ type Destination struct {
 // Options of a run.
 type Options struct {
 	Compress *pgarchive.Compressor
-	Progress func(Progress)              // told as often as pgarchive tells; must be quick; may be nil
-	Begun    func()                      // told once the archive's head has come: pg_dump has its snapshot and its locks; may be nil
-	Confirm  func(context.Context) error // asked right before the commit, when pg_dump has ended, whether it may be; may be nil
-	Stage    func(name string)           // told of each of Stages as it begins; may be nil
-	Now      func() time.Time
+	Progress func(Progress) // told as often as pgarchive tells; must be quick; may be nil
+	// Admit is asked before anything is taken of what pg_dump writes, while pg_dump reads the catalogue, whether it may be;
+	// may be nil. Where its error is not, Run has done nothing and returns it.
+	Admit   func(context.Context) error
+	Begun   func()                      // told once the archive's head has come: pg_dump has its snapshot and its locks; may be nil
+	Confirm func(context.Context) error // asked right before the commit, when pg_dump has ended, whether it may be; may be nil
+	Stage   func(name string)           // told of each of Stages as it begins; may be nil
+	Now     func() time.Time
 	// Memory is what the run may take, in bytes, its children's included and the upload's parts not; 0 is without a bound,
 	// less than Overhead and 4 MiB makes no archive. What would take more ends with ReasonMoreMemory, or
 	// *pgarchive.LongHeadError.
@@ -114,6 +117,11 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	space := room{all: o.Memory, dump: dump, read: reader}
 	if err := space.begin(); err != nil {
 		return made, err
+	}
+	if o.Admit != nil {
+		if err := o.Admit(ctx); err != nil {
+			return made, err
+		}
 	}
 	in := bufio.NewReaderSize(dump, 16) // larger reads pass it by
 	_, _ = in.Peek(1)                   // an error is read again below

@@ -93,7 +93,7 @@ func (a Audit) Verdict(known []Acknowledgement) Verdict {
 	return VerdictGood
 }
 
-// Refusal is why no backup is made with the credential, before pg_dump is even started; nil where one is. Its detail
+// Refusal is why no backup is made with the credential, before anything is taken of a dump; nil where one is. Its detail
 // names every finding, its fix mends them.
 func (a Audit) Refusal() *Failure {
 	if deny := a.Having(SeverityDeny); len(deny) > 0 {
