@@ -8,6 +8,7 @@ import (
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/postgres/pgsql"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/schedule"
 )
 
 // batch bounds what one transaction of the tick takes on; the tick calls again while there is more.
@@ -30,7 +31,11 @@ func (s *Store) EnqueueDue(ctx context.Context) (int, error) {
 			if _, err := t.request(ctx, remora.ResourceID(d.ResourceID), remora.DatabaseID(d.DatabaseID), origin); err != nil {
 				return err
 			}
-			next := remora.Daily{Minute: int(d.Minute)}.Next(t.now)
+			times, err := schedule.New(remora.Rule{Kind: remora.RuleDaily, Minute: int(d.Minute), Zone: "UTC"})
+			if err != nil {
+				return err
+			}
+			next := times.Next(t.now)
 			if err := t.q.SetNextRun(ctx, pgsql.SetNextRunParams{ID: d.ID, NextRunAt: next}); err != nil {
 				return fmt.Errorf("move schedule: %w", err)
 			}

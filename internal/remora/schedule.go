@@ -6,10 +6,34 @@ import (
 	"time"
 )
 
-// Daily is the schedule every database has from its first attachment on: once a day at a minute of the day,
-// in UTC.
-type Daily struct {
-	Minute int // 0 to 1439
+// RuleKind is the shape of a schedule.
+type RuleKind string
+
+// The kinds of rules.
+const (
+	RuleHourly     RuleKind = "hourly"      // at Minute past every hour, 60 minutes apart whatever the clocks do
+	RuleEveryHours RuleKind = "every_hours" // every Hours hours from Minute of the day on, at the same local times every day
+	RuleDaily      RuleKind = "daily"       // at Minute of every day
+	RuleWeekly     RuleKind = "weekly"      // at Minute of every Weekday
+	RuleMonthly    RuleKind = "monthly"     // at Minute of the Day of every month; of its last day where it is shorter
+	RuleCron       RuleKind = "cron"        // when Cron matches
+)
+
+// RuleKinds lists the kinds, most frequent first.
+func RuleKinds() []RuleKind {
+	return []RuleKind{RuleHourly, RuleEveryHours, RuleDaily, RuleWeekly, RuleMonthly, RuleCron}
+}
+
+// Rule says when a database is backed up, by the clocks of a zone. Fields that its kind does not use are zero. What a
+// rule means on the calendar is package schedule's.
+type Rule struct {
+	Kind    RuleKind
+	Hours   int          // of RuleEveryHours: 2, 3, 4, 6, 8 or 12
+	Minute  int          // past the hour (0 to 59) for RuleHourly, else of the day (0 to 1439)
+	Weekday time.Weekday // of RuleWeekly
+	Day     int          // of RuleMonthly: 1 to 31
+	Cron    string       // of RuleCron: five fields
+	Zone    string       // IANA name, such as Europe/Berlin
 }
 
 // quietFrom and quietMinutes bound the hours in which default schedules are spread: 02:00 to 08:00 UTC is
@@ -19,19 +43,15 @@ const (
 	quietMinutes = 6 * 60
 )
 
-// DefaultDaily spreads databases over the quiet hours, each at a minute of its own that never changes, so
-// that midnight is no herd.
-func DefaultDaily(id DatabaseID) Daily {
+// DefaultRule is what every database has from its first attachment on, until somebody chooses: once a day, in UTC. It
+// spreads databases over the quiet hours, each at a minute of its own that never changes, so that midnight is no herd.
+func DefaultRule(id DatabaseID) Rule {
 	sum := sha256.Sum256([]byte("daily\x00" + string(id)))
-	return Daily{Minute: quietFrom + int(binary.BigEndian.Uint32(sum[:4])%quietMinutes)}
+	return Rule{Kind: RuleDaily, Minute: quietFrom + int(binary.BigEndian.Uint32(sum[:4])%quietMinutes), Zone: "UTC"}
 }
 
-// Next is the first occurrence after t, in UTC.
-func (d Daily) Next(t time.Time) time.Time {
-	t = t.UTC()
-	day := time.Date(t.Year(), t.Month(), t.Day(), 0, d.Minute, 0, 0, time.UTC)
-	if !day.After(t) {
-		day = day.AddDate(0, 0, 1)
-	}
-	return day
+// In is the rule by another zone's clocks.
+func (r Rule) In(zone string) Rule {
+	r.Zone = zone
+	return r
 }

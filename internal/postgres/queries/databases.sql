@@ -7,10 +7,9 @@ ON CONFLICT (resource_id, addon_id) DO UPDATE
        credential = excluded.credential, plan = excluded.plan, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
 RETURNING id;
 
--- name: DetachOthers :many
+-- name: DetachOthers :execrows
 UPDATE databases SET state = 'detached', problem = ''
- WHERE resource_id = sqlc.arg(resource_id) AND state <> 'detached' AND NOT (addon_id = ANY (sqlc.arg(attached)::text[]))
-RETURNING id;
+ WHERE resource_id = sqlc.arg(resource_id) AND state <> 'detached' AND NOT (addon_id = ANY (sqlc.arg(attached)::text[]));
 
 -- name: ListDatabases :many
 SELECT d.*, s.minute, s.next_run_at
