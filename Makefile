@@ -13,6 +13,11 @@ demo: setup/demo bin/s3dev bin/remora-demo ## the whole service on this machine,
 test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
 	go test -race -timeout 15m ./...
 
+.PHONY: screenshots
+screenshots: setup/test ## a picture of every page in its states, light, dark and on a telephone, into .screenshots
+	@mkdir -p .screenshots
+	go test -count=1 -run 'TestPages$$' ./internal/dashboard -screenshots $(CURDIR)/.screenshots
+
 .PHONY: majors
 majors: setup/test ## archives of PostgreSQL 13, 17 and 18 beside the installed one, each read and restored by the others' programs, and proven (Debian)
 	@dirs=$$(internal/devtools/majors.sh /var/tmp/remora-majors bullseye:13 trixie:17 sid:18 | tr '\n' ' ') && \

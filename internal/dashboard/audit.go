@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -104,29 +102,16 @@ func (p *Pages) reportOf(r *http.Request, s remora.Session, b remora.Backup) (*r
 	return &report{Audit: a, Database: b.Database}, nil
 }
 
-// audit asks for a database's credential to be looked at now.
-func (p *Pages) audit(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db := chi.URLParam(r, "database")
-	if !canonical(db) {
-		return remora.NotFound("database")
-	}
-	if err := p.Store.RequestAudit(r.Context(), s.Resource, remora.DatabaseID(db), s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, Home+"#"+db, http.StatusSeeOther)
-	return nil
-}
-
 // acknowledge takes a person's word that a finding is meant to be so.
 func (p *Pages) acknowledge(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db := chi.URLParam(r, "database")
-	if !canonical(db) {
-		return remora.NotFound("database")
-	}
-	object := strings.ReplaceAll(r.PostFormValue("object"), "\r\n", "\n") // browsers send a line feed in a name as both
-	if err := p.Store.Acknowledge(r.Context(), s.Resource, remora.DatabaseID(db), r.PostFormValue("code"), object, s.Person()); err != nil {
+	db, err := databaseID(r)
+	if err != nil {
 		return err
 	}
-	http.Redirect(w, r, Home+"#"+db, http.StatusSeeOther)
+	object := strings.ReplaceAll(r.PostFormValue("object"), "\r\n", "\n") // browsers send a line feed in a name as both
+	if err := p.Store.Acknowledge(r.Context(), s.Resource, db, r.PostFormValue("code"), object, s.Person()); err != nil {
+		return err
+	}
+	http.Redirect(w, r, databaseURL(db)+"#credential", http.StatusSeeOther)
 	return nil
 }

@@ -30,9 +30,9 @@ func TestWhatTheCredentialMayDo(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	n := s.tenant(t, shop())
-	says(t, n.do(t, "GET", "/dashboard").body, "has not been looked at yet", "Check again")
+	at := "/dashboard/databases/" + string(n.view(t).Databases[0].ID)
+	says(t, n.do(t, "GET", at).body, "has not been looked at yet", "Check again")
 	c := n.claim(t)
-	at := "/dashboard/databases/" + string(c.Database.ID)
 	finding := func(code string, severity remora.Severity, fix string) remora.Finding {
 		return remora.Finding{Code: code, Severity: severity, Object: "object of <" + code + ">", Detail: "why " + code, Fix: fix}
 	}
@@ -41,7 +41,7 @@ func TestWhatTheCredentialMayDo(t *testing.T) {
 		if err := n.SaveAudit(t.Context(), c, remora.Audit{Role: "remora_ro", Findings: all, Witness: remora.Witness{Before: 7}}, "15.18", 1); err != nil {
 			t.Fatal(err)
 		}
-		return n.do(t, "GET", "/dashboard").body
+		return n.do(t, "GET", at).body
 	}
 
 	inherent, info := finding("temp_tables", remora.SeverityInherent, ""), finding("foreign_table", remora.SeverityInfo, "")
@@ -62,7 +62,7 @@ func TestWhatTheCredentialMayDo(t *testing.T) {
 	if a := n.post(t, at+"/acknowledge", url.Values{"code": {asked.Code}, "object": {asked.Object}}); a.StatusCode != http.StatusSeeOther {
 		t.Error(a.Status)
 	}
-	says(t, n.do(t, "GET", "/dashboard").body, "can read everything and change nothing", "not", "I know of this", "why security_definer")
+	says(t, n.do(t, "GET", at).body, "can read everything and change nothing", "not", "I know of this", "why security_definer")
 
 	// The backup's own page has all of it, also while it runs, and what is known at its end.
 	b := "/dashboard/backups/" + string(c.Backup)
@@ -79,16 +79,17 @@ func TestCheckAgain(t *testing.T) {
 	s := newSite(t)
 	n := s.tenant(t, shop())
 	b := n.keep(t)
-	at := "/dashboard/databases/" + string(b.Database) + "/audit"
-	says(t, n.do(t, "GET", "/dashboard").body, `action="`+at+`"`, "not", "being looked at", "data-live")
+	page := "/dashboard/databases/" + string(b.Database)
+	at := page + "/audit"
+	says(t, n.do(t, "GET", page).body, `action="`+at+`"`, "not", "being looked at", "data-live")
 	if a := n.do(t, "POST", at); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status)
 	}
-	says(t, n.do(t, "GET", "/dashboard").body, "being looked at", "data-live", "not", `action="`+at+`"`)
+	says(t, n.do(t, "GET", page).body, "being looked at", "data-live", "not", `action="`+at+`"`)
 	if err := n.SaveCheck(t.Context(), n.id, b.Database, remora.Audit{Failed: remora.ReasonLoginRefused, Words: "FATAL: <no>"}, "", 0); err != nil {
 		t.Fatal(err)
 	}
-	says(t, n.do(t, "GET", "/dashboard").body, "could not be checked", "refused the credential", "FATAL: &lt;no&gt;", `action="`+at+`"`, "not", "being looked at")
+	says(t, n.do(t, "GET", page).body, "could not be checked", "refused the credential", "FATAL: &lt;no&gt;", `action="`+at+`"`, "not", "being looked at")
 }
 
 // A database that can have no read-only credential is refused with that reason, and no command that would not work.

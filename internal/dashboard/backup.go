@@ -11,6 +11,7 @@ import (
 
 // backupPage is one backup: how far it is, what it is, why it failed, how to get it back.
 type backupPage struct {
+	Frame    frame
 	Now      time.Time
 	Resource remora.Resource
 	Backup   remora.Backup
@@ -82,11 +83,12 @@ func (p *Pages) backupPage(r *http.Request, s remora.Session) (backupPage, error
 	if page.Resource, err = p.Store.Resource(r.Context(), s.Resource); err != nil {
 		return page, err
 	}
+	page.Frame = frame{"Backup of " + page.Backup.Addon, "overview", page.Resource}
 	if page.Report, err = p.reportOf(r, s, page.Backup); err != nil {
 		return page, err
 	}
 	if page.Live = !page.Backup.State.Ended(); page.Live {
-		page.Backup.Progress, err = p.progress(r, s, id)
+		page.Backup.Progress, err = p.Store.Progress(r.Context(), s.Resource, id)
 		return page, err
 	}
 	all, err := p.Store.Proofs(r.Context(), s.Resource, id)
@@ -109,20 +111,6 @@ func (p *Pages) prove(w http.ResponseWriter, r *http.Request, s remora.Session) 
 	}
 	http.Redirect(w, r, Home+"/backups/"+string(id)+"#proof", http.StatusSeeOther)
 	return nil
-}
-
-// progress tells how far a running backup is; nil where no worker holds it.
-func (p *Pages) progress(r *http.Request, s remora.Session, id remora.BackupID) (*remora.Progress, error) {
-	o, err := p.Store.Overview(r.Context(), s.Resource)
-	if err != nil {
-		return nil, err
-	}
-	for _, b := range o.Backups {
-		if b.ID == id {
-			return b.Progress, nil
-		}
-	}
-	return nil, nil
 }
 
 // makeLink shows a new link on the page itself: it is in no address, so it is in no history and no log.

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"html/template"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -42,6 +41,8 @@ type Store interface {
 	UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error)
 	LinkEnds(ctx context.Context, token string) (time.Time, error)
 	RevokeLink(ctx context.Context, id remora.ResourceID, link remora.LinkID, person string) error
+	Database(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, look remora.Look) (remora.DatabaseView, error)
+	Progress(ctx context.Context, id remora.ResourceID, b remora.BackupID) (*remora.Progress, error)
 	Links(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Link, error)
 	RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error
 	Proofs(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Proof, error)
@@ -86,6 +87,7 @@ type Config struct {
 type Pages struct {
 	Config
 	templates *template.Template
+	assets    assets
 	room      *room
 }
 
@@ -105,15 +107,17 @@ func New(cfg Config) (*Pages, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	t, err := template.New("").Funcs(functions).ParseFS(files, "templates/*.html")
-	if err != nil {
-		return nil, err
-	}
-	limits := &room{
+	p := &Pages{Config: cfg, room: &room{
 		all: cmp.Or(cfg.Downloads, 100), perResource: cmp.Or(cfg.DownloadsOfResource, 16), perLink: cmp.Or(cfg.DownloadsOfLink, 8),
 		of: map[string]int{},
+	}}
+	var err error
+	if p.assets, err = readAssets(files); err != nil {
+		return nil, err
 	}
-	return &Pages{cfg, t, limits}, nil
+	own := template.FuncMap{"asset": p.assets.path, "show": p.show}
+	p.templates, err = template.New("").Funcs(functions).Funcs(own).ParseFS(files, "templates/*.html")
+	return p, err
 }
 
 // Home is where the pages begin.
@@ -133,6 +137,9 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Get(Home, p.with(p.overview))
 		r.Get(Home+"/live", p.with(p.live))
 		r.Post(Home+"/check", p.with(p.check))
+		r.Get(Home+"/settings", p.with(p.settings))
+		r.Get(Home+"/databases/{database}", p.with(p.database))
+		r.Get(Home+"/databases/{database}/live", p.with(p.liveDatabase))
 		r.Post(Home+"/databases/{database}/backups", p.with(p.backUp))
 		r.Post(Home+"/databases/{database}/audit", p.with(p.audit))
 		r.Post(Home+"/databases/{database}/acknowledge", p.with(p.acknowledge))
@@ -199,17 +206,6 @@ func (p *Pages) render(w http.ResponseWriter, status int, name string, page any)
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // the connection may be gone
 	return nil
-}
-
-// static serves what pages load, each file by its name: folders are not listed.
-func (p *Pages) static(w http.ResponseWriter, r *http.Request) {
-	name := "static/" + chi.URLParam(r, "file")
-	if f, err := fs.Stat(files, name); err != nil || !f.Mode().IsRegular() {
-		p.missing(w, r)
-		return
-	}
-	w.Header().Set("Cache-Control", "public, max-age=300")
-	http.ServeFileFS(w, r, files, name) //nolint:gosec // one of the embedded files, as seen above
 }
 
 func (p *Pages) missing(w http.ResponseWriter, r *http.Request) {

@@ -23,7 +23,11 @@ import (
 	"github.com/remora-backup/remora/internal/websession"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m)
+	closeBrowser()
+	os.Exit(code)
+}
 
 const serviceAccount = "backups@remora.example"
 
@@ -45,6 +49,12 @@ type site struct {
 
 func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
 	t.Helper()
+	return newSiteWriting(t, 0, change...)
+}
+
+// newSiteWriting is a site whose server gives an answer so long to leave; 0 is as long as it takes.
+func newSiteWriting(t *testing.T, write time.Duration, change ...func(*dashboard.Config)) *site {
+	t.Helper()
 	s := &site{log: &logtest.Buffer{}, open: func() (dashboard.Archive, error) { return bytes.NewReader(content), nil }}
 	s.contents = func() (dashboard.Archive, error) { return strings.NewReader(`{"tables":[]}`), nil }
 	keys, err := keyring.Parse(keyring.Generate("k1"))
@@ -58,9 +68,9 @@ func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
-	s.Server = httpserver.New(httpserver.Config{Log: log, Write: 200 * time.Millisecond})
+	s.Server = httpserver.New(httpserver.Config{Log: log})
 	s.http = httptest.NewUnstartedServer(s.Mux())
-	s.http.Config.WriteTimeout = 200 * time.Millisecond
+	s.http.Config.WriteTimeout = write
 	s.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	s.http.Start()
 	t.Cleanup(s.http.Close)

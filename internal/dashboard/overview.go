@@ -3,7 +3,6 @@ package dashboard
 import (
 	"cmp"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -14,26 +13,88 @@ import (
 // overviewPage is the first page.
 type overviewPage struct {
 	remora.Overview
+	Frame          frame
 	ServiceAccount string
 	HelperApp      string // as commands name it
 	NotShared      bool
 	Cards          []card
 	Live           bool // something is queued or running
+	Plan           remora.Plan
+	Used           int64 // bytes in the store, of all databases
 }
 
 // card is one database with its backups.
 type card struct {
 	remora.Database
 	Now      time.Time
-	Backups  []remora.Backup
+	Backups  []remora.Backup // the newest, newest first
 	LastGood *remora.Backup
-	Busy     bool
+	Running  *remora.Backup // the one that is queued or running
+	Stored   remora.Holding
 	Report   *report // nil where nobody has looked
 	Checking bool    // somebody has asked for a look
+
+	ServiceAccount, HelperApp string // as commands name them
 }
 
 // checkGivenUp is how long a look that was asked for is waited for.
 const checkGivenUp = 2 * time.Minute
+
+// card is what a page shows of one of an overview's databases.
+func (p *Pages) card(o remora.Overview, d remora.Database) card {
+	c := card{
+		Database: d, Now: o.Now, Stored: o.Stored[d.ID],
+		ServiceAccount: p.ServiceAccount, HelperApp: cmp.Or(o.Resource.HelperApp, "HELPER-APP"),
+	}
+	for _, b := range o.Backups {
+		if b.Database != d.ID {
+			continue
+		}
+		c.Backups = append(c.Backups, b)
+		if c.Running == nil && !b.State.Ended() {
+			c.Running = &b
+		}
+	}
+	if good, ok := o.LastGood[d.ID]; ok {
+		c.LastGood = &good
+	}
+	if a, ok := o.Audits[d.ID]; ok {
+		c.Report = &report{a, d.ID, o.Now, o.Known[d.ID]}
+	}
+	c.Checking = !d.CheckAskedAt.IsZero() && o.Now.Sub(d.CheckAskedAt) < checkGivenUp
+	return c
+}
+
+// Live tells whether the card will change by itself soon.
+func (c card) Live() bool { return c.Running != nil || c.Checking }
+
+// Failing is the newest backup where it ended badly; nil where it did not.
+func (c card) Failing() *remora.Backup {
+	for _, b := range c.Backups {
+		if b.State == remora.BackupCanceled {
+			continue
+		}
+		if b.State == remora.BackupFailed || b.State == remora.BackupIncomplete || b.Reason != remora.ReasonNone && !b.State.Good() {
+			return &b
+		}
+		return nil
+	}
+	return nil
+}
+
+// Troubled tells whether the report has something that somebody must see.
+func (c card) Troubled() bool {
+	return c.Report != nil && c.Report.Verdict(c.Report.Known) != remora.VerdictGood
+}
+
+// Refused tells whether nothing more is backed up with the credential as it is.
+func (c card) Refused() bool {
+	if c.Report == nil {
+		return false
+	}
+	v := c.Report.Verdict(nil)
+	return v == remora.VerdictWrites || v == remora.VerdictBlind
+}
 
 func (p *Pages) page(r *http.Request, s remora.Session) (overviewPage, error) {
 	o, err := p.Store.Overview(r.Context(), s.Resource)
@@ -41,31 +102,42 @@ func (p *Pages) page(r *http.Request, s remora.Session) (overviewPage, error) {
 		return overviewPage{}, err
 	}
 	page := overviewPage{
-		Overview: o, ServiceAccount: p.ServiceAccount, HelperApp: cmp.Or(o.Resource.HelperApp, "HELPER-APP"),
+		Overview: o, Frame: frame{"Databases", "overview", o.Resource},
+		ServiceAccount: p.ServiceAccount, HelperApp: cmp.Or(o.Resource.HelperApp, "HELPER-APP"),
 		NotShared: o.Resource.Attention == remora.ReasonNotShared,
 	}
+	if page.Plan, err = remora.PlanOf(o.Resource.Plan); err != nil {
+		return page, err
+	}
 	for _, d := range o.Databases {
-		c := card{Database: d, Now: o.Now}
-		for _, b := range o.Backups {
-			if b.Database != d.ID {
-				continue
-			}
-			c.Backups = append(c.Backups, b)
-			c.Busy = c.Busy || !b.State.Ended()
-			if c.LastGood == nil && b.State.Good() {
-				good := b
-				c.LastGood = &good
-			}
-		}
-		if a, ok := o.Audits[d.ID]; ok {
-			c.Report = &report{a, d.ID, o.Now, o.Known[d.ID]}
-		}
-		c.Checking = !d.CheckAskedAt.IsZero() && o.Now.Sub(d.CheckAskedAt) < checkGivenUp
-		page.Live = page.Live || c.Busy || c.Checking
+		c := p.card(o, d)
 		page.Cards = append(page.Cards, c)
+		page.Live = page.Live || c.Live()
+		page.Used += c.Stored.Bytes
 	}
 	page.Live = page.Live || o.Resource.State == remora.ResourceProvisioning || len(o.Databases) == 0
 	return page, nil
+}
+
+// Safe tells whether each database is fresh and nothing went wrong since.
+func (o overviewPage) Safe() bool {
+	for _, c := range o.Cards {
+		if c.Failing() != nil || c.Refused() {
+			return false
+		}
+	}
+	return o.Stale() == 0 && o.Resource.Attention == remora.ReasonNone
+}
+
+// Stale counts the databases that are not fresh.
+func (o overviewPage) Stale() int {
+	n := 0
+	for _, c := range o.Cards {
+		if c.Health().State != fresh {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *Pages) overview(w http.ResponseWriter, r *http.Request, s remora.Session) error {
@@ -93,14 +165,28 @@ func (p *Pages) check(w http.ResponseWriter, r *http.Request, s remora.Session) 
 	return nil
 }
 
-func (p *Pages) backUp(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db := chi.URLParam(r, "database")
-	if !canonical(db) {
-		return remora.NotFound("database")
+// databaseID reads an identifier of the path; what is none is not found.
+func databaseID(r *http.Request) (remora.DatabaseID, error) {
+	id := chi.URLParam(r, "database")
+	if !canonical(id) {
+		return "", remora.NotFound("database")
 	}
-	if _, err := p.Store.RequestBackup(r.Context(), s.Resource, remora.DatabaseID(db), s.Person()); err != nil {
+	return remora.DatabaseID(id), nil
+}
+
+// databaseURL is where the page of a database is.
+func databaseURL(db remora.DatabaseID) string { return Home + "/databases/" + string(db) }
+
+// backUp asks for a backup and shows it.
+func (p *Pages) backUp(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+	db, err := databaseID(r)
+	if err != nil {
 		return err
 	}
-	http.Redirect(w, r, Home+"#"+strings.ToLower(db), http.StatusSeeOther)
+	b, err := p.Store.RequestBackup(r.Context(), s.Resource, db, s.Person())
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, Home+"/backups/"+string(b), http.StatusSeeOther)
 	return nil
 }

@@ -31,8 +31,11 @@ func TestFirstPage(t *testing.T) {
 		n := s.tenant(t, shop())
 		b := n.keep(t)
 		page := n.do(t, "GET", "/dashboard").body
-		says(t, page, "postgresql-curved-1", "of app shop", `<span class="state verified">verified</span>`, "1.1 MB", "Back up now",
-			"/dashboard/backups/"+string(b.ID), "Restore…", "Next one in", "automatically", "not", "data-live", "disabled", "No database yet")
+		says(t, page, "postgresql-curved-1", "of app shop", "Your database is backed up", `<span class="state fresh">fresh</span>`, "Last verified backup", "1.1 MB", "Back up now",
+			"/dashboard/backups/"+string(b.ID)+"#restore", "Restore…", "Next backup", "The only backup so far: 1 verified.", "4.2 MB", "200 GB",
+			"not", "data-live", "disabled", "No database yet")
+		says(t, n.do(t, "GET", "/dashboard/databases/"+string(b.Database)).body, `<span class="state verified">verified</span>`, "automatically", "1.1 MB", "4\u202f711",
+			"/dashboard/backups/"+string(b.ID)+"#restore", "not", "data-live")
 	})
 	t.Run("running", func(t *testing.T) {
 		n := s.tenant(t, shop())
@@ -44,7 +47,7 @@ func TestFirstPage(t *testing.T) {
 		for _, path := range []string{"/dashboard", "/dashboard/live", "/dashboard/backups/" + string(c.Backup), "/dashboard/backups/" + string(c.Backup) + "/live"} {
 			says(t, n.do(t, "GET", path).body, "running", "3 of 8 tables", "1.2 MB read, 346 kB stored", `value="37"`, "odd &lt;b&gt;name", "data-live", "Refresh", "not", "odd <b>")
 		}
-		says(t, n.do(t, "GET", "/dashboard").body, "<button disabled>Back up now</button>", "There is no verified backup yet")
+		says(t, n.do(t, "GET", "/dashboard").body, `<button class="plain" disabled>Back up now</button>`, "1 of 1 database has no fresh backup", "none yet")
 	})
 	t.Run("owner's credential", func(t *testing.T) {
 		f := shop()
@@ -77,7 +80,7 @@ func TestFailedBackup(t *testing.T) {
 	s := newSite(t)
 	n := s.tenant(t, shop())
 	id := n.fail(t, &remora.Failure{Reason: remora.ReasonPermission, Detail: "pg_dump: error: permission denied for table \u202esdrow"}, `GRANT SELECT ON ALL TABLES IN SCHEMA "public" TO "remora_ro";`)
-	says(t, n.do(t, "GET", "/dashboard").body, `<span class="state failed">failed</span>`, "may not read everything", "Details")
+	says(t, n.do(t, "GET", "/dashboard").body, `<span class="state failed">failed</span>`, "may not read everything", "/dashboard/backups/"+string(id))
 	page := n.do(t, "GET", "/dashboard/backups/"+string(id)).body
 	says(t, page, "This needs you.", "may not read everything", "GRANT SELECT ON ALL TABLES IN SCHEMA &#34;public&#34;",
 		"<bdi>pg_dump: error: permission denied", "not", "Make a link", "data-live", "Cancel this backup")
@@ -91,7 +94,7 @@ func TestFailedBackup(t *testing.T) {
 
 	m = s.tenant(t, shop())
 	id = m.fail(t, &remora.Failure{Reason: remora.ReasonUnreachable}, "")
-	says(t, m.do(t, "GET", "/dashboard").body, "did not answer", "Next attempt in", `<span class="state queued">queued</span>`)
+	says(t, m.do(t, "GET", "/dashboard").body, "did not answer", "Next attempt <time", `<span class="state queued">queued</span>`)
 	says(t, m.do(t, "GET", "/dashboard/backups/"+string(id)).body, "Why the last attempt failed", "Next attempt at", "Cancel this backup", "data-live")
 	if a := m.do(t, "POST", "/dashboard/backups/"+string(id)+"/cancel"); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status, a.body)
@@ -164,20 +167,20 @@ func TestBackUpNow(t *testing.T) {
 	first := n.keep(t)
 	at := "/dashboard/databases/" + string(first.Database) + "/backups"
 	for range 20 { // a click is cheap to repeat
-		if a := n.do(t, "POST", at); a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"), "/dashboard#") {
+		if a := n.do(t, "POST", at); a.StatusCode != http.StatusSeeOther || !strings.HasPrefix(a.Header.Get("Location"), "/dashboard/backups/") {
 			t.Fatal(a.Status, a.body)
 		}
 	}
 	if o := n.view(t); len(o.Backups) != 2 || o.Backups[0].RequestedBy != "owner@example.com" {
 		t.Errorf("%+v", o.Backups)
 	}
-	says(t, n.do(t, "GET", "/dashboard").body, "by owner@example.com")
+	says(t, n.do(t, "GET", "/dashboard/databases/"+string(first.Database)).body, "by owner@example.com", "automatically")
 	for range 20 { // it was listed right before, so the next listing is half a minute away
 		if a := n.do(t, "POST", "/dashboard/check"); a.StatusCode != http.StatusSeeOther {
 			t.Error(a.Status)
 		}
 	}
-	says(t, n.do(t, "GET", "/dashboard").body, "Its attachments are listed again in ")
+	says(t, n.do(t, "GET", "/dashboard").body, "Its attachments are listed again <time")
 	var jobs int
 	if err := s.Pool.QueryRow(t.Context(), "SELECT count(*) FROM river.river_job WHERE kind = 'find_databases' AND args->>'asked' = 'true'").Scan(&jobs); err != nil || jobs != 1 {
 		t.Errorf("20 clicks are %d checks, %v", jobs, err)
@@ -194,9 +197,9 @@ func TestHostileNames(t *testing.T) {
 	n := s.tenant(t, f)
 	b := n.keep(t)
 	for _, a := range []answer{
-		n.do(t, "GET", "/dashboard"), n.do(t, "GET", "/dashboard/backups/"+string(b.ID)), n.do(t, "POST", "/dashboard/backups/"+string(b.ID)+"/links"),
+		n.do(t, "GET", "/dashboard"), n.do(t, "GET", "/dashboard/databases/"+string(b.Database)), n.do(t, "GET", "/dashboard/backups/"+string(b.ID)), n.do(t, "POST", "/dashboard/backups/"+string(b.ID)+"/links"),
 	} {
-		says(t, a.body, "&lt;img", "not", "<img", "onerror=alert(1)>")
+		says(t, a.body, "&lt;img", "not", "<img src=x", "onerror=alert(1)>")
 	}
 	_, token, err := n.MakeLink(t.Context(), n.id, b.ID, "p", time.Minute)
 	if err != nil {

@@ -54,7 +54,7 @@ func TestProofs(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(t, n.do(t, "GET", at+"/live").body, "comparing &lt;b&gt;.x", "1.2 MB read", "not", "<b>.x")
-	says(t, n.do(t, "GET", "/dashboard").body, "is being restored and compared")
+	says(t, n.do(t, "GET", "/dashboard").body, "being restored and compared")
 	err = n.EndProof(t.Context(), c, remora.ProofOutcome{
 		State: remora.ProofPassed, ServerVersion: "15.18", Tables: 7, Rows: 4711, LeftOut: "event trigger <i>",
 	})
@@ -63,7 +63,7 @@ func TestProofs(t *testing.T) {
 	}
 	says(t, n.do(t, "GET", at).body, `<span class="state proven">proven</span>`, "Restored and compared", "PostgreSQL 15.18 and no network", "7 tables with 4711 rows are equal",
 		"event trigger &lt;i&gt;", "Make a link", "not", "data-live", "not restored yet")
-	says(t, n.do(t, "GET", "/dashboard").body, "Last proven backup", "Last restored and compared", "4711 rows equal", "not", "overdue")
+	says(t, n.do(t, "GET", "/dashboard").body, "Last proven backup", "Restored and compared", "4\u202f711 rows equal", "not", "overdue")
 
 	n.proved(t, b, remora.ProofReread, remora.ProofOutcome{State: remora.ProofPassed, Bytes: 4_200_012})
 	says(t, n.do(t, "GET", at).body, "What is stored was read again", "all 4.2 MB are as they were written")
@@ -72,13 +72,13 @@ func TestProofs(t *testing.T) {
 	says(t, n.do(t, "GET", "/dashboard").body, "cannot be proven here")
 	n.proved(t, b, remora.ProofRestore, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonRestoreDiffers, Detail: "table public.t has 3 rows"})
 	says(t, n.do(t, "GET", at).body, `<span class="state incomplete">incomplete</span>`, "what came out is not what was read", "What was found", "table public.t has 3 rows", "Make a link")
-	says(t, n.do(t, "GET", "/dashboard").body, "does not restore", "There is no verified backup yet")
+	says(t, n.do(t, "GET", "/dashboard").body, "does not restore", "no fresh backup", "none yet")
 	n.proved(t, b, remora.ProofReread, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonObjectDamaged, Detail: "An object is missing."})
 	says(t, n.do(t, "GET", at).body, `<span class="state failed">failed</span>`, "no longer what was written", "An object is missing.", "not", "Make a link", "Prove it now")
 	if a := n.do(t, "POST", at+"/proofs"); a.StatusCode != http.StatusConflict {
 		t.Error(a.Status, a.body)
 	}
-	says(t, n.do(t, "GET", "/dashboard").body, `<span class="state queued">queued</span>`) // the backup that makes it good
+	says(t, n.do(t, "GET", "/dashboard").body, `class="state queued"`) // the backup that makes it good
 }
 
 // What was due and not done is shown as loudly as a failed backup.

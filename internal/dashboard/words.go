@@ -3,6 +3,8 @@ package dashboard
 import (
 	"fmt"
 	"html/template"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
@@ -11,6 +13,7 @@ import (
 // functions are what templates say things with.
 var functions = template.FuncMap{
 	"bytes": bytesText, "ago": ago, "length": length, "took": took, "utc": utc, "until": until, "percent": percent,
+	"frameOf": frameOf, "when": when, "share": share, "clock": clock, "day": day, "thousands": thousands, "brief": brief,
 	"sentence":  func(r remora.Reason) string { return r.Sentence() },
 	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phase,
 }
@@ -68,6 +71,45 @@ func took(from, to time.Time) string {
 }
 
 func utc(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// brief is the beginning of a reason's sentence, for a row of a table; its page has all of it.
+func brief(r remora.Reason) string {
+	s := r.Sentence()
+	if i := strings.IndexAny(s, ".:;"); i >= 0 {
+		s = s[:i] + "."
+	}
+	return s
+}
+
+// when is a time as pages tell it, relative, with the exact one for who asks.
+func when(now, t time.Time) template.HTML {
+	words := ago(now, t)
+	if t.After(now) {
+		words = until(now, t)
+	}
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`, t.UTC().Format(time.RFC3339), utc(t), words)) //nolint:gosec // of times alone
+}
+
+// share is how much of a limit is used, in percent, at most 100.
+func share(used, limit int64) int64 {
+	if limit <= 0 {
+		return 0
+	}
+	return min(100, (100*used+limit-1)/limit)
+}
+
+// clock is a time of the day, as plans are made by; day is a date.
+func clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }
+func day(t time.Time) string   { return t.UTC().Format("2 Jan 2006") }
+
+// thousands writes a count with its thousands apart, by a space that no line breaks at.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
 
 func percent(p *remora.Progress) int {
 	if p == nil || p.TablesTotal == 0 {

@@ -6,6 +6,8 @@ set -euo pipefail
 cli_version=11.10.0
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/remora"
 cli="$cache/heroku-$cli_version"
+axe_version=4.14.1
+axe="$cache/axe-$axe_version"
 what=${1:-test}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -24,6 +26,10 @@ fi
 if [ "$what" = test ] && missing_compiler; then
 	say "A C compiler is missing, which Go's race detector is linked with."
 	packages+=(gcc libc6-dev)
+fi
+if [ "$what" = test ] && ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
+	say "Chromium is missing, in which the pages are looked at."
+	packages+=(chromium)
 fi
 if [ "$what" = bench ]; then
 	for program in zstd rclone; do
@@ -57,4 +63,12 @@ if [ "$what" != check ] && [ -z "${REMORA_HEROKU_CLI:-}" ] && [ ! -x "$cli/node_
 	npm install --prefix "$cli.new" --ignore-scripts --no-audit --no-fund --loglevel=error "heroku@$cli_version" $extra >&2
 	rm -rf "$cli"
 	mv "$cli.new" "$cli"
+fi
+
+if [ "$what" = test ] && [ ! -f "$axe/node_modules/axe-core/axe.min.js" ]; then
+	say "axe-core $axe_version is missing, the rules that every page is held against; installing it into $axe (npm install, 3 MB, MPL-2.0)."
+	mkdir -p "$axe.new"
+	npm install --prefix "$axe.new" --ignore-scripts --no-audit --no-fund --loglevel=error "axe-core@$axe_version" >&2
+	rm -rf "$axe"
+	mv "$axe.new" "$axe"
 fi

@@ -117,17 +117,7 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 		if err != nil {
 			return fmt.Errorf("list databases: %w", err)
 		}
-		for _, d := range dbs {
-			db := databaseOf(pgsql.Database{
-				ID: d.ID, AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment, Credential: d.Credential,
-				State: d.State, Problem: d.Problem, ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes,
-				FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: d.ProveAt, Plan: d.Plan, CheckAskedAt: d.CheckAskedAt,
-			})
-			if db.State == remora.DatabaseActive {
-				db.NextRunAt = orZero(d.NextRunAt)
-			}
-			out.Databases = append(out.Databases, db)
-		}
+		out.Databases = databasesOf(dbs)
 		if err := t.proofsOf(ctx, id, out.Databases); err != nil {
 			return err
 		}
@@ -138,12 +128,12 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 		for _, b := range rows {
 			backup := backupOf(b.Backup, b.Addon, b.OwnerApp)
 			if b.RunState != nil {
-				backup.Progress = &remora.Progress{
-					State: remora.RunState(*b.RunState), Bytes: *b.RunBytes, BytesOut: *b.RunBytesOut, TablesDone: int(*b.TablesDone),
-					TablesTotal: int(*b.TablesTotal), Current: *b.Current, StartedAt: *b.RunStartedAt,
-				}
+				backup.Progress = progressOf(*b.RunState, *b.RunBytes, *b.RunBytesOut, *b.TablesDone, *b.TablesTotal, *b.Current, *b.RunStartedAt)
 			}
 			out.Backups = append(out.Backups, backup)
+		}
+		if err := t.kept(ctx, &out); err != nil {
+			return err
 		}
 		return t.audits(ctx, &out)
 	})

@@ -128,6 +128,8 @@ type Overview struct {
 	Backups   []Backup                         // the newest of each database, newest first
 	Audits    map[DatabaseID]Audit             // the newest of each database that has one
 	Known     map[DatabaseID][]Acknowledgement // what a person has answered for
+	LastGood  map[DatabaseID]Backup            // the newest verified or proven one of each database that has one
+	Stored    map[DatabaseID]Holding           // what lies in the store
 }
 
 // Object is one stored part of a backup. SHA256 is of the stored (sealed) bytes.
@@ -169,3 +171,24 @@ func (k Kept) Outcome() (BackupState, Reason) {
 // RowsUnknown stands for the rows of an archive that could not be looked into: it has a format newer than our reader,
 // or was made before rows were counted.
 const RowsUnknown = -1
+
+// Holding is how much of one database lies in the store.
+type Holding struct {
+	Backups int
+	Bytes   int64
+}
+
+// Look is which of a database's backups are looked at. Its zero value is the newest of all.
+type Look struct {
+	States []BackupState // none for all
+	Before time.Time     // those asked for earlier; zero for the newest
+	Most   int
+}
+
+// DatabaseView is everything that the page of one database shows.
+type DatabaseView struct {
+	Overview          // of this database alone; its backups are those looked at, newest first
+	More     bool     // there are earlier ones
+	Trend    []Backup // its newest good ones, newest first
+	Counts   map[BackupState]int
+}

@@ -1,0 +1,34 @@
+package dashboard
+
+import (
+	"time"
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// health is how a database stands, in one word.
+type health struct {
+	State string // a class of the style sheet, and the word
+	Says  string
+}
+
+// fresh is the one state in which nobody need look closer.
+const fresh = "fresh"
+
+// freshFor is how old a daily schedule's last verified backup may be.
+const freshFor = 26 * time.Hour
+
+// Health is how the database stands.
+func (c card) Health() health {
+	switch {
+	case c.State == remora.DatabaseRefused:
+		return health{"refused", "It is not backed up: what is attached must not be used."}
+	case c.State == remora.DatabaseDetached:
+		return health{"detached", "It is not backed up any more: no credential is attached."}
+	case c.LastGood == nil:
+		return health{"never", "There is no verified backup yet."}
+	case c.Now.Sub(c.LastGood.EndedAt) > freshFor:
+		return health{"late", "Its last verified backup is older than it should be."}
+	}
+	return health{fresh, "Its last verified backup is as new as it should be."}
+}

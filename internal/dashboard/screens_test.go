@@ -1,0 +1,175 @@
+package dashboard_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// screen is one page in one of its states.
+type screen struct {
+	name string
+	at   func(t *testing.T, s *site) (*tenant, string)
+}
+
+// busy is a running backup, half way.
+func (n *tenant) busy(t *testing.T) remora.BackupID {
+	t.Helper()
+	c := n.claim(t)
+	p := remora.Progress{State: remora.RunDumping, Bytes: 97_300_000, BytesOut: 25_200_000, TablesDone: 4, TablesTotal: 7, Current: "sales.events"}
+	if err := n.Beat(t.Context(), c, p); err != nil {
+		t.Fatal(err)
+	}
+	return c.Backup
+}
+
+// years gives the database a history: n days of backups, one of ten of which failed.
+func (n *tenant) years(t *testing.T, days int) {
+	t.Helper()
+	db := n.view(t).Databases[0].ID
+	_, err := n.Pool.Exec(t.Context(), fmt.Sprintf(`
+		BEGIN; SELECT set_config('remora.service', 'on', true);
+		INSERT INTO backups (id, resource_id, database_id, requested_by, state, reason, queued_at, started_at, ended_at, tables, rows, plain_size, stored_size, client_major, attempts)
+		SELECT gen_random_uuid(), '%s', '%s', CASE WHEN i %% 13 = 0 THEN 'owner@example.com' ELSE '' END,
+		       CASE WHEN i %% 10 = 3 THEN 'failed' WHEN i %% 47 = 5 THEN 'canceled' WHEN i %% 31 = 7 THEN 'incomplete' WHEN i %% 7 = 1 THEN 'proven' ELSE 'verified' END,
+		       CASE WHEN i %% 10 = 3 THEN 'unreachable' WHEN i %% 47 = 5 THEN 'canceled' WHEN i %% 31 = 7 THEN 'unexplained_output' ELSE '' END,
+		       now() - i * interval '1 day' - interval '2 hours', now() - i * interval '1 day' - interval '119 minutes',
+		       now() - i * interval '1 day' - interval '119 minutes' + (40 + (%[3]d - i) / 4 + i %% 9) * interval '1 second', 48, 1200000 + (%[3]d - i) * 900,
+		       CASE WHEN i %% 10 = 3 OR i %% 47 = 5 THEN 0 ELSE 310000000 + (%[3]d - i) * 700000 + (i %% 9) * 2000000 END,
+		       CASE WHEN i %% 10 = 3 OR i %% 47 = 5 THEN 0 ELSE 310000000 + (%[3]d - i) * 700000 END, 15, 1
+		  FROM generate_series(1, %[3]d) i; COMMIT`, n.id, db, days))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reported is the permission doctor's report with all that there can be.
+func (n *tenant) reported(t *testing.T, findings ...remora.Finding) remora.DatabaseID {
+	t.Helper()
+	db := n.view(t).Databases[0].ID
+	if err := n.SaveCheck(t.Context(), n.id, db, remora.Audit{Role: "remora_ro", Findings: findings}, "15.18", 1_234_567_890); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+var findings = []remora.Finding{
+	{Code: "table_write", Severity: remora.SeverityDeny, Object: `TABLE sales.orders`, Detail: "may INSERT and UPDATE", Fix: `REVOKE INSERT, UPDATE ON sales.orders FROM remora_ro;`},
+	{Code: "table_select", Severity: remora.SeverityFatal, Object: `TABLE audit."Log"`, Detail: "has no SELECT", Fix: `GRANT SELECT ON audit."Log" TO remora_ro;`},
+	{Code: "no_default_select", Severity: remora.SeverityFuture, Object: `SCHEMA sales`, Detail: "tables made there later cannot be read", Fix: `ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA sales GRANT SELECT ON TABLES TO remora_ro;`},
+	{Code: "security_definer", Severity: remora.SeverityReview, Object: `FUNCTION public.refund(bigint)`, Detail: "runs with its owner's powers, and this credential may call it"},
+	{Code: "temp_tables", Severity: remora.SeverityInherent, Object: "DATABASE d1", Detail: "may make temporary tables"},
+	{Code: "foreign_table", Severity: remora.SeverityInfo, Object: "FOREIGN TABLE public.remote", Detail: "its rows are elsewhere and in no dump"},
+}
+
+func databaseOf(n *tenant, t *testing.T) string {
+	t.Helper()
+	return "/dashboard/databases/" + string(n.view(t).Databases[0].ID)
+}
+
+// screens are all pages in their states.
+var screens = []screen{
+	{"overview-empty", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard" }},
+	{"overview-not-shared", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t)
+		if err := n.SetAttention(t.Context(), n.id, remora.ReasonNotShared); err != nil {
+			t.Fatal(err)
+		}
+		return n, "/dashboard"
+	}},
+	{"overview-one", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.reported(t)
+		b := n.keep(t)
+		n.years(t, 40)
+		n.proved(t, b, remora.ProofRestore, remora.ProofOutcome{State: remora.ProofPassed, ServerVersion: "15.18", Tables: 7, Rows: 4711})
+		return n, "/dashboard"
+	}},
+	{"overview-many", func(t *testing.T, s *site) (*tenant, string) {
+		found := []postgres.Found{shop()}
+		for i := range 6 {
+			f := shop()
+			f.AddonID, f.Addon, f.OwnerApp = fmt.Sprint("id-", i+2), fmt.Sprintf("postgresql-with-a-rather-long-name-%d", 40312+i), "an-app-with-a-rather-long-name-too"
+			if i == 1 {
+				f.Credential, f.Problem = "", "It is the owner's."
+			}
+			found = append(found, f)
+		}
+		n := s.tenant(t, found...)
+		n.busy(t)
+		return n, "/dashboard"
+	}},
+	{"overview-failing", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.fail(t, &remora.Failure{Reason: remora.ReasonPermission, Detail: "pg_dump: error: permission denied for table log"}, findings[1].Fix)
+		n.years(t, 40)
+		n.reported(t, findings...)
+		return n, "/dashboard"
+	}},
+	{"database-new", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.busy(t)
+		return n, databaseOf(n, t)
+	}},
+	{"database-many", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.keep(t)
+		n.years(t, 400)
+		n.reported(t)
+		return n, databaseOf(n, t)
+	}},
+	{"database-failing", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.fail(t, &remora.Failure{Reason: remora.ReasonCanWrite, Detail: "may INSERT"}, findings[0].Fix)
+		n.years(t, 40)
+		n.reported(t, findings...)
+		return n, databaseOf(n, t)
+	}},
+	{"backup-running", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.years(t, 20)
+		return n, "/dashboard/backups/" + string(n.busy(t))
+	}},
+	{"backup-proven", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		b := n.keep(t)
+		n.proved(t, b, remora.ProofRestore, remora.ProofOutcome{State: remora.ProofPassed, ServerVersion: "15.18", Tables: 7, Rows: 4711, Objects: true, LeftOut: "event trigger ensure_indexes"})
+		if _, _, err := n.MakeLink(t.Context(), n.id, b.ID, "owner@example.com", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		return n, "/dashboard/backups/" + string(b.ID)
+	}},
+	{"backup-failed", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		b := n.fail(t, &remora.Failure{Reason: remora.ReasonPermission, Detail: "pg_dump: error: query failed: ERROR:  permission denied for table Log\npg_dump: detail: Query was: LOCK TABLE audit.\"Log\" IN ACCESS SHARE MODE"}, findings[1].Fix)
+		return n, "/dashboard/backups/" + string(b)
+	}},
+	{"settings", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), "/dashboard/settings" }},
+	{"missing", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard/nothing" }},
+}
+
+// Every page in each of its states is clean, in light, in dark and on a telephone.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, x := range screens {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			n, path := x.at(t, s)
+			b := n.tab(t, true)
+			b.look(1280, 900, "light")
+			b.open(path)
+			b.clean(x.name + " light")
+			b.picture(x.name + "-light")
+			b.look(1280, 900, "dark")
+			b.clean(x.name + " dark")
+			b.picture(x.name + "-dark")
+			b.look(360, 740, "light")
+			b.clean(x.name + " phone")
+			b.picture(x.name + "-phone")
+		})
+	}
+}
