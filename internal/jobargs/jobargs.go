@@ -23,6 +23,7 @@ const (
 	QueueProofs  = "proofs"
 	QueueHeroku  = "heroku"
 	QueueService = "service"
+	QueueNotify  = "notify" // worked by web, so that news goes out with every worker stopped
 )
 
 // attempts bounds the tries of a short job; River waits longer before each (attempt^4 seconds), so the last
@@ -133,4 +134,17 @@ func (SweepUploads) Kind() string { return "sweep_uploads" }
 // InsertOpts implements river.JobArgsWithInsertOpts.
 func (SweepUploads) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueService, Priority: 2, MaxAttempts: 1}
+}
+
+// PlanNews looks at what waits to be told of a resource and makes messages of it.
+type PlanNews struct {
+	Resource remora.ResourceID `json:"resource_id"`
+}
+
+// Kind implements river.JobArgs.
+func (PlanNews) Kind() string { return "plan_news" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (PlanNews) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueNotify, Priority: 1, MaxAttempts: attempts}
 }

@@ -37,23 +37,32 @@ func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp s
 		if err != nil {
 			return err
 		}
-		if err := t.byPlace(ctx, id, found); err != nil {
+		known, err := t.byPlace(ctx, id, found)
+		if err != nil {
 			return err
 		}
 		attached := make([]string, 0, len(found))
 		usable := 0
 		for _, f := range found {
 			attached = append(attached, f.AddonID)
+			about := remora.EventCredentialProblem
 			if f.Problem == "" {
 				usable++
-				f.Problem = remora.Public(plan.Allows(usable), "")
+				f.Problem, about = remora.Public(plan.Allows(usable), ""), remora.EventLimitNear
 			}
-			if err := t.saveDatabase(ctx, id, f); err != nil {
+			db, err := t.saveDatabase(ctx, id, f)
+			if err != nil {
+				return err
+			}
+			if f.Problem == "" || f.Problem == known[f.AddonID].Problem {
+				continue
+			}
+			if err := t.happened(ctx, id, remora.Event{Kind: about, Database: db, Detail: f.Problem}); err != nil {
 				return err
 			}
 		}
-		if _, err := t.q.DetachOthers(ctx, pgsql.DetachOthersParams{ResourceID: string(id), Attached: attached}); err != nil {
-			return fmt.Errorf("mark detached: %w", err)
+		if err := t.detachOthers(ctx, id, attached); err != nil {
+			return err
 		}
 		if err := t.q.SetChecked(ctx, pgsql.SetCheckedParams{ID: string(id), Now: &t.now}); err != nil {
 			return fmt.Errorf("set checked: %w", err)
@@ -63,29 +72,50 @@ func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp s
 				return fmt.Errorf("rename helper app: %w", err)
 			}
 		}
-		return t.q.ClearAttention(ctx, string(id))
+		n, err := t.q.ClearAttention(ctx, string(id))
+		if err != nil || n == 0 {
+			return err
+		}
+		return t.happened(ctx, id, remora.Event{Kind: remora.EventRecovered})
 	})
 }
 
+// detachOthers marks what is no longer attached.
+func (t *tx) detachOthers(ctx context.Context, id remora.ResourceID, attached []string) error {
+	gone, err := t.q.DetachOthers(ctx, pgsql.DetachOthersParams{ResourceID: string(id), Attached: attached})
+	if err != nil {
+		return fmt.Errorf("mark detached: %w", err)
+	}
+	for _, db := range gone {
+		e := remora.Event{Kind: remora.EventCredentialProblem, Database: remora.DatabaseID(db), Reason: remora.ReasonDetached}
+		if err := t.happened(ctx, id, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // byPlace sorts what was found into the order in which the plan's places are given: what is active first, then what is
-// known, each by when it was found, then what is new in the order of the listing.
-func (t *tx) byPlace(ctx context.Context, id remora.ResourceID, found []Found) error {
+// known, each by when it was found, then what is new in the order of the listing. It returns what is known, by add-on.
+func (t *tx) byPlace(ctx context.Context, id remora.ResourceID, found []Found) (map[string]pgsql.ListDatabasesRow, error) {
 	known, err := t.q.ListDatabases(ctx, string(id)) // oldest found first
 	if err != nil {
-		return fmt.Errorf("list databases: %w", err)
+		return nil, fmt.Errorf("list databases: %w", err)
 	}
+	byAddon := make(map[string]pgsql.ListDatabasesRow, len(known))
 	place := make(map[string]int, len(known))
 	for i, d := range known {
+		byAddon[d.AddonID] = d
 		place[d.AddonID] = i - len(known)
 		if d.State == string(remora.DatabaseActive) {
 			place[d.AddonID] -= len(known)
 		}
 	}
 	slices.SortStableFunc(found, func(a, b Found) int { return place[a.AddonID] - place[b.AddonID] })
-	return nil
+	return byAddon, nil
 }
 
-func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) error {
+func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) (remora.DatabaseID, error) {
 	state := remora.DatabaseActive
 	if f.Problem != "" {
 		state = remora.DatabaseRefused
@@ -96,31 +126,31 @@ func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) er
 		State: string(state), Problem: f.Problem, Now: t.now,
 	})
 	if err != nil {
-		return fmt.Errorf("save database: %w", err)
+		return "", fmt.Errorf("save database: %w", err)
 	}
 	if state != remora.DatabaseActive {
-		return nil
+		return remora.DatabaseID(db), nil
 	}
 	rule := remora.DefaultRule(remora.DatabaseID(db))
 	times, err := schedule.New(rule)
 	if err != nil {
-		return err
+		return "", err
 	}
 	first, err := t.q.InsertSchedule(ctx, pgsql.InsertScheduleParams{
 		ID: string(remora.NewID[remora.ScheduleID]()), ResourceID: string(id), DatabaseID: db,
 		Minute: int32(rule.Minute), NextRunAt: times.Next(t.now), //nolint:gosec // 0 to 1439
 	})
 	if err != nil {
-		return fmt.Errorf("save schedule: %w", err)
+		return "", fmt.Errorf("save schedule: %w", err)
 	}
 	if first == 0 {
-		return nil
+		return remora.DatabaseID(db), nil
 	}
 	if err := t.audit(ctx, id, "remora", "found database", f.Addon); err != nil {
-		return err
+		return "", err
 	}
 	_, err = t.request(ctx, id, remora.DatabaseID(db), backupOrigin{})
-	return err
+	return remora.DatabaseID(db), err
 }
 
 // checkGap is how far apart two checks of a resource are at least, where CheckEvery is not shorter.

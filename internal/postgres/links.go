@@ -33,6 +33,9 @@ func (s *Store) MakeLink(ctx context.Context, id remora.ResourceID, b remora.Bac
 		if err != nil {
 			return fmt.Errorf("insert link: %w", err)
 		}
+		if err := t.happened(ctx, id, remora.Event{Kind: remora.EventLinkMade, Backup: b, Detail: person}); err != nil {
+			return err
+		}
 		return t.audit(ctx, id, person, "make link", string(b))
 	})
 	return out, token, err

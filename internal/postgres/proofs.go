@@ -222,6 +222,12 @@ func (t *tx) judge(ctx context.Context, c ProofClaim, row pgsql.Backup, o remora
 	if err != nil {
 		return err
 	}
+	if next.Reason != remora.ReasonNone {
+		e := remora.Event{Kind: remora.EventProofFailed, Backup: c.Backup.ID, Reason: next.Reason}
+		if err := t.happened(ctx, c.Resource.ID, e); err != nil {
+			return err
+		}
+	}
 	if next.Untested {
 		if err := t.q.SetProveAt(ctx, pgsql.SetProveAtParams{ID: row.DatabaseID, ResourceID: row.ResourceID}); err != nil {
 			return fmt.Errorf("wait for the next backup: %w", err)

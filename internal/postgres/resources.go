@@ -124,6 +124,9 @@ func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) e
 		if err := t.q.CancelProofs(ctx, pgsql.CancelProofsParams{ResourceID: string(id), Reason: string(remora.ReasonDeprovisioned), Now: &t.now}); err != nil {
 			return fmt.Errorf("end proofs: %w", err)
 		}
+		if err := t.happened(ctx, id, remora.Event{Kind: remora.EventDeprovisioned}); err != nil {
+			return err
+		}
 		return t.audit(ctx, id, HerokuActor, "deprovision", "")
 	})
 	if err == nil && gone {
@@ -177,7 +180,11 @@ func (s *Store) SetReady(ctx context.Context, id remora.ResourceID, helperAppID,
 // SetAttention says that somebody must act. It is kept until what it is about is seen to work.
 func (s *Store) SetAttention(ctx context.Context, id remora.ResourceID, why remora.Reason) error {
 	return s.forResource(ctx, id, func(t *tx) error {
-		return t.q.SetAttention(ctx, pgsql.SetAttentionParams{ID: string(id), Attention: string(why)})
+		n, err := t.q.SetAttention(ctx, pgsql.SetAttentionParams{ID: string(id), Attention: string(why)})
+		if err != nil || n == 0 {
+			return err
+		}
+		return t.happened(ctx, id, remora.Event{Kind: why.Event(), Reason: why})
 	})
 }
 

@@ -154,13 +154,17 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 		if err := t.toBeProven(ctx, c, state); err != nil {
 			return err
 		}
-		return changed(t.q.KeepBackup(ctx, pgsql.KeepBackupParams{
+		err := changed(t.q.KeepBackup(ctx, pgsql.KeepBackupParams{
 			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
 			State: string(state), Reason: string(reason), Detail: foreign(detail, maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),
 			ClientVersion: foreign(k.ClientVersion, maxWord), ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
 			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), Rows: k.Rows, //nolint:gosec // bounded by the archive's head
 			PlainSize: k.PlainSize, StoredSize: stored, PeakMemory: k.PeakMemory,
 		}))
+		if err != nil {
+			return err
+		}
+		return t.kept(ctx, c, state, reason)
 	})
 }
 
@@ -175,12 +179,41 @@ func (s *Store) FailRun(ctx context.Context, c Claim, f *remora.Failure, fix str
 		if retried {
 			return t.again(ctx, c.again(s.RetryAfter[c.Attempt-1], 0), f, fix)
 		}
-		return changed(t.q.EndBackup(ctx, pgsql.EndBackupParams{
-			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
-			State: string(remora.BackupFailed), Reason: string(f.Reason), Detail: foreign(f.Detail, maxWords), Fix: foreign(fix, maxWords),
-		}))
+		return t.fail(ctx, c, f, fix)
 	})
 	return retried, err
+}
+
+// fail ends a backup badly, for good.
+func (t *tx) fail(ctx context.Context, c Claim, f *remora.Failure, fix string) error {
+	err := changed(t.q.EndBackup(ctx, pgsql.EndBackupParams{
+		ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
+		State: string(remora.BackupFailed), Reason: string(f.Reason), Detail: foreign(f.Detail, maxWords), Fix: foreign(fix, maxWords),
+	}))
+	if err != nil {
+		return err
+	}
+	return t.happened(ctx, c.Resource.ID, remora.Event{Kind: f.Reason.Event(), Backup: c.Backup, Reason: f.Reason})
+}
+
+// kept says what a kept backup means for its database. One with a hole in it is not what the customer counts on.
+func (t *tx) kept(ctx context.Context, c Claim, state remora.BackupState, why remora.Reason) error {
+	if !state.Good() {
+		return t.happened(ctx, c.Resource.ID, remora.Event{Kind: why.Event(), Backup: c.Backup, Reason: why})
+	}
+	good, err := t.q.WasGoodBefore(ctx, pgsql.WasGoodBeforeParams{DatabaseID: string(c.Database.ID), ResourceID: string(c.Resource.ID), BackupID: string(c.Backup)})
+	if err != nil {
+		return fmt.Errorf("look for an earlier backup: %w", err)
+	}
+	last, err := t.lastEvent(ctx, c.Resource.ID, c.Database.ID, remora.BackupEvents())
+	if err != nil {
+		return err
+	}
+	kind, is := remora.EventAfter(last, good)
+	if !is {
+		return nil
+	}
+	return t.happened(ctx, c.Resource.ID, remora.Event{Kind: kind, Backup: c.Backup})
 }
 
 // ReleaseRun gives a run back that the worker's own stop cut short. The attempt is not counted.
@@ -224,10 +257,7 @@ func (t *tx) takeBack(ctx context.Context, r pgsql.Run, attempts int32) error {
 	if c.Attempt <= len(t.s.RetryAfter) {
 		return t.again(ctx, c.again(0, 0), &remora.Failure{Reason: remora.ReasonWorkerLost}, "")
 	}
-	return changed(t.q.EndBackup(ctx, pgsql.EndBackupParams{
-		ID: r.BackupID, ResourceID: r.ResourceID, Epoch: r.Epoch, Now: &t.now,
-		State: string(remora.BackupFailed), Reason: string(remora.ReasonWorkerLost),
-	}))
+	return t.fail(ctx, c, &remora.Failure{Reason: remora.ReasonWorkerLost}, "")
 }
 
 // retry is a backup's way back into the queue.

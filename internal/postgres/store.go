@@ -40,6 +40,8 @@ type Config struct {
 	// ChecksPerMinute is how many resources' attachments are listed in a minute at most, but for those that somebody asks
 	// for. Default 60, of the 75 calls that Heroku lets a service account make (docs/heroku-quota.md).
 	ChecksPerMinute int
+	// GatherNews is how long what happens is gathered into one message. Default 10 s.
+	GatherNews time.Duration
 	// Now maps the database's clock to the one that the store goes by, for tests that step through days.
 	// Leases always go by the database's own. Default: unchanged.
 	Now func(database time.Time) time.Time
@@ -70,6 +72,9 @@ func New(cfg Config) (*Store, error) {
 	}
 	if cfg.ChecksPerMinute == 0 {
 		cfg.ChecksPerMinute = 60
+	}
+	if cfg.GatherNews == 0 {
+		cfg.GatherNews = 10 * time.Second
 	}
 	if cfg.Now == nil {
 		cfg.Now = func(t time.Time) time.Time { return t }

@@ -19,6 +19,9 @@ type (
 	ProofID    string // one look at what is stored of a backup
 	LinkID     string // a short-lived way to download a backup
 	AuditID    string // one report on a credential
+	EventID    string // one thing that happened
+	ChannelID  string // where a customer hears of it
+	DeliveryID string // one message to one channel
 )
 
 // ParseResourceID accepts a UUID in canonical form, in either case, and returns it in lower case.

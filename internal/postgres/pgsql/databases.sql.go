@@ -21,9 +21,10 @@ func (q *Queries) CountDatabases(ctx context.Context, resourceID string) (int64,
 	return count, err
 }
 
-const detachOthers = `-- name: DetachOthers :execrows
+const detachOthers = `-- name: DetachOthers :many
 UPDATE databases SET state = 'detached', problem = ''
  WHERE resource_id = $1 AND state <> 'detached' AND NOT (addon_id = ANY ($2::text[]))
+RETURNING id
 `
 
 type DetachOthersParams struct {
@@ -31,12 +32,24 @@ type DetachOthersParams struct {
 	Attached   []string
 }
 
-func (q *Queries) DetachOthers(ctx context.Context, arg DetachOthersParams) (int64, error) {
-	result, err := q.db.Exec(ctx, detachOthers, arg.ResourceID, arg.Attached)
+func (q *Queries) DetachOthers(ctx context.Context, arg DetachOthersParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, detachOthers, arg.ResourceID, arg.Attached)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const getDatabase = `-- name: GetDatabase :one

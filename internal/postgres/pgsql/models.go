@@ -82,6 +82,17 @@ type Database struct {
 	CheckAskedAt  *time.Time
 }
 
+type Event struct {
+	ID         string
+	ResourceID string
+	DatabaseID *string
+	BackupID   *string
+	Kind       string
+	Reason     string
+	Detail     string
+	At         time.Time
+}
+
 type Link struct {
 	ID         string
 	ResourceID string

@@ -88,14 +88,17 @@ func (q *Queries) ClaimRefresh(ctx context.Context, arg ClaimRefreshParams) ([]b
 	return sealed_refresh, err
 }
 
-const clearAttention = `-- name: ClearAttention :exec
+const clearAttention = `-- name: ClearAttention :execrows
 UPDATE resources SET state = 'active', attention = ''
  WHERE id = $1 AND state = 'needs_attention' AND attention <> 'token_revoked' AND ready_at IS NOT NULL
 `
 
-func (q *Queries) ClearAttention(ctx context.Context, id string) error {
-	_, err := q.db.Exec(ctx, clearAttention, id)
-	return err
+func (q *Queries) ClearAttention(ctx context.Context, id string) (int64, error) {
+	result, err := q.db.Exec(ctx, clearAttention, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const countChecks = `-- name: CountChecks :one
@@ -351,9 +354,9 @@ func (q *Queries) ReleaseRefresh(ctx context.Context, id string) error {
 	return err
 }
 
-const setAttention = `-- name: SetAttention :exec
+const setAttention = `-- name: SetAttention :execrows
 UPDATE resources SET state = 'needs_attention', attention = $1
- WHERE id = $2 AND state <> 'deprovisioned'
+ WHERE id = $2 AND state <> 'deprovisioned' AND (state <> 'needs_attention' OR attention <> $1)
 `
 
 type SetAttentionParams struct {
@@ -361,9 +364,12 @@ type SetAttentionParams struct {
 	ID        string
 }
 
-func (q *Queries) SetAttention(ctx context.Context, arg SetAttentionParams) error {
-	_, err := q.db.Exec(ctx, setAttention, arg.Attention, arg.ID)
-	return err
+func (q *Queries) SetAttention(ctx context.Context, arg SetAttentionParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setAttention, arg.Attention, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const setChecked = `-- name: SetChecked :exec

@@ -7,9 +7,10 @@ ON CONFLICT (resource_id, addon_id) DO UPDATE
        credential = excluded.credential, plan = excluded.plan, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
 RETURNING id;
 
--- name: DetachOthers :execrows
+-- name: DetachOthers :many
 UPDATE databases SET state = 'detached', problem = ''
- WHERE resource_id = sqlc.arg(resource_id) AND state <> 'detached' AND NOT (addon_id = ANY (sqlc.arg(attached)::text[]));
+ WHERE resource_id = sqlc.arg(resource_id) AND state <> 'detached' AND NOT (addon_id = ANY (sqlc.arg(attached)::text[]))
+RETURNING id;
 
 -- name: ListDatabases :many
 SELECT d.*, s.minute, s.next_run_at

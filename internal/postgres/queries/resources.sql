@@ -61,9 +61,9 @@ UPDATE resources
    SET state = 'active', attention = '', ready_at = sqlc.arg(now), helper_app_id = sqlc.arg(helper_app_id), helper_app = sqlc.arg(helper_app)
  WHERE id = sqlc.arg(id) AND state <> 'deprovisioned';
 
--- name: SetAttention :exec
+-- name: SetAttention :execrows
 UPDATE resources SET state = 'needs_attention', attention = sqlc.arg(attention)
- WHERE id = sqlc.arg(id) AND state <> 'deprovisioned';
+ WHERE id = sqlc.arg(id) AND state <> 'deprovisioned' AND (state <> 'needs_attention' OR attention <> sqlc.arg(attention));
 
 -- name: SetChecked :exec
 -- A check that waits keeps its time.
@@ -82,7 +82,7 @@ SELECT count(*) FROM resources WHERE checked_at > sqlc.arg(since);
 -- name: SetHelperApp :exec
 UPDATE resources SET helper_app = sqlc.arg(helper_app) WHERE id = sqlc.arg(id);
 
--- name: ClearAttention :exec
+-- name: ClearAttention :execrows
 UPDATE resources SET state = 'active', attention = ''
  WHERE id = sqlc.arg(id) AND state = 'needs_attention' AND attention <> 'token_revoked' AND ready_at IS NOT NULL;
 

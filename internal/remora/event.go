@@ -1,0 +1,139 @@
+package remora
+
+import (
+	"slices"
+	"time"
+)
+
+// EventKind is what happened that a customer should hear of: a stable name for rows, webhooks and log lines.
+type EventKind string
+
+// The kinds of event. Who adds one adds its words in internal/notify, where a test asks for them.
+const (
+	EventFirstSuccess      EventKind = "first_success"      // the first verified backup of a database
+	EventFailed            EventKind = "failed"             // a backup ended without a verified archive, and is not tried again
+	EventCredentialProblem EventKind = "credential_problem" // as failed, or before any run: we cannot get in
+	EventPermissionGap     EventKind = "permission_gap"     // as failed: the credential may do too little, or too much
+	EventRecovered         EventKind = "recovered"          // what had failed is well again
+	EventLate              EventKind = "late"               // no verified backup within what was promised
+	EventFreshAgain        EventKind = "fresh_again"        // there is one again
+	EventProofFailed       EventKind = "proof_failed"       // what is stored is not what was read
+	EventLockGaveWay       EventKind = "lock_gave_way"      // a dump was broken off because a session of the customer waited for its lock
+	EventLimitNear         EventKind = "limit_near"         // the plan's limit is near, or reached
+	EventPlanShrinks       EventKind = "plan_shrinks"       // a smaller plan will take something away
+	EventRetentionPending  EventKind = "retention_pending"  // a changed setting will remove backups
+	EventPaused            EventKind = "paused"             // a person has paused a schedule
+	EventResumed           EventKind = "resumed"            // and resumed it
+	EventLinkMade          EventKind = "link_made"          // a person has made a link that opens a backup
+	EventDeprovisioned     EventKind = "deprovisioned"      // the add-on was removed
+)
+
+// topic is what an event is about: one that opens a trouble, and one that ends it, are about the same.
+type topic string
+
+const (
+	topicBackups   topic = "backups"
+	topicFreshness topic = "freshness"
+	topicSchedule  topic = "schedule"
+)
+
+// turn is what an event means for its topic.
+type turn int
+
+const (
+	turnNone  turn = iota // news by itself, each time
+	turnAgain             // news by itself, once a day for a database
+	turnOpens             // begins a trouble, or says that it goes on
+	turnEnds              // ends it
+)
+
+type meaning struct {
+	topic topic
+	turn  turn
+	title string
+}
+
+var meanings = map[EventKind]meaning{
+	EventFirstSuccess:      {topicBackups, turnEnds, "First verified backup"},
+	EventFailed:            {topicBackups, turnOpens, "Backup failed"},
+	EventCredentialProblem: {topicBackups, turnOpens, "Credential problem"},
+	EventPermissionGap:     {topicBackups, turnOpens, "Permission gap"},
+	EventRecovered:         {topicBackups, turnEnds, "Backups work again"},
+	EventLate:              {topicFreshness, turnOpens, "Backup is late"},
+	EventFreshAgain:        {topicFreshness, turnEnds, "Backup is fresh again"},
+	EventProofFailed:       {"", turnNone, "A proof failed"},
+	EventLockGaveWay:       {"", turnAgain, "Backup gave way to your session"},
+	EventLimitNear:         {"", turnAgain, "Plan limit near"},
+	EventPlanShrinks:       {"", turnAgain, "Plan shrinks"},
+	EventRetentionPending:  {"", turnNone, "Backups will be removed"},
+	EventPaused:            {topicSchedule, turnNone, "Schedule paused"},
+	EventResumed:           {topicSchedule, turnNone, "Schedule resumed"},
+	EventLinkMade:          {"", turnNone, "Download link made"},
+	EventDeprovisioned:     {"", turnNone, "Add-on removed"},
+}
+
+// EventKinds lists every kind, in the order of pages and documentation.
+func EventKinds() []EventKind {
+	return []EventKind{
+		EventFirstSuccess, EventFailed, EventCredentialProblem, EventPermissionGap, EventRecovered, EventLate, EventFreshAgain,
+		EventProofFailed, EventLockGaveWay, EventLimitNear, EventPlanShrinks, EventRetentionPending, EventPaused, EventResumed,
+		EventLinkMade, EventDeprovisioned,
+	}
+}
+
+// Title is the kind's name for people, three or four words.
+func (k EventKind) Title() string { return meanings[k].title }
+
+// Trouble tells whether the event says that something is not well.
+func (k EventKind) Trouble() bool {
+	return meanings[k].turn == turnOpens || k == EventProofFailed
+}
+
+// Event is one thing that happened.
+type Event struct {
+	Kind     EventKind
+	Database DatabaseID // empty where it is about the add-on as a whole; found by Backup where that is given
+	Backup   BackupID   // empty where it is about none
+	Reason   Reason     // where it is a failure
+	Detail   string     // what the words need beside that: see internal/notify; never a secret
+	At       time.Time  // set when it is written down
+}
+
+// about are the troubles with a credential and with what it may do; every other reason is a plain failure.
+var about = map[EventKind][]Reason{
+	EventPermissionGap: {ReasonCanWrite, ReasonPermission, ReasonRowSecurity, ReasonLargeObject},
+	EventCredentialProblem: {
+		ReasonNotShared, ReasonDetached, ReasonOwnerCredential, ReasonBadURL, ReasonHostRefused, ReasonTLSRequired, ReasonCertificate,
+		ReasonLoginRefused, ReasonWeakLogin, ReasonDatabaseMissing, ReasonTokenRevoked,
+	},
+}
+
+// Event is what has happened when a backup has failed for good for this reason.
+func (r Reason) Event() EventKind {
+	for kind, reasons := range about {
+		if slices.Contains(reasons, r) {
+			return kind
+		}
+	}
+	return EventFailed
+}
+
+// EventAfter is what a verified backup means after the last event about backups of its database, and whether it is one:
+// good tells whether there was a verified one before.
+func EventAfter(last EventKind, good bool) (EventKind, bool) {
+	if !good {
+		return EventFirstSuccess, true
+	}
+	return EventRecovered, meanings[last].topic == topicBackups && meanings[last].turn == turnOpens
+}
+
+// BackupEvents are the kinds that EventAfter looks at.
+func BackupEvents() []EventKind {
+	var out []EventKind
+	for _, k := range EventKinds() {
+		if meanings[k].topic == topicBackups {
+			out = append(out, k)
+		}
+	}
+	return out
+}
