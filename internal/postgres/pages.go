@@ -49,7 +49,7 @@ func (s *Store) Database(ctx context.Context, id remora.ResourceID, db remora.Da
 		if out.Counts, err = t.counts(ctx, id, db); err != nil {
 			return err
 		}
-		if err := t.kept(ctx, &out.Overview); err != nil {
+		if err := t.standing(ctx, &out.Overview); err != nil {
 			return err
 		}
 		return t.audits(ctx, &out.Overview)
@@ -92,8 +92,8 @@ func (t *tx) counts(ctx context.Context, id remora.ResourceID, db remora.Databas
 	return out, nil
 }
 
-// kept adds each database's last good backup and what of it is stored.
-func (t *tx) kept(ctx context.Context, o *remora.Overview) error {
+// standing adds each database's last good backup and what of it is stored.
+func (t *tx) standing(ctx context.Context, o *remora.Overview) error {
 	o.LastGood, o.Stored = map[remora.DatabaseID]remora.Backup{}, map[remora.DatabaseID]remora.Holding{}
 	goods, err := t.q.LastGoods(ctx, string(o.Resource.ID))
 	if err != nil {
