@@ -76,12 +76,21 @@ me AS (
     SELECT 'tablespace', 'TABLESPACE ', quote_ident(spcname), spcowner, spcacl FROM pg_catalog.pg_tablespace
     UNION ALL
     SELECT 'server', 'FOREIGN SERVER ', quote_ident(srvname), srvowner, srvacl FROM pg_catalog.pg_foreign_server
-    UNION ALL   -- what PostgreSQL keeps from PUBLIC, and pg_monitor does not explain
-    SELECT 'function', 'FUNCTION pg_catalog.', pg_catalog.format('%I(%s)', p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), p.proowner, p.proacl
-      FROM pg_catalog.pg_proc p
-     WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proacl IS NOT NULL
-       AND NOT EXISTS (SELECT 1 FROM pg_catalog.aclexplode(p.proacl) a LEFT JOIN pg_catalog.pg_roles g ON g.oid = a.grantee
-                        WHERE a.grantee = 0 OR g.rolname IN ('pg_monitor','pg_read_all_stats','pg_read_all_settings','pg_stat_scan_tables'))
+    UNION ALL
+    SELECT 'foreign data wrapper', 'FOREIGN DATA WRAPPER ', quote_ident(fdwname), fdwowner, fdwacl FROM pg_catalog.pg_foreign_data_wrapper
+    UNION ALL
+    SELECT 'language', 'LANGUAGE ', quote_ident(lanname), lanowner, lanacl FROM pg_catalog.pg_language
+    UNION ALL
+    SELECT 'type', 'TYPE ', pg_catalog.format('%I.%I', n.nspname, t.typname), t.typowner, t.typacl
+      FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE t.typacl IS NOT NULL
+    UNION ALL   -- what PostgreSQL or an extension keeps from PUBLIC: whom it names itself, such as pg_monitor, is meant
+    SELECT CASE WHEN k.kept THEN 'restricted function' ELSE 'function' END, 'ROUTINE ',
+           pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)), p.proowner,
+           CASE WHEN k.kept THEN (SELECT array_agg(a) FROM unnest(p.proacl) a WHERE NOT a = ANY (i.initprivs)) ELSE p.proacl END
+      FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+      LEFT JOIN pg_catalog.pg_init_privs i ON i.classoid = 'pg_catalog.pg_proc'::regclass AND i.objoid = p.oid AND i.objsubid = 0
+     CROSS JOIN LATERAL (SELECT i.initprivs IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_catalog.aclexplode(i.initprivs) a WHERE a.grantee = 0) AS kept) k
+     WHERE p.proacl IS NOT NULL
 ), power AS (
     SELECT g.*, a.privilege_type AS privilege, e.name, e.who,
            CASE WHEN g.kind = 'table' AND a.privilege_type IN ('INSERT','UPDATE','DELETE','TRUNCATE','REFERENCES','TRIGGER','MAINTAIN') THEN 'table_write'
@@ -90,19 +99,22 @@ me AS (
                 WHEN g.kind = 'large object' AND a.privilege_type = 'UPDATE' THEN 'large_object_write'
                 WHEN g.kind IN ('schema','database','tablespace') AND a.privilege_type = 'CREATE' THEN g.kind || '_create'
                 WHEN g.kind = 'server' THEN 'foreign_server'
-                WHEN g.kind = 'function' THEN 'restricted_function'
+                WHEN g.kind = 'foreign data wrapper' THEN 'foreign_data_wrapper'
+                WHEN g.kind = 'restricted function' THEN 'restricted_function'
                 WHEN a.is_grantable THEN 'grant_option' END AS code
       FROM granted g CROSS JOIN LATERAL pg_catalog.aclexplode(g.acl) a JOIN grantee e ON e.oid = a.grantee
      WHERE a.grantee <> g.owner
 ), findings AS (
     SELECT code, CASE WHEN code = 'foreign_server' OR code = 'sequence_write' AND privilege = 'USAGE'
+                           OR code = 'restricted_function' AND (name = 'PUBLIC' OR object NOT LIKE 'pg\_catalog.%')
                            -- the default of databases made before 15
                            OR code = 'schema_create' AND object = 'public' AND name = 'PUBLIC' THEN 'review' ELSE 'deny' END AS severity,
            CASE WHEN kind = 'large object' THEN 'large object ' ELSE '' END || object AS object,
            min(who) || ' has ' || pg_catalog.string_agg(DISTINCT privilege, ', ')
            || CASE code WHEN 'grant_option' THEN ' with the right to grant it to others' WHEN 'column_write' THEN ' on single columns of it'
                         WHEN 'schema_create' THEN ': may make objects in this schema' WHEN 'database_create' THEN ': may make schemas and publications in this database'
-                        WHEN 'restricted_function' THEN ' on this function, which PostgreSQL keeps from others'
+                        WHEN 'restricted_function' THEN ' on this function, which PostgreSQL or its extension keeps from others'
+                        WHEN 'foreign_data_wrapper' THEN ' on this foreign data wrapper, and so may make servers in this database'
                         WHEN 'sequence_write' THEN ' on this sequence and so may advance it; a dump needs SELECT only'
                         WHEN 'foreign_server' THEN ' on this foreign server, a way into another database' ELSE ' on it' END AS detail,
            'REVOKE ' || CASE WHEN code = 'grant_option' THEN 'GRANT OPTION FOR ' ELSE '' END || pg_catalog.string_agg(DISTINCT privilege, ', ')
@@ -110,7 +122,13 @@ me AS (
       FROM power WHERE code IS NOT NULL GROUP BY code, 2, kind, word, object, name
     UNION ALL
     SELECT 'session_is_another_role', 'deny', quote_ident(current_user),
-           'the session runs as this role, and not as the one that logged in (ALTER ROLE … SET role)', 'ALTER ROLE ' || quote_ident(session_user) || ' RESET role;'
+           'the session runs as this role, and not as the one that logged in (ALTER ROLE or ALTER DATABASE … SET role)',
+           COALESCE((SELECT pg_catalog.string_agg(CASE WHEN g.setrole = 0 AND g.setdatabase <> 0 THEN 'ALTER DATABASE ' || quote_ident(current_database())
+                       ELSE 'ALTER ROLE ' || CASE g.setrole WHEN 0 THEN 'ALL' ELSE quote_ident(session_user) END
+                            || CASE g.setdatabase WHEN 0 THEN '' ELSE ' IN DATABASE ' || quote_ident(current_database()) END END || ' RESET role;', E'\n')
+                       FROM pg_catalog.pg_db_role_setting g
+                      WHERE g.setrole IN (0, (SELECT oid FROM me)) AND g.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+                        AND EXISTS (SELECT 1 FROM unnest(g.setconfig) c WHERE c LIKE 'role=%')), '')
      WHERE session_user <> current_user
     UNION ALL
     -- role attributes are never inherited, but SET ROLE brings them
@@ -137,7 +155,7 @@ me AS (
     UNION ALL
     -- ownership of anything, in this or any database: pg_shdepend knows all
     SELECT 'owns_object', 'deny',
-           CASE WHEN d.dbid IN (0, db.oid) THEN pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
+           CASE WHEN d.dbid IN (0, db.oid) THEN COALESCE(pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), 'an object that is being dropped')
                 ELSE pg_catalog.format('object %s in database with oid %s', d.objid, d.dbid) END,
            'owned by ' || r.name || '; an owner can change, drop and grant it',
            CASE WHEN r.self AND d.dbid IN (0, db.oid) AND db.datdba <> r.oid
@@ -148,38 +166,50 @@ me AS (
      WHERE d.refclassid = 'pg_catalog.pg_authid'::regclass AND d.deptype = 'o'
     UNION ALL
     -- what future objects will grant (ALTER DEFAULT PRIVILEGES)
-    SELECT 'future_write', CASE WHEN a.privilege_type = 'USAGE' THEN 'review' ELSE 'deny' END,
+    SELECT 'future_write', CASE WHEN w.write OR a.is_grantable THEN 'deny' ELSE 'review' END,
            pg_catalog.format('new %s made by %I%s', lower(k.kind), o.rolname, COALESCE(' in ' || quote_ident(n.nspname), '')),
-           e.who || ' will have ' || a.privilege_type || ' on them, by default privileges',
-           pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s REVOKE %s ON %s FROM %s;', o.rolname,
-                             COALESCE(' IN SCHEMA ' || quote_ident(n.nspname), ''), a.privilege_type, k.kind, e.name)
+           e.who || ' will have ' || a.privilege_type || ' on them' || CASE WHEN a.is_grantable THEN ' with the right to grant it to others' ELSE '' END || ', by default privileges',
+           pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I%s REVOKE %s%s ON %s FROM %s;', o.rolname, COALESCE(' IN SCHEMA ' || quote_ident(n.nspname), ''),
+                             CASE WHEN w.write OR w.advance THEN '' ELSE 'GRANT OPTION FOR ' END, a.privilege_type, k.kind, e.name)
       FROM pg_catalog.pg_default_acl d
       JOIN pg_catalog.pg_roles o ON o.oid = d.defaclrole
-      JOIN (VALUES ('r', 'TABLES'), ('S', 'SEQUENCES'), ('n', 'SCHEMAS'), ('L', 'LARGE OBJECTS')) k (type, kind) ON k.type = d.defaclobjtype
+      JOIN (VALUES ('r', 'TABLES'), ('S', 'SEQUENCES'), ('n', 'SCHEMAS'), ('L', 'LARGE OBJECTS'), ('f', 'FUNCTIONS'), ('T', 'TYPES')) k (type, kind) ON k.type = d.defaclobjtype
       LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
       CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) a
+      CROSS JOIN LATERAL (SELECT a.privilege_type IN ('INSERT','UPDATE','DELETE','TRUNCATE','REFERENCES','TRIGGER','MAINTAIN','CREATE'),
+                                 d.defaclobjtype = 'S' AND a.privilege_type = 'USAGE') w (write, advance)
       JOIN grantee e ON e.oid = a.grantee
-     WHERE a.grantee <> d.defaclrole
-       AND (a.privilege_type IN ('INSERT','UPDATE','DELETE','TRUNCATE','REFERENCES','TRIGGER','MAINTAIN','CREATE')
-            OR d.defaclobjtype = 'S' AND a.privilege_type = 'USAGE')
+     WHERE a.grantee <> d.defaclrole AND (w.write OR w.advance OR a.is_grantable)
     UNION ALL
-    -- functions that act with somebody else's rights. Heroku's own are Heroku's to judge.
-    SELECT 'security_definer', CASE WHEN n.nspname IN ('_heroku','heroku_ext') AND o.rolsuper THEN 'info' ELSE 'review' END,
-           f.name, 'runs with the rights of ' || quote_ident(o.rolname) || ', and the credential may call it',
+    -- grants in other databases of the server: what they are is seen only from there
+    SELECT 'other_database', 'review', quote_ident(db.datname), 'the credential has rights on ' || count(*) || ' objects of this other database; which, is not seen from here', ''
+      FROM pg_catalog.pg_shdepend d JOIN reach r ON r.oid = d.refobjid AND NOT r.rolsuper JOIN pg_catalog.pg_database db ON db.oid = d.dbid
+     WHERE d.refclassid = 'pg_catalog.pg_authid'::regclass AND d.deptype = 'a' AND db.datname <> current_database()
+     GROUP BY db.datname
+    UNION ALL
+    -- functions that act with somebody else's rights: their owner's, or those of the server's own user, as whatever is
+    -- written in an untrusted language can (C is what extensions are written in; theirs is theirs to judge). Whether the
+    -- credential may use their schema is beside the point, since a view, an operator or a cast brings them to it.
+    -- Heroku's own are Heroku's to judge.
+    SELECT CASE WHEN p.prosecdef THEN 'security_definer' ELSE 'untrusted_function' END, CASE WHEN n.nspname IN ('_heroku','heroku_ext') AND o.rolsuper THEN 'info' ELSE 'review' END,
+           f.name, CASE WHEN p.prosecdef THEN 'runs with the rights of ' || quote_ident(o.rolname)
+                        ELSE 'is written in ' || quote_ident(l.lanname) || ', in which it can do whatever the server itself can' END || ', and the credential may call it',
            CASE WHEN p.proacl IS NULL THEN '' ELSE COALESCE((
              SELECT pg_catalog.string_agg('REVOKE EXECUTE ON ROUTINE ' || f.name || ' FROM ' || g.name || ';', E'\n')
                FROM pg_catalog.aclexplode(p.proacl) a JOIN grantee g ON g.oid = a.grantee AND g.oid <> 0), '') END
       FROM pg_catalog.pg_proc p
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
       JOIN pg_catalog.pg_roles o ON o.oid = p.proowner
+      JOIN pg_catalog.pg_language l ON l.oid = p.prolang
       CROSS JOIN me
       CROSS JOIN LATERAL (SELECT pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) AS name) f
-     WHERE p.prosecdef AND p.prorettype NOT IN ('pg_catalog.trigger'::regtype, 'pg_catalog.event_trigger'::regtype)
-       AND n.nspname NOT IN ('pg_catalog','information_schema')
+     WHERE p.prorettype NOT IN ('pg_catalog.trigger'::regtype, 'pg_catalog.event_trigger'::regtype)
+       AND p.oid >= 16384 -- not PostgreSQL's own
+       AND (p.prosecdef OR NOT l.lanpltrusted AND NOT (l.lanname IN ('c','internal') AND EXISTS (
+             SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')))
        AND p.proowner NOT IN (SELECT oid FROM reach)
        AND NOT me.rolsuper
        AND pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')
-       AND pg_catalog.has_schema_privilege(me.oid, n.oid, 'USAGE')
     UNION ALL
     SELECT x.code, x.severity, x.object, x.detail, x.fix
       FROM me CROSS JOIN LATERAL (VALUES
@@ -232,13 +262,17 @@ me AS (
      WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'e'
 ), extcfg AS (       -- … but for their configuration tables, whose rows it dumps
     SELECT unnest(e.extconfig) AS objid FROM pg_catalog.pg_extension e
+), identity AS (     -- an identity's sequence is dumped where its table is
+    SELECT d.objid, d.refobjid AS of FROM pg_catalog.pg_depend d
+     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.deptype = 'i'
+       AND EXISTS (SELECT 1 FROM pg_catalog.pg_class s WHERE s.oid = d.objid AND s.relkind = 'S')
 ), rel AS MATERIALIZED (
     SELECT c.oid, c.relkind, c.relowner, c.relnamespace, c.relpersistence, c.relrowsecurity,
            pg_catalog.format('%I.%I', ns.nspname, c.relname) AS name, ns.nspname,
            EXISTS (SELECT 1 FROM ext WHERE ext.objid = c.oid) AS ext_any,
-           (EXISTS (SELECT 1 FROM ext WHERE ext.objid = c.oid)
+           (EXISTS (SELECT 1 FROM ext WHERE ext.objid IN (c.oid, identity.of))
             AND NOT EXISTS (SELECT 1 FROM extcfg WHERE extcfg.objid = c.oid)) AS ext_member
-      FROM pg_catalog.pg_class c JOIN ns ON ns.oid = c.relnamespace
+      FROM pg_catalog.pg_class c JOIN ns ON ns.oid = c.relnamespace LEFT JOIN identity ON identity.objid = c.oid
      WHERE c.relkind IN ('r','p','S','f')
 ), closed AS MATERIALIZED (   -- what cannot be read, and how much of its schema that is
     SELECT rel.*, count(*) OVER same AS n,

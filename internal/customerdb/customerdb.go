@@ -75,13 +75,13 @@ func config(t Target) (*pgx.ConnConfig, error) {
 
 // reasons by SQLSTATE (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 var reasons = map[string]remora.Reason{
-	"28P01": remora.ReasonLoginRefused, "28000": remora.ReasonLoginRefused, "42501": remora.ReasonLoginRefused,
+	"28P01": remora.ReasonLoginRefused, "28000": remora.ReasonLoginRefused, "42501": remora.ReasonPermission,
 	"3D000": remora.ReasonDatabaseMissing, "53300": remora.ReasonTooManyConnections,
 	"57014": remora.ReasonUnreachable, "57P01": remora.ReasonUnreachable, "57P02": remora.ReasonUnreachable, "57P03": remora.ReasonUnreachable,
 }
 
 // failure names what went wrong. A server that asks for the password itself knows it and may say it again.
-func failure(err error, password redact.Secret) error {
+func failure(err error, password redact.Secret) *remora.Failure {
 	scrub := redact.NewScrubber(password).Scrub
 	f := &remora.Failure{Reason: remora.ReasonUnreachable}
 	var pg *pgconn.PgError

@@ -77,7 +77,7 @@ type patient struct {
 const password = "canary-pw"
 
 // admit makes a patient, after whom the database is changed: $me in a statement is its name, and a statement after
-// "owner: " is run as the database's owner.
+// "owner: " is run as the database's owner, one after "elsewhere: " in another database.
 func admit(t *testing.T, name string, statements ...string) patient {
 	t.Helper()
 	c, err := cluster()
@@ -95,6 +95,9 @@ func admit(t *testing.T, name string, statements ...string) patient {
 		url := c.SuperuserURL(name)
 		if s, ok := strings.CutPrefix(sql, "owner: "); ok {
 			sql, url = s, c.URL("owner", "owner", name)
+		}
+		if s, ok := strings.CutPrefix(sql, "elsewhere: "); ok {
+			sql, url = s, c.SuperuserURL("postgres")
 		}
 		runOK(t, url, strings.ReplaceAll(sql, "$me", name))
 	}

@@ -73,7 +73,11 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 	defer cancel()
 	conn, err := pgx.ConnectConfig(connecting, cfg)
 	if err != nil {
-		return nil, failure(err, t.Credential.Password)
+		f := failure(err, t.Credential.Password)
+		if f.Reason == remora.ReasonPermission { // it may not connect to the database
+			f.Reason = remora.ReasonLoginRefused
+		}
+		return nil, f
 	}
 	s := &Session{conn: conn, target: t, alike: map[string]int{}, standing: true}
 	asking, cancel := context.WithTimeout(ctx, shortTimeout)

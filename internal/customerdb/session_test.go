@@ -253,3 +253,24 @@ func TestEndlessRowsAreLeft(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A server on which even catalogs are kept from PUBLIC, as some guides advise: it is no wrong password, and the words say
+// what is missing. pg_dump needs them too.
+func TestAClosedCatalog(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "closed_catalog", "REVOKE SELECT ON pg_catalog.pg_foreign_server FROM PUBLIC")
+	s, err := customerdb.Open(t.Context(), p.target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, err = s.Ask(t.Context())
+	var f *remora.Failure
+	if !errors.As(err, &f) || f.Reason != remora.ReasonPermission || !strings.Contains(f.Detail, "pg_foreign_server") {
+		t.Errorf("%+v", f)
+	}
+	p.admin(t, "GRANT SELECT ON pg_catalog.pg_foreign_server TO PUBLIC", "REVOKE CONNECT ON DATABASE closed_catalog FROM PUBLIC")
+	if _, err = customerdb.Open(t.Context(), p.target); !errors.As(err, &f) || f.Reason != remora.ReasonLoginRefused {
+		t.Errorf("%+v", f)
+	}
+}
