@@ -51,7 +51,7 @@ func (w *tick) Work(ctx context.Context, _ *river.Job[jobargs.Tick]) error {
 	}
 	var errs []error
 	for name, round := range map[string]func(context.Context) (int, error){
-		"due schedules": w.Store.EnqueueDue, "attachments": checks, "lost runs": lost, "stranded": stranded,
+		"due schedules": w.Store.EnqueueDue, "occurrences": w.Store.EndOccurrences, "attachments": checks, "lost runs": lost, "stranded": stranded,
 		"due proofs": w.Store.EnqueueProofs, "lost proofs": lostProofs,
 	} {
 		if err := exhaust(ctx, round); err != nil {

@@ -14,7 +14,8 @@
 //
 // # Locks
 //
-// Rows are locked in one order: the resource, then the backup, then the run or the proof. Whoever ends one locks
+// Rows are locked in one order: the resource, then the schedule, then the backup, then the run or the proof, then the
+// occurrence. Whoever ends one locks
 // its backup first; a beat locks the run or the proof alone. Rounds over many rows pass by what others have
 // locked and wait for nobody.
 //
@@ -34,6 +35,20 @@
 //	   │   FailRun (heals),    ├──FailRun──▶ failed
 //	   └── ReleaseRun, lost ───┤
 //	                           └──CancelBackups──▶ canceled
+//
+// # Schedules and occurrences
+//
+// A schedule is due when its next_run_at has come. Whoever finds it due (the tick, or a person who is about to change it)
+// brings it up to now in one transaction: a row in occurrences for each time that it was due, a queued backup for the
+// newest, next_run_at moved on. An occurrence is its schedule and its time; the primary key makes it one. Its outcome is
+// written once: at once where it is skipped, else in the transaction that ends its backup.
+//
+//	due ──▶ skipped (missed, paused, still running, plan, detached, refused, removed)
+//	 │
+//	 └────▶ pending ──backup verified──▶ succeeded
+//	           └──incomplete, failed──▶ failed, ──canceled──▶ skipped
+//
+// Who changes a rule changes what comes after now; what was due before was due under the old one.
 //
 // # Proofs
 //

@@ -144,7 +144,11 @@ func databasesOf(rows []pgsql.ListDatabasesRow) []remora.Database {
 			State: d.State, Problem: d.Problem, ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes,
 			FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: d.ProveAt, Plan: d.Plan, CheckAskedAt: d.CheckAskedAt,
 		})
-		if db.State == remora.DatabaseActive {
+		if d.Kind != nil {
+			db.Rule = ruleOf(pgsql.Schedule{Kind: *d.Kind, Hours: *d.Hours, Minute: *d.Minute, Weekday: *d.Weekday, Day: *d.Day, Cron: *d.Cron, Zone: *d.Zone})
+			db.Pause = pauseOf(d.PausedAt, orEmpty[string](d.PausedBy), orEmpty[string](d.PauseReason))
+		}
+		if db.State == remora.DatabaseActive && db.Pause == nil {
 			db.NextRunAt = orZero(d.NextRunAt)
 		}
 		out = append(out, db)

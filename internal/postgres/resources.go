@@ -104,6 +104,12 @@ func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) e
 		if err := t.q.InsertTombstone(ctx, pgsql.InsertTombstoneParams{ID: string(id), Now: t.now}); err != nil {
 			return fmt.Errorf("insert tombstone: %w", err)
 		}
+		if _, err := t.q.LockResource(ctx, string(id)); err != nil { // before its schedules
+			return fmt.Errorf("lock resource: %w", err)
+		}
+		if err := t.bringUpAll(ctx, nil, true); err != nil {
+			return err
+		}
 		removed, err := t.q.Deprovision(ctx, pgsql.DeprovisionParams{ID: string(id), Now: &t.now})
 		if err != nil {
 			return fmt.Errorf("deprovision: %w", err)

@@ -48,10 +48,12 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 		return Claim{}, err
 	}
 	var out Claim
+	gone := false
 	err = s.forResource(ctx, id, func(t *tx) error {
 		r, err := t.lockLive(ctx, id)
-		if remora.KindOf(err) == remora.KindGone {
-			return ErrNothingToDo
+		if gone = remora.KindOf(err) == remora.KindGone; gone { // the tick asked for it at the moment in which the add-on was removed
+			b := string(b)
+			return t.cancel(ctx, id, &b, remora.ReasonDeprovisioned)
 		}
 		if err != nil {
 			return err
@@ -87,6 +89,9 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 		}
 		return t.start(ctx, out, worker)
 	})
+	if err == nil && gone {
+		err = ErrNothingToDo
+	}
 	return out, err
 }
 
@@ -164,6 +169,9 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 		if err != nil {
 			return err
 		}
+		if err := t.ended(ctx, string(c.Backup)); err != nil {
+			return err
+		}
 		return t.kept(ctx, c, state, reason)
 	})
 }
@@ -191,6 +199,9 @@ func (t *tx) fail(ctx context.Context, c Claim, f *remora.Failure, fix string) e
 		State: string(remora.BackupFailed), Reason: string(f.Reason), Detail: foreign(f.Detail, maxWords), Fix: foreign(fix, maxWords),
 	}))
 	if err != nil {
+		return err
+	}
+	if err := t.ended(ctx, string(c.Backup)); err != nil {
 		return err
 	}
 	return t.happened(ctx, c.Resource.ID, remora.Event{Kind: f.Reason.Event(), Backup: c.Backup, Reason: f.Reason})

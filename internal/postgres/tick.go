@@ -8,42 +8,10 @@ import (
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/postgres/pgsql"
 	"github.com/remora-backup/remora/internal/remora"
-	"github.com/remora-backup/remora/internal/schedule"
 )
 
 // batch bounds what one transaction of the tick takes on; the tick calls again while there is more.
 const batch = 200
-
-// EnqueueDue queues a backup for every schedule that is due, with its job, and moves the schedule to its
-// next occurrence. Several processes may call it at once: a schedule is claimed by one. A database whose
-// backup is still queued or running gets no second one. It returns how many schedules were due; call again
-// while that is not 0.
-func (s *Store) EnqueueDue(ctx context.Context) (int, error) {
-	n := 0
-	err := s.forService(ctx, func(t *tx) error {
-		due, err := t.q.LockDueSchedules(ctx, pgsql.LockDueSchedulesParams{Now: t.now, Most: batch})
-		if err != nil {
-			return fmt.Errorf("find due schedules: %w", err)
-		}
-		n = len(due)
-		for _, d := range due {
-			origin := backupOrigin{schedule: &d.ID, occurrence: &d.NextRunAt}
-			if _, err := t.request(ctx, remora.ResourceID(d.ResourceID), remora.DatabaseID(d.DatabaseID), origin); err != nil {
-				return err
-			}
-			times, err := schedule.New(remora.Rule{Kind: remora.RuleDaily, Minute: int(d.Minute), Zone: "UTC"})
-			if err != nil {
-				return err
-			}
-			next := times.Next(t.now)
-			if err := t.q.SetNextRun(ctx, pgsql.SetNextRunParams{ID: d.ID, NextRunAt: next}); err != nil {
-				return fmt.Errorf("move schedule: %w", err)
-			}
-		}
-		return nil
-	})
-	return n, err
-}
 
 // EnqueueChecks asks for the attachments of every resource that were not listed for CheckEvery, those that were not for
 // longest first, and of so many in a minute as ChecksPerMinute says: with more resources, each comes less often. It

@@ -1,5 +1,10 @@
 package remora
 
+import (
+	"maps"
+	"slices"
+)
+
 // Reason is why a run did not end well: a stable name for rows, metrics and the API. The sentence beside it
 // is what the customer reads.
 type Reason string
@@ -121,8 +126,10 @@ func (r Reason) verdict() verdict {
 	if r == ReasonNone {
 		return verdict{actor: ActorNobody}
 	}
-	if v, ok := verdicts[r]; ok {
-		return v
+	for _, known := range []map[Reason]verdict{verdicts, skips} {
+		if v, ok := known[r]; ok {
+			return v
+		}
 	}
 	return verdicts[ReasonInternal]
 }
@@ -135,6 +142,9 @@ func Reasons() []Reason {
 	}
 	return all
 }
+
+// SkipReasons lists the reasons that only an occurrence has.
+func SkipReasons() []Reason { return slices.Collect(maps.Keys(skips)) }
 
 // Failure is a run's bad end: the reason, and the scrubbed, bounded words of whatever failed (empty where
 // the sentence says it all). It is an error so that it can travel up through readers and writers.

@@ -45,7 +45,9 @@ type Database struct {
 	SizeBytes     int64
 	FoundAt       time.Time
 	SeenAt        time.Time
-	NextRunAt     time.Time // zero where nothing is scheduled
+	NextRunAt     time.Time // when the next backup is due; zero where none is: detached, refused or paused
+	Rule          Rule      // its schedule; zero where it never had one
+	Pause         *Pause    // of its schedule; nil unless paused
 	CheckAskedAt  time.Time // zero where no check of its credential is under way
 
 	ProveAt   time.Time // when its newest verified backup is to be restored; zero where nothing waits to be

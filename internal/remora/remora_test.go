@@ -12,7 +12,7 @@ import (
 
 func TestEveryReasonSpeaks(t *testing.T) {
 	t.Parallel()
-	for _, r := range remora.Reasons() {
+	for _, r := range append(remora.Reasons(), remora.SkipReasons()...) {
 		if s := r.Sentence(); len(s) < 10 || !strings.HasSuffix(s, ".") {
 			t.Errorf("%s: %q is no sentence", r, s)
 		}

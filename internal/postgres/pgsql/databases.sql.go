@@ -85,36 +85,8 @@ func (q *Queries) GetDatabase(ctx context.Context, arg GetDatabaseParams) (Datab
 	return i, err
 }
 
-const insertSchedule = `-- name: InsertSchedule :execrows
-INSERT INTO schedules (id, resource_id, database_id, minute, next_run_at)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (database_id) DO NOTHING
-`
-
-type InsertScheduleParams struct {
-	ID         string
-	ResourceID string
-	DatabaseID string
-	Minute     int32
-	NextRunAt  time.Time
-}
-
-func (q *Queries) InsertSchedule(ctx context.Context, arg InsertScheduleParams) (int64, error) {
-	result, err := q.db.Exec(ctx, insertSchedule,
-		arg.ID,
-		arg.ResourceID,
-		arg.DatabaseID,
-		arg.Minute,
-		arg.NextRunAt,
-	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const listDatabases = `-- name: ListDatabases :many
-SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, s.minute, s.next_run_at
+SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
  WHERE d.resource_id = $1
  ORDER BY d.found_at, d.addon
@@ -139,6 +111,15 @@ type ListDatabasesRow struct {
 	CheckAskedAt  *time.Time
 	Minute        *int32
 	NextRunAt     *time.Time
+	Kind          *string
+	Hours         *int32
+	Weekday       *int32
+	Day           *int32
+	Cron          *string
+	Zone          *string
+	PausedAt      *time.Time
+	PausedBy      *string
+	PauseReason   *string
 }
 
 func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListDatabasesRow, error) {
@@ -169,6 +150,15 @@ func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListD
 			&i.CheckAskedAt,
 			&i.Minute,
 			&i.NextRunAt,
+			&i.Kind,
+			&i.Hours,
+			&i.Weekday,
+			&i.Day,
+			&i.Cron,
+			&i.Zone,
+			&i.PausedAt,
+			&i.PausedBy,
+			&i.PauseReason,
 		); err != nil {
 			return nil, err
 		}
@@ -178,58 +168,6 @@ func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListD
 		return nil, err
 	}
 	return items, nil
-}
-
-const lockDueSchedules = `-- name: LockDueSchedules :many
-SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at
-  FROM schedules s JOIN databases d ON d.id = s.database_id JOIN resources r ON r.id = s.resource_id
- WHERE s.next_run_at <= $1 AND d.state = 'active' AND r.state IN ('active', 'needs_attention')
- ORDER BY s.next_run_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED
-`
-
-type LockDueSchedulesParams struct {
-	Now  time.Time
-	Most int32
-}
-
-func (q *Queries) LockDueSchedules(ctx context.Context, arg LockDueSchedulesParams) ([]Schedule, error) {
-	rows, err := q.db.Query(ctx, lockDueSchedules, arg.Now, arg.Most)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []Schedule{}
-	for rows.Next() {
-		var i Schedule
-		if err := rows.Scan(
-			&i.ID,
-			&i.ResourceID,
-			&i.DatabaseID,
-			&i.Minute,
-			&i.NextRunAt,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const setNextRun = `-- name: SetNextRun :exec
-UPDATE schedules SET next_run_at = $1 WHERE id = $2
-`
-
-type SetNextRunParams struct {
-	NextRunAt time.Time
-	ID        string
-}
-
-func (q *Queries) SetNextRun(ctx context.Context, arg SetNextRunParams) error {
-	_, err := q.db.Exec(ctx, setNextRun, arg.NextRunAt, arg.ID)
-	return err
 }
 
 const setServer = `-- name: SetServer :exec

@@ -115,6 +115,17 @@ type Object struct {
 	Sha256     []byte
 }
 
+type Occurrence struct {
+	ScheduleID string
+	At         time.Time
+	ResourceID string
+	DatabaseID string
+	BackupID   *string
+	Outcome    string
+	Reason     string
+	EndedAt    *time.Time
+}
+
 type Proof struct {
 	ID            string
 	ResourceID    string
@@ -185,9 +196,21 @@ type Run struct {
 }
 
 type Schedule struct {
-	ID         string
-	ResourceID string
-	DatabaseID string
-	Minute     int32
-	NextRunAt  time.Time
+	ID          string
+	ResourceID  string
+	DatabaseID  string
+	Minute      int32
+	NextRunAt   time.Time
+	Kind        string
+	Hours       int32
+	Weekday     int32
+	Day         int32
+	Cron        string
+	Zone        string
+	ChangedAt   *time.Time
+	ChangedBy   string
+	RanAt       *time.Time
+	PausedAt    *time.Time
+	PausedBy    string
+	PauseReason string
 }

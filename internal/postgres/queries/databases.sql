@@ -13,7 +13,7 @@ UPDATE databases SET state = 'detached', problem = ''
 RETURNING id;
 
 -- name: ListDatabases :many
-SELECT d.*, s.minute, s.next_run_at
+SELECT d.*, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
  WHERE d.resource_id = sqlc.arg(resource_id)
  ORDER BY d.found_at, d.addon;
@@ -27,17 +27,3 @@ SELECT count(*) FROM databases WHERE resource_id = sqlc.arg(resource_id) AND sta
 -- name: SetServer :exec
 UPDATE databases SET server_version = sqlc.arg(server_version), size_bytes = sqlc.arg(size_bytes)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
-
--- name: InsertSchedule :execrows
-INSERT INTO schedules (id, resource_id, database_id, minute, next_run_at)
-VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(database_id), sqlc.arg(minute), sqlc.arg(next_run_at))
-ON CONFLICT (database_id) DO NOTHING;
-
--- name: LockDueSchedules :many
-SELECT s.*
-  FROM schedules s JOIN databases d ON d.id = s.database_id JOIN resources r ON r.id = s.resource_id
- WHERE s.next_run_at <= sqlc.arg(now) AND d.state = 'active' AND r.state IN ('active', 'needs_attention')
- ORDER BY s.next_run_at LIMIT sqlc.arg(most) FOR UPDATE OF s SKIP LOCKED;
-
--- name: SetNextRun :exec
-UPDATE schedules SET next_run_at = sqlc.arg(next_run_at) WHERE id = sqlc.arg(id);

@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/postgres/pgsql"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/schedule"
+)
+
+const (
+	// dueBatch is how many schedules one transaction of the tick takes on: some 200 ms of work.
+	dueBatch = 1000
+	// madeUp is how many occurrences of one schedule a transaction writes down. What a longer time without us has left is
+	// done by the next ones.
+	madeUp = 100
+)
+
+// EnqueueDue brings every schedule that is due up to now: for its newest occurrence a backup is queued, with its job,
+// and those before it are written down as missed. An occurrence of a schedule that is paused, or of a database that is
+// detached or refused or whose backup still runs, is written down as skipped. Several processes may call it at once: a
+// schedule is claimed by one. It returns how many schedules were due; call again while that is not 0.
+//
+// What is due goes by the schedule's own next occurrence, never by when it was looked at. So a clock that is put back
+// makes nothing due twice, and one that is put forward leaves nothing out.
+func (s *Store) EnqueueDue(ctx context.Context) (int, error) {
+	n := 0
+	err := s.forService(ctx, func(t *tx) (err error) {
+		n, err = t.bringUp(ctx, nil, false)
+		return err
+	})
+	return n, err
+}
+
+// bringUpAll brings up all schedules that the transaction sees, or one database's.
+func (t *tx) bringUpAll(ctx context.Context, database *string, removed bool) error {
+	for {
+		if n, err := t.bringUp(ctx, database, removed); err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+func (t *tx) bringUp(ctx context.Context, database *string, removed bool) (int, error) {
+	due, err := t.q.LockDueSchedules(ctx, pgsql.LockDueSchedulesParams{Now: t.now, DatabaseID: database, Most: dueBatch})
+	if err != nil {
+		return 0, fmt.Errorf("find due schedules: %w", err)
+	}
+	if len(due) == 0 {
+		return 0, nil
+	}
+	b := &bringing{now: t.now, removed: removed}
+	for _, d := range due {
+		b.add(d)
+	}
+	return len(due), b.write(ctx, t)
+}
+
+// bringing is what is due, and where each schedule goes next, for statements that work on all of it at once.
+type bringing struct {
+	now     time.Time
+	removed bool
+
+	backups     pgsql.InsertDueBackupsParams
+	occurrences pgsql.InsertOccurrencesParams
+	moves       pgsql.MoveSchedulesParams
+}
+
+// add takes on what one schedule has due.
+func (b *bringing) add(row pgsql.LockDueSchedulesRow) {
+	s := row.Schedule
+	times := timesOf(s)
+	ran := orZero(s.RanAt)
+	at := s.NextRunAt
+	for range madeUp {
+		next := times.Next(at)
+		newest := next.IsZero() || next.After(b.now)
+		skip := remora.Due{
+			Database: remora.DatabaseState(row.DatabaseState), Paused: s.PausedAt != nil, Removed: b.removed, Newest: newest,
+		}.Skip()
+		if skip == remora.ReasonNone && tooSoon(times, row.Plan, at.Sub(ran)) {
+			skip = remora.ReasonPlanInterval
+		}
+		b.occur(s, at, skip)
+		if skip == remora.ReasonNone {
+			ran = at
+		}
+		if next.IsZero() {
+			next = at.AddDate(100, 0, 0) // nothing is due for longer than anybody looks ahead
+		}
+		if at = next; newest {
+			break
+		}
+	}
+	b.moves.Ids, b.moves.Nexts, b.moves.Rans = append(b.moves.Ids, s.ID), append(b.moves.Nexts, at), append(b.moves.Rans, ran)
+}
+
+// tooSoon tells whether a plan allows no backup yet: the schedule was made under a larger one. A schedule that fits the plan is
+// never too soon, in a night that summer time shortens either.
+func tooSoon(times *schedule.Times, slug string, since time.Duration) bool {
+	plan, err := remora.PlanOf(slug)
+	return err == nil && since < plan.MinInterval && times.Gap() < plan.MinInterval
+}
+
+func (b *bringing) occur(s pgsql.Schedule, at time.Time, skip remora.Reason) {
+	backup := ""
+	if skip == remora.ReasonNone {
+		backup = string(remora.NewID[remora.BackupID]())
+		x := &b.backups
+		x.Ids, x.Resources, x.Databases = append(x.Ids, backup), append(x.Resources, s.ResourceID), append(x.Databases, s.DatabaseID)
+		x.Schedules, x.Occurrences = append(x.Schedules, s.ID), append(x.Occurrences, at)
+	}
+	o := &b.occurrences
+	o.Schedules, o.Ats, o.Backups = append(o.Schedules, s.ID), append(o.Ats, at), append(o.Backups, backup)
+	o.Resources, o.Databases = append(o.Resources, s.ResourceID), append(o.Databases, s.DatabaseID)
+	o.Reasons = append(o.Reasons, string(skip))
+}
+
+// write queues the backups and their jobs, writes the occurrences down and moves the schedules on.
+func (b *bringing) write(ctx context.Context, t *tx) error {
+	b.backups.Now, b.occurrences.Now = b.now, b.now
+	queued, err := t.q.InsertDueBackups(ctx, b.backups)
+	if err != nil {
+		return fmt.Errorf("insert due backups: %w", err)
+	}
+	b.stillRunning(queued)
+	if err := t.q.InsertOccurrences(ctx, b.occurrences); err != nil {
+		return fmt.Errorf("insert occurrences: %w", err)
+	}
+	if err := t.q.MoveSchedules(ctx, b.moves); err != nil {
+		return fmt.Errorf("move schedules: %w", err)
+	}
+	jobs := make([]river.InsertManyParams, len(queued))
+	for i, id := range queued {
+		jobs[i].Args = jobargs.RunBackup{Backup: remora.BackupID(id), Attempt: 1}
+	}
+	if len(jobs) == 0 {
+		return nil
+	}
+	if _, err := t.s.queue.InsertManyFastTx(ctx, t.Tx, jobs); err != nil {
+		return fmt.Errorf("enqueue due backups: %w", err)
+	}
+	return nil
+}
+
+// stillRunning turns the occurrences whose backup was not queued, since their database has a live one, into skipped ones.
+func (b *bringing) stillRunning(queued []string) {
+	is := make(map[string]bool, len(queued))
+	for _, id := range queued {
+		is[id] = true
+	}
+	for i, backup := range b.occurrences.Backups {
+		if backup != "" && !is[backup] {
+			b.occurrences.Backups[i], b.occurrences.Reasons[i] = "", string(remora.ReasonStillRunning)
+		}
+	}
+}
+
+// ended gives the occurrences of backups that have just ended their outcome.
+func (t *tx) ended(ctx context.Context, backups ...string) error {
+	if err := t.q.EndOccurrences(ctx, backups); err != nil {
+		return fmt.Errorf("end occurrences: %w", err)
+	}
+	return nil
+}
+
+// EndOccurrences gives an outcome to occurrences whose backup has ended without that: it was ended by a process of an older
+// release, while this one was being put in its place. It returns how many; call again while that is not 0.
+func (s *Store) EndOccurrences(ctx context.Context) (int, error) {
+	n := 0
+	err := s.forService(ctx, func(t *tx) error {
+		left, err := t.q.EndLeftOccurrences(ctx, 5*dueBatch)
+		n = int(left)
+		return err
+	})
+	return n, err
+}

@@ -1,0 +1,81 @@
+-- name: InsertSchedule :execrows
+INSERT INTO schedules (id, resource_id, database_id, minute, next_run_at)
+VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(database_id), sqlc.arg(minute), sqlc.arg(next_run_at))
+ON CONFLICT (database_id) DO NOTHING;
+
+-- name: LockSchedule :one
+SELECT * FROM schedules WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) FOR UPDATE;
+
+-- name: GetSchedule :one
+SELECT * FROM schedules WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: LockDueSchedules :many
+-- Of everybody in the service's scope; of one resource, or one database of it, in a resource's.
+SELECT sqlc.embed(s), d.state AS database_state, r.plan
+  FROM schedules s JOIN databases d ON d.id = s.database_id JOIN resources r ON r.id = s.resource_id
+ WHERE s.next_run_at <= sqlc.arg(now) AND r.state <> 'deprovisioned'
+   AND (sqlc.narg(database_id)::uuid IS NULL OR s.database_id = sqlc.narg(database_id)::uuid)
+ ORDER BY s.next_run_at LIMIT sqlc.arg(most) FOR UPDATE OF s SKIP LOCKED;
+
+-- name: MoveSchedules :exec
+-- Each to its next occurrence. ran is when the newest occurrence that asked for a backup was due, or year 1.
+UPDATE schedules s SET next_run_at = u.next, ran_at = nullif(u.ran, timestamptz '0001-01-01 00:00:00+00')
+  FROM (SELECT unnest(sqlc.arg(ids)::uuid[]) AS id, unnest(sqlc.arg(nexts)::timestamptz[]) AS next,
+               unnest(sqlc.arg(rans)::timestamptz[]) AS ran) u
+ WHERE s.id = u.id;
+
+-- name: InsertDueBackups :many
+-- A database that has a live backup gets none.
+INSERT INTO backups (id, resource_id, database_id, schedule_id, occurrence, state, queued_at)
+SELECT unnest(sqlc.arg(ids)::uuid[]), unnest(sqlc.arg(resources)::uuid[]), unnest(sqlc.arg(databases)::uuid[]),
+       unnest(sqlc.arg(schedules)::uuid[]), unnest(sqlc.arg(occurrences)::timestamptz[]), 'queued', sqlc.arg(now)
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: InsertOccurrences :exec
+-- An empty backup is none.
+INSERT INTO occurrences (schedule_id, at, resource_id, database_id, backup_id, outcome, reason, ended_at)
+SELECT u.schedule, u.at, u.resource, u.database, nullif(u.backup, '')::uuid,
+       CASE WHEN u.backup = '' THEN 'skipped' ELSE 'pending' END, u.reason,
+       CASE WHEN u.backup = '' THEN sqlc.arg(now)::timestamptz END
+  FROM (SELECT unnest(sqlc.arg(schedules)::uuid[]) AS schedule, unnest(sqlc.arg(ats)::timestamptz[]) AS at,
+               unnest(sqlc.arg(resources)::uuid[]) AS resource, unnest(sqlc.arg(databases)::uuid[]) AS database,
+               unnest(sqlc.arg(backups)::text[]) AS backup, unnest(sqlc.arg(reasons)::text[]) AS reason) u
+ON CONFLICT (schedule_id, at) DO NOTHING;
+
+-- name: EndOccurrences :exec
+-- Of backups that have ended, in the transaction that ended them.
+UPDATE occurrences o
+   SET outcome = CASE WHEN b.state IN ('verified', 'proven') THEN 'succeeded' WHEN b.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
+       reason = b.reason, ended_at = b.ended_at
+  FROM backups b
+ WHERE b.id = ANY (sqlc.arg(backups)::uuid[]) AND o.backup_id = b.id AND o.outcome = 'pending' AND b.state NOT IN ('queued', 'running');
+
+-- name: EndLeftOccurrences :execrows
+-- Of backups that were ended by a process of an older release, which knew no occurrences.
+UPDATE occurrences o
+   SET outcome = CASE WHEN e.state IN ('verified', 'proven', 'expired', 'deleted') THEN 'succeeded' WHEN e.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
+       reason = e.reason, ended_at = e.ended_at
+  FROM (SELECT p.schedule_id, p.at, b.state, b.reason, b.ended_at
+          FROM occurrences p JOIN backups b ON b.id = p.backup_id
+         WHERE p.outcome = 'pending' AND b.state NOT IN ('queued', 'running')
+         LIMIT sqlc.arg(most) FOR UPDATE OF p SKIP LOCKED) e
+ WHERE o.schedule_id = e.schedule_id AND o.at = e.at;
+
+-- name: ListOccurrences :many
+SELECT * FROM occurrences WHERE schedule_id = sqlc.arg(schedule_id) AND resource_id = sqlc.arg(resource_id)
+ ORDER BY at DESC LIMIT sqlc.arg(most);
+
+-- name: LastOccurrence :one
+SELECT coalesce(max(at), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS at FROM occurrences
+ WHERE schedule_id = sqlc.arg(schedule_id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: SetSchedule :exec
+UPDATE schedules
+   SET kind = sqlc.arg(kind), hours = sqlc.arg(hours), minute = sqlc.arg(minute), weekday = sqlc.arg(weekday), day = sqlc.arg(day),
+       cron = sqlc.arg(cron), zone = sqlc.arg(zone), next_run_at = sqlc.arg(next_run_at), changed_at = sqlc.arg(now), changed_by = sqlc.arg(person)
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: SetPause :exec
+UPDATE schedules SET paused_at = sqlc.narg(paused_at), paused_by = sqlc.arg(paused_by), pause_reason = sqlc.arg(pause_reason)
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
