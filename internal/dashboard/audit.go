@@ -57,6 +57,16 @@ func (r report) Urgent() []group {
 	})
 }
 
+// Denied are those for which it is not used.
+func (r report) Denied() []group {
+	return r.groups(func(s remora.Severity) bool { return s == remora.SeverityDeny })
+}
+
+// Blinding are those that keep a backup from being made.
+func (r report) Blinding() []group {
+	return r.groups(func(s remora.Severity) bool { return s == remora.SeverityFatal })
+}
+
 // Asked are the findings that no person has answered for.
 func (r report) Asked() []remora.Finding { return r.Unanswered(r.Known) }
 

@@ -98,5 +98,5 @@ func TestEssentialPlan(t *testing.T) {
 	s := newSite(t)
 	f := shop()
 	f.Credential, f.Plan, f.Problem = "", "heroku-postgresql:essential-0", "This database is of an Essential plan."
-	says(t, s.tenant(t, f).do(t, "GET", "/dashboard").body, "is of an Essential plan", "refused", "not", "pg:credentials:create", "Back up now")
+	says(t, s.tenant(t, f).do(t, "GET", "/dashboard").body, "is of an Essential plan", "needs you", "not", "pg:credentials:create", "Back up now")
 }

@@ -157,22 +157,23 @@ func eval[T any](b *tab, script string, opts ...chromedp.EvaluateOption) T {
 	return v
 }
 
-// clean checks what every page must be: nothing on the console, no violation of any of axe-core's rules, and nothing that
-// is wider than the window.
-func (b *tab) clean(name string) {
+// clean checks what every page must be: nothing on the console, nothing that is wider than the window, and no violation of
+// any of axe-core's rules, or of the named ones.
+func (b *tab) clean(name string, rules ...string) {
 	b.t.Helper()
-	for _, m := range b.said() {
-		b.t.Errorf("%s: on the console: %s", name, m)
-	}
-	if wide := eval[int](b, `document.documentElement.scrollWidth - window.innerWidth`); wide > 0 {
-		b.t.Errorf("%s: %d pixels wider than the window", name, wide)
-	}
+	b.fits(name)
 	text, err := axe()
 	if err != nil {
 		b.t.Fatal("axe-core (make setup/test installs it): ", err)
 	}
-	eval[chromedp.Void](b, text)
-	found := eval[string](b, `axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify(r.violations.map(v => ({id: v.id, help: v.help, nodes: v.nodes.map(n => n.html + " " + n.failureSummary)}))))`, chromedp.EvalAwaitPromise)
+	if eval[bool](b, `typeof axe === "undefined"`) {
+		eval[chromedp.Void](b, text)
+	}
+	only, err := json.Marshal(rules)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	found := eval[string](b, `axe.run(document, {resultTypes: ["violations"], ...(`+string(only)+` ? {runOnly: `+string(only)+`} : {})}).then(r => JSON.stringify(r.violations.map(v => ({id: v.id, help: v.help, nodes: v.nodes.map(n => n.html + " " + n.failureSummary)}))))`, chromedp.EvalAwaitPromise)
 	var violations []struct {
 		ID, Help string
 		Nodes    []string
@@ -182,6 +183,17 @@ func (b *tab) clean(name string) {
 	}
 	for _, v := range violations {
 		b.t.Errorf("%s: axe: %s, %s\n%s", name, v.ID, v.Help, strings.Join(v.Nodes, "\n"))
+	}
+}
+
+// fits checks that nothing is on the console, and nothing wider than the window.
+func (b *tab) fits(name string) {
+	b.t.Helper()
+	for _, m := range b.said() {
+		b.t.Errorf("%s: on the console: %s", name, m)
+	}
+	if wide := eval[int](b, `document.documentElement.scrollWidth - window.innerWidth`); wide > 0 {
+		b.t.Errorf("%s: %d pixels wider than the window", name, wide)
 	}
 }
 

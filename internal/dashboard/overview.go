@@ -20,7 +20,8 @@ type overviewPage struct {
 	Cards          []card
 	Live           bool // something is queued or running
 	Plan           remora.Plan
-	Used           int64 // bytes in the store, of all databases
+	Used           int64      // bytes in the store, of all databases
+	List           *checklist // nil once there are verified backups
 }
 
 // card is one database with its backups.
@@ -115,7 +116,8 @@ func (p *Pages) page(r *http.Request, s remora.Session) (overviewPage, error) {
 		page.Live = page.Live || c.Live()
 		page.Used += c.Stored.Bytes
 	}
-	page.Live = page.Live || o.Resource.State == remora.ResourceProvisioning || len(o.Databases) == 0
+	page.List = page.checklist()
+	page.Live = page.Live || o.Resource.State == remora.ResourceProvisioning || page.List != nil && !page.List.Finished()
 	return page, nil
 }
 
@@ -127,6 +129,11 @@ func (o overviewPage) Safe() bool {
 		}
 	}
 	return o.Stale() == 0 && o.Resource.Attention == remora.ReasonNone
+}
+
+// ShowCards tells whether there is more to show than the list of first steps.
+func (o overviewPage) ShowCards() bool {
+	return len(o.Cards) > 1 || len(o.Cards) == 1 && (o.List == nil || o.List.Finished())
 }
 
 // Stale counts the databases that are not fresh.

@@ -16,16 +16,16 @@ func TestFirstPage(t *testing.T) {
 
 	t.Run("nothing attached", func(t *testing.T) {
 		n := s.tenant(t)
-		says(t, n.do(t, "GET", "/dashboard").body, "remora-backup-clean-1", "Plan mako", "<strong>helper</strong>", "No database yet",
+		says(t, n.do(t, "GET", "/dashboard").body, "remora-backup-clean-1", "Plan mako", "<strong>helper</strong>", "To a first verified backup", "1 of 7 done", `<li class="step late"><div class="step-head"><h3>The Helper App is shared with us`,
 			"heroku access:add "+serviceAccount+" -a helper", "heroku pg:credentials:create", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO remora_ro",
-			"--credential remora_ro -a helper", "data-live", "not", "Attachments listed")
+			"--credential remora_ro -a helper", "data-live", "not", "Attachments listed", "Back up now", "All about")
 	})
 	t.Run("not shared", func(t *testing.T) {
 		n := s.tenant(t)
 		if err := n.SetAttention(t.Context(), n.id, remora.ReasonNotShared); err != nil {
 			t.Fatal(err)
 		}
-		says(t, n.do(t, "GET", "/dashboard").body, "This needs you.", "is not shared", "<pre>heroku access:add "+serviceAccount+" -a helper</pre>", "Check again")
+		says(t, n.do(t, "GET", "/dashboard").body, `<span class="state failed">needs you</span>`, "Its attachments cannot be listed", "<pre>heroku access:add "+serviceAccount+" -a helper</pre>", "Check now")
 	})
 	t.Run("verified", func(t *testing.T) {
 		n := s.tenant(t, shop())
@@ -33,7 +33,7 @@ func TestFirstPage(t *testing.T) {
 		page := n.do(t, "GET", "/dashboard").body
 		says(t, page, "postgresql-curved-1", "of app shop", "Your database is backed up", `<span class="state fresh">fresh</span>`, "Last verified backup", "1.1 MB", "Back up now",
 			"/dashboard/backups/"+string(b.ID)+"#restore", "Restore…", "Next backup", "The only backup so far: 1 verified.", "4.2 MB", "200 GB",
-			"not", "data-live", "disabled", "No database yet")
+			"Your first backup is verified", "not", "data-live", "disabled", "needs you")
 		says(t, n.do(t, "GET", "/dashboard/databases/"+string(b.Database)).body, `<span class="state verified">verified</span>`, "automatically", "1.1 MB", "4\u202f711",
 			"/dashboard/backups/"+string(b.ID)+"#restore", "not", "data-live")
 	})
@@ -47,13 +47,14 @@ func TestFirstPage(t *testing.T) {
 		for _, path := range []string{"/dashboard", "/dashboard/live", "/dashboard/backups/" + string(c.Backup), "/dashboard/backups/" + string(c.Backup) + "/live"} {
 			says(t, n.do(t, "GET", path).body, "running", "3 of 8 tables", "1.2 MB read, 346 kB stored", `value="37"`, "odd &lt;b&gt;name", "data-live", "Refresh", "not", "odd <b>")
 		}
-		says(t, n.do(t, "GET", "/dashboard").body, `<button class="plain" disabled>Back up now</button>`, "1 of 1 database has no fresh backup", "none yet")
+		says(t, n.do(t, "GET", "/dashboard").body, "3 of 7 done", `<li class="step later"><div class="step-head"><h3>It is verified`, "not", "Back up now", "needs you")
+		says(t, n.do(t, "GET", "/dashboard/databases/"+string(c.Database.ID)).body, `<button class="plain" disabled>Back up now</button>`, "no verified backup yet", "none yet")
 	})
 	t.Run("owner's credential", func(t *testing.T) {
 		f := shop()
 		f.Credential, f.Problem = "", "It is the owner's."
 		n := s.tenant(t, f)
-		says(t, n.do(t, "GET", "/dashboard").body, "refused", "can change your data", "heroku pg:credentials:create postgresql-curved-1 --name remora_ro -a shop",
+		says(t, n.do(t, "GET", "/dashboard").body, "needs you", "2 of 7 done", "can change your data", "heroku pg:credentials:create postgresql-curved-1 --name remora_ro -a shop",
 			"GRANT USAGE", "heroku addons:detach REMORA_DB -a helper", "heroku addons:attach postgresql-curved-1 --credential remora_ro -a helper",
 			"not", "Back up now")
 	})
@@ -80,7 +81,7 @@ func TestFailedBackup(t *testing.T) {
 	s := newSite(t)
 	n := s.tenant(t, shop())
 	id := n.fail(t, &remora.Failure{Reason: remora.ReasonPermission, Detail: "pg_dump: error: permission denied for table \u202esdrow"}, `GRANT SELECT ON ALL TABLES IN SCHEMA "public" TO "remora_ro";`)
-	says(t, n.do(t, "GET", "/dashboard").body, `<span class="state failed">failed</span>`, "may not read everything", "/dashboard/backups/"+string(id))
+	says(t, n.do(t, "GET", "/dashboard").body, "needs you", "may not read everything", "/dashboard/backups/"+string(id))
 	page := n.do(t, "GET", "/dashboard/backups/"+string(id)).body
 	says(t, page, "This needs you.", "may not read everything", "GRANT SELECT ON ALL TABLES IN SCHEMA &#34;public&#34;",
 		"<bdi>pg_dump: error: permission denied", "not", "Make a link", "data-live", "Cancel this backup")
@@ -94,7 +95,7 @@ func TestFailedBackup(t *testing.T) {
 
 	m = s.tenant(t, shop())
 	id = m.fail(t, &remora.Failure{Reason: remora.ReasonUnreachable}, "")
-	says(t, m.do(t, "GET", "/dashboard").body, "did not answer", "Next attempt <time", `<span class="state queued">queued</span>`)
+	says(t, m.do(t, "GET", "/dashboard").body, "did not answer", "It is tried again")
 	says(t, m.do(t, "GET", "/dashboard/backups/"+string(id)).body, "Why the last attempt failed", "Next attempt at", "Cancel this backup", "data-live")
 	if a := m.do(t, "POST", "/dashboard/backups/"+string(id)+"/cancel"); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status, a.body)

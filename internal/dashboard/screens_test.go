@@ -80,6 +80,29 @@ var screens = []screen{
 		}
 		return n, "/dashboard"
 	}},
+	{"first-owners-credential", func(t *testing.T, s *site) (*tenant, string) {
+		f := shop()
+		f.Credential, f.Problem = "", "It is the owner's."
+		return s.tenant(t, f), "/dashboard"
+	}},
+	{"first-running", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.reported(t)
+		n.busy(t)
+		return n, "/dashboard"
+	}},
+	{"first-refused", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.fail(t, &remora.Failure{Reason: remora.ReasonCanWrite, Detail: "may INSERT"}, findings[0].Fix)
+		n.reported(t, findings...)
+		return n, "/dashboard"
+	}},
+	{"first-verified", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.reported(t)
+		n.keep(t)
+		return n, "/dashboard"
+	}},
 	{"overview-one", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
 		n.reported(t)
@@ -151,7 +174,8 @@ var screens = []screen{
 	{"missing", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard/nothing" }},
 }
 
-// Every page in each of its states is clean, in light, in dark and on a telephone.
+// Every page in each of its states is clean: by all of axe-core's rules in light, by those about colours in dark too, and
+// it fits a telephone.
 func TestPages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -165,10 +189,10 @@ func TestPages(t *testing.T) {
 			b.clean(x.name + " light")
 			b.picture(x.name + "-light")
 			b.look(1280, 900, "dark")
-			b.clean(x.name + " dark")
+			b.clean(x.name+" dark", "color-contrast", "link-in-text-block")
 			b.picture(x.name + "-dark")
 			b.look(360, 740, "light")
-			b.clean(x.name + " phone")
+			b.fits(x.name + " phone")
 			b.picture(x.name + "-phone")
 		})
 	}
