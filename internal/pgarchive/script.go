@@ -129,6 +129,7 @@ SET datestyle = ISO;
 SET intervalstyle = postgres;
 SET extra_float_digits = 3;
 SET bytea_output = hex;
+SET quote_all_identifiers = on;
 SET synchronize_seqscans = off;
 SET row_security = off;
 `)

@@ -73,6 +73,8 @@ func TestHostileDumps(t *testing.T) {
 			statements: check(`RAISE EXCEPTION E'x\npg_restore: from TOC entry 1; 1 1 TABLE public fake owner\npg_restore: error: out of memory'`),
 			verdict:    proof.Impossible,
 		},
+		"lets nobody in any more":         {statements: check("ALTER DATABASE scratch CONNECTION LIMIT 0"), verdict: proof.Impossible, words: "too many connections"},
+		"makes us somebody else":          {statements: check("ALTER DATABASE scratch SET role = remora_owner"), verdict: proof.Passed},
 		"fails only while it is restored": {statements: check("RAISE EXCEPTION 'not here'"), verdict: proof.Differs, words: "not here"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,6 +19,7 @@ type plan struct {
 	roles            []string // that policies name
 	entries          []pgarchive.Entry
 	leftOut          []string         // what only a superuser can make, for people
+	lost             []string         // of that, tables with their rows
 	uncounted        map[string]bool  // kinds of the inventory that something was left out of
 	columns          map[table]string // as COPY took them: "(a, b)", or "" for all
 	objects          []string         // numbers of large objects in the archive's order; nil is ascending
@@ -58,6 +59,9 @@ func planOf(h *pgarchive.Head) *plan {
 		case powers[e.Kind], e.Kind == "PUBLICATION" && strings.Contains(e.Definition, " FOR ALL TABLES"),
 			slices.ContainsFunc(e.Needs, func(id int) bool { return left[id] }):
 			left[e.DumpID] = true
+			if e.Kind == "TABLE DATA" {
+				p.lost = append(p.lost, "table "+e.Namespace+"."+e.Tag)
+			}
 			if e.Kind != "COMMENT" {
 				p.leftOut = append(p.leftOut, title(e))
 				p.uncount(e.Kind)
@@ -169,10 +173,16 @@ func (p *plan) list(made map[string]bool) []byte {
 	return b.Bytes()
 }
 
+// columnsOf are a table's as COPY took them.
+func (p *plan) columnsOf(t pgarchive.Table) string {
+	schema, name := t.Stored()
+	return p.columns[table{schema, name}]
+}
+
 // copyOut is the statement that reads a table as pg_dump has read it.
 func (p *plan) copyOut(t pgarchive.Table) string {
 	schema, name := t.Stored() // statements are sent in the archive's encoding
-	return "COPY " + qualified(schema, name) + " " + p.columns[table{schema, name}] + " TO STDOUT"
+	return "COPY " + qualified(schema, name) + " " + p.columnsOf(t) + " TO STDOUT"
 }
 
 func qualified(schema, name string) string {

@@ -19,7 +19,7 @@ var harmless = []string{
 
 // prepare makes the database, the extensions and the roles that the archive needs and cannot bring.
 func (r *restore) prepare(ctx context.Context) error {
-	if err := r.database(ctx); err != nil {
+	if err := r.database(ctx); err != nil || r.out.Verdict != Passed {
 		return err
 	}
 	conn, err := r.Connect(ctx, scratchpg.Admin, scratchpg.Database)
@@ -30,14 +30,28 @@ func (r *restore) prepare(ctx context.Context) error {
 	if err := r.extensions(ctx, conn); err != nil || r.out.Verdict != Passed {
 		return err
 	}
+	return r.roles(ctx, conn)
+}
+
+// roles makes those that policies name, but for what PostgreSQL has itself, such as pg_read_all_data.
+func (r *restore) roles(ctx context.Context, conn *pgx.Conn) error {
+	var made []string
 	for _, role := range r.plan.roles {
-		if _, err := conn.Exec(ctx, "CREATE ROLE "+scratchpg.Ident(role)); err != nil && scratchpg.SQLState(err) != "42710" {
+		var here bool
+		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = "+scratchpg.Literal(role)+")").Scan(&here); err != nil {
+			return fmt.Errorf("look for a role: %w", err)
+		}
+		if here {
+			continue
+		}
+		if _, err := conn.Exec(ctx, "CREATE ROLE "+scratchpg.Ident(role)); err != nil {
 			r.out.impossible("a policy names the role %s, which cannot be made here", role)
 			return nil //nolint:nilerr // it is the verdict
 		}
+		made = append(made, role)
 	}
-	if len(r.plan.roles) > 0 {
-		r.out.LeftOut = append(r.out.LeftOut, "roles are in no dump; those that policies name were made empty: "+named(r.plan.roles))
+	if len(made) > 0 {
+		r.out.LeftOut = append(r.out.LeftOut, "roles are in no dump; those that policies name were made empty: "+named(made))
 	}
 	return nil
 }
@@ -49,7 +63,12 @@ func (r *restore) database(ctx context.Context) error {
 		return err
 	}
 	r.out.LeftOut = append(r.out.LeftOut, fmt.Sprintf("the locale %s is not installed here: texts were ordered by their bytes", r.plan.locale))
-	return r.MakeDatabase(ctx, r.plan.encoding, "C")
+	err = r.MakeDatabase(ctx, r.plan.encoding, "C")
+	if scratchpg.SQLState(err) != "" {
+		r.out.impossible("a database in the encoding %s cannot be made here: %s", r.plan.encoding, words(err))
+		return nil
+	}
+	return err
 }
 
 func (r *restore) extensions(ctx context.Context, conn *pgx.Conn) error {

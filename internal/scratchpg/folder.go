@@ -76,6 +76,9 @@ func Sweep(base string) (int, error) {
 	return n, errors.Join(errs...)
 }
 
+// entry is what a file counts for that has no blocks, in bytes: a disk has only so many.
+const entry = 4096
+
 // size is what is on the disk below a folder, in bytes: blocks, so that a file with a hole counts for what it takes.
 func size(path string) int64 {
 	var n int64
@@ -85,7 +88,7 @@ func size(path string) int64 {
 		}
 		if info, err := e.Info(); err == nil {
 			if s, ok := info.Sys().(*syscall.Stat_t); ok {
-				n += s.Blocks * 512
+				n += max(s.Blocks*512, entry)
 			}
 		}
 		return nil

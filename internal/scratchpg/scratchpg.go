@@ -147,7 +147,7 @@ func (s *Server) arguments() []string {
 		"listen_addresses=", "unix_socket_directories=" + s.folder.path, "unix_socket_permissions=0700", "port=" + strconv.Itoa(port),
 		"fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=256MB", "min_wal_size=32MB",
 		"autovacuum=off", "track_counts=off", "max_connections=10", "superuser_reserved_connections=3", "max_prepared_transactions=0",
-		"max_parallel_workers=0", "max_parallel_workers_per_gather=0", "max_parallel_maintenance_workers=0", "jit=off",
+		"max_worker_processes=0", "max_logical_replication_workers=0", "max_parallel_workers_per_gather=0", "jit=off", // the first binds, whatever a session sets
 		"shared_buffers=" + kilobytes(buffers), "maintenance_work_mem=" + kilobytes(s.cfg.Memory/8), "work_mem=16MB",
 		"temp_file_limit=" + kilobytes(min(s.cfg.Disk, 1<<40)), "dynamic_shared_memory_type=mmap", "max_stack_depth=2MB",
 		"restart_after_crash=off", "log_min_messages=fatal", "log_min_error_statement=panic", "log_error_verbosity=terse", "lc_messages=C",

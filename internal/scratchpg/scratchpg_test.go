@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/sandbox"
@@ -190,6 +192,53 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	if err := c.Ping(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever restores may change what he likes of his session's settings, and gets no second process to work for him: each
+// could take what one may.
+func TestOneProcessWorks(t *testing.T) {
+	t.Parallel()
+	s := start(t, scratchpg.Config{})
+	defer s.Close()
+	if err := s.MakeDatabase(t.Context(), "UTF8", "C"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Connect(t.Context(), scratchpg.Owner, scratchpg.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{
+		"SET max_parallel_workers = 8", "SET max_parallel_workers_per_gather = 8", "SET parallel_setup_cost = 0", "SET parallel_tuple_cost = 0", "SET min_parallel_table_scan_size = 0",
+		"SET max_parallel_maintenance_workers = 8", "CREATE TABLE t AS SELECT g FROM generate_series(1, 10000) g",
+	} {
+		if _, err := c.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows, err := c.Query(t.Context(), "EXPLAIN (ANALYZE, COSTS off, TIMING off) SELECT count(*) FROM t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if said := strings.Join(lines, "\n"); err != nil || !strings.Contains(said, "Workers Planned") || !strings.Contains(said, "Workers Launched: 0") {
+		t.Error(said, err)
+	}
+}
+
+// A folder of files without a byte is no free lunch: each takes its entry of the disk's.
+func TestEmptyFilesCount(t *testing.T) {
+	t.Parallel()
+	s := start(t, scratchpg.Config{})
+	defer s.Close()
+	before := s.Used()
+	for i := range 1000 {
+		if err := os.WriteFile(filepath.Join(s.Folder(), fmt.Sprint("empty-", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.Used() - before; n < 1000*4096 {
+		t.Errorf("1000 files take %d bytes", n)
 	}
 }
 
