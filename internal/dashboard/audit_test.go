@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,7 +24,8 @@ func (n *tenant) post(t *testing.T, path string, form url.Values) answer {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	return answer{Response: resp}
+	body, err := io.ReadAll(resp.Body)
+	return answer{resp, string(body), err}
 }
 
 func TestWhatTheCredentialMayDo(t *testing.T) {

@@ -44,6 +44,10 @@ type Store interface {
 	Database(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, look remora.Look) (remora.DatabaseView, error)
 	Progress(ctx context.Context, id remora.ResourceID, b remora.BackupID) (*remora.Progress, error)
 	Links(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Link, error)
+	Schedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Schedule, error)
+	SetSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, rule remora.Rule, person string) error
+	PauseSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, why, person string) error
+	ResumeSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 	RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error
 	Proofs(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Proof, error)
 }
@@ -141,6 +145,10 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Get(Home+"/databases/{database}", p.with(p.database))
 		r.Get(Home+"/databases/{database}/live", p.with(p.liveDatabase))
 		r.Post(Home+"/databases/{database}/backups", p.with(p.backUp))
+		r.Get(Home+"/databases/{database}/schedule", p.with(p.editSchedule))
+		r.Post(Home+"/databases/{database}/schedule", p.with(p.saveSchedule))
+		r.Post(Home+"/databases/{database}/schedule/pause", p.with(p.pauseSchedule))
+		r.Post(Home+"/databases/{database}/schedule/resume", p.with(p.resumeSchedule))
 		r.Post(Home+"/databases/{database}/audit", p.with(p.audit))
 		r.Post(Home+"/databases/{database}/acknowledge", p.with(p.acknowledge))
 		r.Get(Home+"/backups/{backup}", p.with(p.backup))

@@ -25,6 +25,8 @@ func (c card) Health() health {
 		return health{"refused", "It is not backed up: what is attached must not be used."}
 	case c.State == remora.DatabaseDetached:
 		return health{"detached", "It is not backed up any more: no credential is attached."}
+	case c.Pause != nil:
+		return health{"paused", "Its schedule is paused: nothing is backed up until somebody resumes it."}
 	case c.LastGood == nil:
 		return health{"never", "There is no verified backup yet."}
 	case c.Now.Sub(c.LastGood.EndedAt) > freshFor:

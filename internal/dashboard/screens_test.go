@@ -70,6 +70,18 @@ func databaseOf(n *tenant, t *testing.T) string {
 	return "/dashboard/databases/" + string(n.view(t).Databases[0].ID)
 }
 
+// due lets the database's schedule have come three times, of which two were missed.
+func (n *tenant) due(t *testing.T) {
+	t.Helper()
+	_, err := n.Pool.Exec(t.Context(), "BEGIN; SELECT set_config('remora.service', 'on', true); UPDATE schedules SET next_run_at = next_run_at - interval '3 days' WHERE resource_id = '"+string(n.id)+"'; COMMIT")
+	if err == nil {
+		_, err = n.EnqueueDue(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // screens are all pages in their states.
 var screens = []screen{
 	{"overview-empty", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard" }},
@@ -169,6 +181,33 @@ var screens = []screen{
 		n := s.tenant(t, shop())
 		b := n.fail(t, &remora.Failure{Reason: remora.ReasonPermission, Detail: "pg_dump: error: query failed: ERROR:  permission denied for table Log\npg_dump: detail: Query was: LOCK TABLE audit.\"Log\" IN ACCESS SHARE MODE"}, findings[1].Fix)
 		return n, "/dashboard/backups/" + string(b)
+	}},
+	{"database-paused", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.keep(t)
+		n.reported(t)
+		n.due(t)
+		n.keep(t)
+		if err := n.PauseSchedule(t.Context(), n.id, n.view(t).Databases[0].ID, "We move to a new database this week.", "owner@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		return n, databaseOf(n, t)
+	}},
+	{"schedule", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		return n, databaseOf(n, t) + "/schedule"
+	}},
+	{"schedule-beyond-the-plan", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		db := n.view(t).Databases[0].ID
+		err := n.SetSchedule(t.Context(), n.id, db, remora.Rule{Kind: remora.RuleEveryHours, Hours: 6, Minute: 150, Zone: "America/Argentina/Buenos_Aires"}, "owner@example.com")
+		if err == nil {
+			_, err = n.ChangePlan(t.Context(), n.id, "test")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, databaseOf(n, t) + "/schedule"
 	}},
 	{"settings", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), "/dashboard/settings" }},
 	{"missing", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard/nothing" }},

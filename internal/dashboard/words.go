@@ -16,6 +16,7 @@ var functions = template.FuncMap{
 	"frameOf": frameOf, "when": when, "share": share, "clock": clock, "day": day, "thousands": thousands, "brief": brief,
 	"sentence":  func(r remora.Reason) string { return r.Sentence() },
 	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phase,
+	"number": func(d time.Weekday) int { return int(d) },
 }
 
 func bytesText(n int64) string {
