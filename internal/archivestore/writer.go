@@ -33,10 +33,16 @@ type Writer struct {
 type body struct {
 	upload *objectstore.Upload
 	sealed *seal.Writer
+	ended  bool
 }
 
-// finish sends the last of a body, which stays invisible and then holds no buffer while others follow it.
+// finish sends the last of a body, which stays invisible and then holds no buffer while others follow it. It may be
+// called again.
 func (b *body) finish() error {
+	if b.ended {
+		return nil
+	}
+	b.ended = true
 	if err := b.sealed.Close(); err != nil {
 		return fmt.Errorf("end body: %w", err)
 	}
@@ -106,6 +112,15 @@ func (c counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Finish sends the last of the body, which stays invisible: for what comes between it and Commit to be beside its way.
+// Write must not follow.
+func (w *Writer) Finish() error {
+	if n := len(w.bodies); n > 0 {
+		return w.bodies[n-1].finish()
+	}
+	return nil
+}
+
 // Commit stores the archive: the bodies, what they contain where that is known, and the manifest become objects, at
 // once, for what is far away is waited for; then, as the commit, the head. The caller must know by then that the body is
 // whole. facts are the manifest's fields that the caller knows. On an error nothing of it is listed; call Abort.
@@ -119,10 +134,8 @@ func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now t
 	m.PlainSize = int64(len(head)) + w.size
 	m.Objects = []StoredObject{describe(headName, objectstore.Describe(sealedHead), headFile)}
 	var writes []write
-	if n := len(w.bodies); n > 0 {
-		if err := w.bodies[n-1].finish(); err != nil {
-			return Manifest{}, err
-		}
+	if err := w.Finish(); err != nil {
+		return Manifest{}, err
 	}
 	for i, b := range w.bodies {
 		m.Objects = append(m.Objects, describe(bodyName(i+1), b.upload.Written(), b.sealed.File()))

@@ -2,8 +2,9 @@
 //
 // What it adds to the SDK is certainty about the end of a write. Every write is conditional (If-None-Match),
 // so nothing is ever replaced; carries a checksum that the store checks, per part and for the whole object;
-// and is confirmed by asking the store afterwards. Where the answer to a write was lost, that question also
-// decides whether the write took place: each write leaves a random name of its own in the object's metadata.
+// and is confirmed: by the answer, where that has the checksum of the whole object, as Amazon's does, else by asking
+// the store afterwards. Where the answer to a write was lost, that question also decides whether the write took place:
+// each write leaves a random name of its own in the object's metadata.
 //
 // Uploads of unknown length go in parts of one fixed size, which every S3 server accepts (Cloudflare R2 wants
 // all parts but the last to be equal), through buffers that all uploads of a Bucket share, so that their memory

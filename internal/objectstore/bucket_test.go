@@ -245,6 +245,9 @@ func TestTheJanitorsListAndAbort(t *testing.T) {
 	if _, err := u.Write(noise(cfg.PartSize)); err != nil {
 		t.Fatal(err)
 	}
+	if err := u.Finish(); err != nil {
+		t.Fatal(err)
+	}
 	open, err := b.OpenUploads(t.Context(), "r/")
 	if err != nil || len(open) != 1 || open[0].Key != "r/1/left" || open[0].Started.IsZero() {
 		t.Fatal(open, err)

@@ -42,27 +42,35 @@ func (b *Bucket) PutIfAbsent(ctx context.Context, key string, body []byte) (Obje
 }
 
 func (b *Bucket) put(ctx context.Context, want Object, body []byte) (Object, error) {
-	return b.publish(ctx, "PutObject", want, func(ctx context.Context) error {
-		_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+	return b.publish(ctx, "PutObject", want, func(ctx context.Context) (crc string, err error) {
+		out, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &b.cfg.Bucket, Key: &want.Key, Body: bytes.NewReader(body), ContentLength: &want.Size,
 			ChecksumCRC32: &want.crc, IfNoneMatch: aws.String("*"), Metadata: map[string]string{writerTag: want.writer},
 		})
-		return err
+		if err == nil {
+			crc = aws.ToString(out.ChecksumCRC32)
+		}
+		return crc, err
 	})
 }
 
-// publish makes an object visible and returns only when it is known whether that took place.
-func (b *Bucket) publish(ctx context.Context, op string, want Object, write func(context.Context) error) (Object, error) {
+// publish makes an object visible and returns only when it is known whether that took place. write returns the checksum
+// of the whole object where the store's answer has it: then that is the confirmation, and the store is not asked again.
+func (b *Bucket) publish(ctx context.Context, op string, want Object, write func(context.Context) (crc string, err error)) (Object, error) {
 	unsure := false // some attempt may have taken place although we heard nothing good of it
-	err := b.try(ctx, op, want.Key, func(ctx context.Context) error {
-		err := write(ctx)
+	var crc string
+	err := b.try(ctx, op, want.Key, func(ctx context.Context) (err error) {
+		crc, err = write(ctx)
 		if err != nil && isTransient(fail(op, want.Key, err)) {
 			unsure = true
 		}
 		return err
 	})
-	if err != nil && !unsure {
+	switch {
+	case err != nil && !unsure:
 		return Object{}, err
+	case err == nil && crc == want.crc:
+		return want, nil
 	}
 	if err := b.confirm(ctx, want, err); err != nil {
 		return Object{}, err

@@ -23,8 +23,9 @@ func (b *Bucket) Probe(ctx context.Context) error {
 		return err
 	}
 	u := b.Create(ctx, "probe/"+newWriter())
-	err := u.begin()
-	return errors.Join(err, u.Abort())
+	u.begun = true
+	u.open()
+	return errors.Join(u.failed(), u.Abort())
 }
 
 // Make makes the bucket, for the demo and for tests; one of ours that is there already is no error.

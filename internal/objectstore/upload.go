@@ -37,10 +37,12 @@ type Upload struct {
 
 	buf    []byte
 	loan   loan
-	number int32  // parts begun
-	id     string // the store's name of the multipart upload
-	begun  bool   // the store may know of a multipart upload
+	number int32 // parts begun
+	begun  bool  // the store may know of a multipart upload
 	ended  bool
+
+	opening sync.Once
+	id      string // the store's name of the multipart upload, once it is open
 
 	slots chan struct{}
 	wg    sync.WaitGroup
@@ -122,19 +124,16 @@ func (u *Upload) reserve(k int) error {
 
 // flush hands the buffer to a goroutine that sends it.
 func (u *Upload) flush() error {
-	if u.id == "" {
-		if err := u.begin(); err != nil {
-			return err
-		}
-	}
 	if err := u.take(1); err != nil {
 		return err
 	}
 	u.number++
 	number, buf := u.number, u.buf
-	u.buf = nil
+	u.buf, u.begun = nil, true
 	u.wg.Go(func() {
-		u.send(number, buf)
+		if u.opening.Do(u.open); u.failed() == nil {
+			u.send(number, buf)
+		}
 		u.b.buffers.put(buf, &u.loan)
 		u.give(1)
 	})
@@ -160,8 +159,8 @@ func (u *Upload) give(n int) {
 	}
 }
 
-func (u *Upload) begin() error {
-	u.begun = true
+// open begins the store's part of the upload, while the next bytes are taken already.
+func (u *Upload) open() {
 	var out *s3.CreateMultipartUploadOutput
 	err := u.b.try(u.ctx, "CreateMultipartUpload", u.want.Key, func(ctx context.Context) (err error) {
 		out, err = u.b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
@@ -171,10 +170,10 @@ func (u *Upload) begin() error {
 		return err
 	})
 	if err != nil {
-		return u.fail(err)
+		_ = u.fail(err)
+		return
 	}
 	u.id = aws.ToString(out.UploadId)
-	return nil
 }
 
 func (u *Upload) send(number int32, buf []byte) {
@@ -266,14 +265,17 @@ func (u *Upload) commit() (Object, error) {
 		return u.b.put(u.ctx, u.want, u.buf)
 	}
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
-	return u.b.publish(u.ctx, "CompleteMultipartUpload", u.want, func(ctx context.Context) error {
-		_, err := u.b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+	return u.b.publish(u.ctx, "CompleteMultipartUpload", u.want, func(ctx context.Context) (crc string, err error) {
+		out, err := u.b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 			Bucket: &u.b.cfg.Bucket, Key: &u.want.Key, UploadId: &u.id,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
 			ChecksumCRC32:   &u.want.crc, ChecksumType: types.ChecksumTypeFullObject,
 			MpuObjectSize: &u.want.Size, IfNoneMatch: aws.String("*"),
 		})
-		return err
+		if err == nil && out.ChecksumType == types.ChecksumTypeFullObject {
+			crc = aws.ToString(out.ChecksumCRC32)
+		}
+		return crc, err
 	})
 }
 

@@ -164,7 +164,13 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 		return made, err
 	}
 	stage(StageRead)
-	if err := reader.Finish(); err != nil {
+	sent := make(chan error, 1)
+	go func() { sent <- out.Finish() }()
+	err = reader.Finish()
+	if serr := <-sent; err == nil {
+		err = serr
+	}
+	if err != nil {
 		return made, err
 	}
 	stage(StageCommit)

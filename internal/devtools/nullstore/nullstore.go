@@ -128,13 +128,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for _, n := range u.parts {
 			o.size += n
 		}
+		inner := `<ETag>"whole"</ETag>`
 		if crc := r.Header.Get("X-Amz-Checksum-Crc32"); crc != "" {
 			o.header.Set("X-Amz-Checksum-Crc32", crc)
 			o.header.Set("X-Amz-Checksum-Type", "FULL_OBJECT")
+			inner += "<ChecksumCRC32>" + crc + "</ChecksumCRC32><ChecksumType>FULL_OBJECT</ChecksumType>"
 		}
 		s.objects[r.URL.Path] = o
 		delete(s.uploads, id)
-		answer(w, "CompleteMultipartUploadResult", `<ETag>"whole"</ETag>`)
+		answer(w, "CompleteMultipartUploadResult", inner)
 	case r.Method == http.MethodDelete:
 		delete(s.uploads, id)
 		w.WriteHeader(http.StatusNoContent)
@@ -142,6 +144,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.bytes.Add(size)
 		s.objects[r.URL.Path] = object{size, kept(r.Header)}
 		w.Header().Set("ETag", `"whole"`)
+		if crc := r.Header.Get("X-Amz-Checksum-Crc32"); crc != "" {
+			w.Header().Set("X-Amz-Checksum-Crc32", crc)
+		}
 	case r.Method == http.MethodHead:
 		o, ok := s.objects[r.URL.Path]
 		if !ok {
