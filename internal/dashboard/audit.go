@@ -100,18 +100,6 @@ func (r report) WitnessWords() string {
 	return "Our sessions were read-only. The server's own count of writers was not read to the end."
 }
 
-// reportOf is the report made with a backup; nil where there is none.
-func (p *Pages) reportOf(r *http.Request, s remora.Session, b remora.Backup) (*report, error) {
-	a, err := p.Store.Audit(r.Context(), s.Resource, b.ID)
-	if remora.KindOf(err) == remora.KindNotFound {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &report{Audit: a, Database: b.Database}, nil
-}
-
 // acknowledge takes a person's word that a finding is meant to be so.
 func (p *Pages) acknowledge(w http.ResponseWriter, r *http.Request, s remora.Session) error {
 	db, err := databaseID(r)

@@ -1,26 +1,20 @@
 package dashboard
 
 import (
+	"cmp"
 	"net/http"
 	"time"
-
-	"github.com/go-chi/chi/v5"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// backupPage is one backup: how far it is, what it is, why it failed, how to get it back.
+// backupPage is one backup: how far it is, what it is, why it failed, what shows that it is good.
 type backupPage struct {
-	Frame    frame
-	Now      time.Time
-	Resource remora.Resource
-	Backup   remora.Backup
-	Links    []remora.Link
-	Proofs   proofs
-	URL      string // of a link just made; shown this once
-	Good     time.Duration
-	Live     bool    // it is queued or running
-	Report   *report // nil where none was made
+	remora.BackupView
+	Frame  frame
+	Proofs proofs
+	Report *report // nil where none was made
+	Phases []phase
 }
 
 // proofs are a backup's, newest first.
@@ -37,21 +31,80 @@ func sorted(all []remora.Proof) proofs {
 		x := &all[i]
 		switch {
 		case !x.State.Ended():
-			p.Now = first(p.Now, x)
+			p.Now = cmp.Or(p.Now, x)
 		case x.Kind == remora.ProofRestore:
-			p.Proven = first(p.Proven, x)
+			p.Proven = cmp.Or(p.Proven, x)
 		default:
-			p.Reread = first(p.Reread, x)
+			p.Reread = cmp.Or(p.Reread, x)
 		}
 	}
 	return p
 }
 
-func first(a, b *remora.Proof) *remora.Proof {
-	if a != nil {
-		return a
+// Live tells whether the page will change by itself soon.
+func (p backupPage) Live() bool { return !p.Backup.State.Ended() || p.Proofs.Now != nil }
+
+// phase is one part of a backup's way.
+type phase struct {
+	Title string
+	State stepState
+}
+
+// phasesOf tells where a live backup is on its way; nil where it has ended.
+func phasesOf(b remora.Backup) []phase {
+	if b.State.Ended() {
+		return nil
 	}
-	return b
+	at := 0
+	if b.Progress != nil {
+		at = map[remora.RunState]int{remora.RunClaimed: 1, remora.RunDumping: 2, remora.RunConfirming: 3}[b.Progress.State]
+	}
+	titles := []string{
+		"Waiting for a worker", "Connecting, and asking what the credential may do", "Reading, sealing and storing, while stock pg_restore reads it back",
+		"Confirming every stored object", "Verified",
+	}
+	out := make([]phase, len(titles))
+	for i, title := range titles {
+		out[i] = phase{title, stepLater}
+		if i < at {
+			out[i].State = stepDone
+		} else if i == at {
+			out[i].State = stepRunning
+		}
+	}
+	return out
+}
+
+// Rate is how many bytes a second were read so far; 0 where that cannot be told yet.
+func (p backupPage) Rate() int64 {
+	if p.Backup.Progress == nil {
+		return 0
+	}
+	took := p.Now.Sub(p.Backup.Progress.StartedAt)
+	if took < time.Second {
+		return 0
+	}
+	return int64(float64(p.Backup.Progress.Bytes) / took.Seconds())
+}
+
+// Left is about how long it will take yet, as the backup before it went; 0 where that cannot be told. What is stored of
+// that one is what the stored bytes of this one are held against.
+func (p backupPage) Left() time.Duration {
+	x, last := p.Backup.Progress, p.Before
+	if x == nil || last == nil || last.StoredSize == 0 || x.BytesOut == 0 {
+		return 0
+	}
+	took := p.Now.Sub(x.StartedAt)
+	done := float64(x.BytesOut) / float64(last.StoredSize)
+	if done < .02 || done > .99 {
+		return max(0, last.EndedAt.Sub(last.StartedAt)-took)
+	}
+	return time.Duration(float64(took) * (1 - done) / done)
+}
+
+// Key is what a stored object's name begins with.
+func (p backupPage) Key() string {
+	return "r/" + string(p.Resource.ID) + "/b/" + string(p.Backup.ID) + "/"
 }
 
 func (p *Pages) backup(w http.ResponseWriter, r *http.Request, s remora.Session) error {
@@ -72,32 +125,20 @@ func (p *Pages) liveBackup(w http.ResponseWriter, r *http.Request, s remora.Sess
 }
 
 func (p *Pages) backupPage(r *http.Request, s remora.Session) (backupPage, error) {
-	page := backupPage{Good: p.LinkGood, Now: p.Now().UTC()}
+	var page backupPage
 	id, err := backupID(r)
 	if err != nil {
 		return page, err
 	}
-	if page.Backup, err = p.Store.Backup(r.Context(), s.Resource, id); err != nil {
-		return page, err
-	}
-	if page.Resource, err = p.Store.Resource(r.Context(), s.Resource); err != nil {
+	if page.BackupView, err = p.Store.BackupView(r.Context(), s.Resource, id); err != nil {
 		return page, err
 	}
 	page.Frame = frame{"Backup of " + page.Backup.Addon, "overview", page.Resource}
-	if page.Report, err = p.reportOf(r, s, page.Backup); err != nil {
-		return page, err
+	page.Proofs, page.Phases = sorted(page.BackupView.Proofs), phasesOf(page.Backup)
+	if page.Audit != nil {
+		page.Report = &report{Audit: *page.Audit, Database: page.Backup.Database}
 	}
-	if page.Live = !page.Backup.State.Ended(); page.Live {
-		page.Backup.Progress, err = p.Store.Progress(r.Context(), s.Resource, id)
-		return page, err
-	}
-	all, err := p.Store.Proofs(r.Context(), s.Resource, id)
-	if err != nil {
-		return page, err
-	}
-	page.Proofs = sorted(all)
-	page.Links, err = p.Store.Links(r.Context(), s.Resource, id)
-	return page, err
+	return page, nil
 }
 
 // prove asks for the backup to be restored and compared.
@@ -110,40 +151,6 @@ func (p *Pages) prove(w http.ResponseWriter, r *http.Request, s remora.Session) 
 		return err
 	}
 	http.Redirect(w, r, Home+"/backups/"+string(id)+"#proof", http.StatusSeeOther)
-	return nil
-}
-
-// makeLink shows a new link on the page itself: it is in no address, so it is in no history and no log.
-func (p *Pages) makeLink(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	id, err := backupID(r)
-	if err != nil {
-		return err
-	}
-	_, token, err := p.Store.MakeLink(r.Context(), s.Resource, id, s.Person(), p.LinkGood)
-	if err != nil {
-		return err
-	}
-	page, err := p.backupPage(r, s)
-	if err != nil {
-		return err
-	}
-	page.URL = p.BaseURL + "/d/" + token
-	return p.render(w, http.StatusOK, "backup.html", page)
-}
-
-func (p *Pages) revokeLink(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	id, err := backupID(r)
-	link := chi.URLParam(r, "link")
-	if err != nil || !canonical(link) {
-		return remora.NotFound("link")
-	}
-	if _, err := p.Store.Backup(r.Context(), s.Resource, id); err != nil {
-		return err
-	}
-	if err := p.Store.RevokeLink(r.Context(), s.Resource, remora.LinkID(link), s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, Home+"/backups/"+string(id), http.StatusSeeOther)
 	return nil
 }
 

@@ -33,7 +33,6 @@ type Store interface {
 	Backup(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.Backup, error)
 	RequestBackup(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) (remora.BackupID, error)
 	CancelBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
-	Audit(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.Audit, error)
 	RequestAudit(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 	Acknowledge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, code, object, person string) error
 	RequestCheck(ctx context.Context, id remora.ResourceID) error
@@ -41,15 +40,14 @@ type Store interface {
 	UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error)
 	LinkEnds(ctx context.Context, token string) (time.Time, error)
 	RevokeLink(ctx context.Context, id remora.ResourceID, link remora.LinkID, person string) error
+	BackupView(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.BackupView, error)
+	OwnLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, token string) (remora.Link, error)
 	Database(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, look remora.Look) (remora.DatabaseView, error)
-	Progress(ctx context.Context, id remora.ResourceID, b remora.BackupID) (*remora.Progress, error)
-	Links(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Link, error)
 	Schedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Schedule, error)
 	SetSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, rule remora.Rule, person string) error
 	PauseSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, why, person string) error
 	ResumeSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 	RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error
-	Proofs(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Proof, error)
 }
 
 // Archive is a stored archive, plain.
@@ -67,7 +65,9 @@ type Config struct {
 	Script func(w io.Writer, contents io.Reader) error
 	// Open opens a backup's archive, or the part of it that holds the named tables. Errors: KindNotFound for a table
 	// that is not in it.
-	Open           func(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (Archive, error)
+	Open func(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (Archive, error)
+	// Needs reads what restoring a backup needs; nil where nobody can tell.
+	Needs          func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
 	Cookie         websession.Cookie
 	BaseURL        string        // how the outside reaches us, for links; without a slash at the end
 	ServiceAccount string        // the account that a Helper App is shared with
@@ -153,6 +153,9 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Post(Home+"/databases/{database}/acknowledge", p.with(p.acknowledge))
 		r.Get(Home+"/backups/{backup}", p.with(p.backup))
 		r.Get(Home+"/backups/{backup}/live", p.with(p.liveBackup))
+		r.Get(Home+"/backups/{backup}/restore", p.with(p.restore))
+		r.Get(Home+"/backups/{backup}/tables", p.with(p.tables))
+		r.Get(Home+"/backups/{backup}/links", p.with(p.noLink))
 		r.Post(Home+"/backups/{backup}/cancel", p.with(p.cancel))
 		r.Post(Home+"/backups/{backup}/proofs", p.with(p.prove))
 		r.Post(Home+"/backups/{backup}/links", p.with(p.makeLink))

@@ -1,11 +1,15 @@
 package dashboard_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -32,10 +36,10 @@ func TestFirstPage(t *testing.T) {
 		b := n.keep(t)
 		page := n.do(t, "GET", "/dashboard").body
 		says(t, page, "postgresql-curved-1", "of app shop", "Your database is backed up", `<span class="state fresh">fresh</span>`, "Last verified backup", "1.1 MB", "Back up now",
-			"/dashboard/backups/"+string(b.ID)+"#restore", "Restore…", "Next backup", "The only backup so far: 1 verified.", "4.2 MB", "200 GB",
+			"/dashboard/backups/"+string(b.ID)+"/restore", "Restore…", "Next backup", "The only backup so far: 1 verified.", "4.2 MB", "200 GB",
 			"Your first backup is verified", "not", "data-live", "disabled", "needs you")
 		says(t, n.do(t, "GET", "/dashboard/databases/"+string(b.Database)).body, `<span class="state verified">verified</span>`, "automatically", "1.1 MB", "4\u202f711",
-			"/dashboard/backups/"+string(b.ID)+"#restore", "not", "data-live")
+			"/dashboard/backups/"+string(b.ID)+"/restore", "not", "data-live")
 	})
 	t.Run("running", func(t *testing.T) {
 		n := s.tenant(t, shop())
@@ -84,7 +88,7 @@ func TestFailedBackup(t *testing.T) {
 	says(t, n.do(t, "GET", "/dashboard").body, "needs you", "may not read everything", "/dashboard/backups/"+string(id))
 	page := n.do(t, "GET", "/dashboard/backups/"+string(id)).body
 	says(t, page, "This needs you.", "may not read everything", "GRANT SELECT ON ALL TABLES IN SCHEMA &#34;public&#34;",
-		"<bdi>pg_dump: error: permission denied", "not", "Make a link", "data-live", "Cancel this backup")
+		"<bdi>pg_dump: error: permission denied", "not", "Restore…", "data-live", "Cancel this backup")
 	if a := n.do(t, "POST", "/dashboard/backups/"+string(id)+"/links"); a.StatusCode != http.StatusConflict {
 		t.Errorf("a link to nothing: %s", a.Status)
 	}
@@ -109,36 +113,126 @@ func TestGettingItBack(t *testing.T) {
 	n := s.tenant(t, shop())
 	b := n.keep(t)
 	at := "/dashboard/backups/" + string(b.ID)
-	says(t, n.do(t, "GET", at).body, "Make a link", "restores into PostgreSQL 15 or later", "7 tables with 4711 rows", "pg_dump 15.18", "not", "/d/")
+	says(t, n.do(t, "GET", at).body, "7 tables with 4\u202f711 rows", "pg_dump 15.18", at+"/restore", "02</code>", "not", "/d/")
+	says(t, n.do(t, "GET", at+"/restore").body, "Make the command", "PostgreSQL 15 or later", `value="shop"`, "not", "/d/")
 	made := n.do(t, "POST", at+"/links")
-	if made.StatusCode != http.StatusOK {
-		t.Fatal(made.Status, made.body)
+	if made.StatusCode != http.StatusSeeOther || made.Header.Get("Location") != at+"/restore?app=shop&to=heroku" {
+		t.Fatal(made.Status, made.Header, made.body)
 	}
-	_, after, _ := strings.Cut(made.body, `<pre class="link">`)
+	once, err := http.ParseSetCookie(made.Header.Get("Set-Cookie"))
+	if err != nil || !once.HttpOnly || once.Path != at+"/restore" || once.MaxAge != 60 || strings.Contains(made.Header.Get("Location"), once.Value) {
+		t.Fatal(once, err)
+	}
+	page := s.send(t, "GET", at+"/restore", "Cookie", "remora="+n.session+"; "+once.Name+"="+once.Value)
+	_, after, _ := strings.Cut(page.body, `<pre class="link">`)
 	link, _, ok := strings.Cut(after, "<")
 	if !ok || !strings.HasPrefix(link, s.http.URL+"/d/") || len(link) != len(s.http.URL)+3+64 {
 		t.Fatalf("%q", link)
 	}
-	says(t, made.body, "heroku pg:backups:restore '"+link+"' DATABASE_URL -a shop", "curl -fL '"+link+"' -o backup.dump", "pg_restore --no-owner --no-acl",
-		"good for 60 min", "owner@example.com", "Revoke")
-	says(t, n.do(t, "GET", at).body, "Revoke", "not", "/d/")
+	says(t, page.body, "heroku pg:backups:restore '"+link+"' DATABASE_URL -a shop", "curl -fL '"+link+"' -o backup.dump", "pg_restore --no-owner --no-acl",
+		"good for 60 min", "owner@example.com", "Revoke", "<td>never</td>")
+	if !strings.Contains(page.Header.Get("Set-Cookie"), once.Name+"=; ") {
+		t.Error("the link stays in the browser: ", page.Header)
+	}
+	says(t, n.do(t, "GET", at+"/restore").body, "Revoke", "not", "/d/")
 	if a := s.send(t, "GET", link); a.body != string(content) {
 		t.Error(a.Status, len(a.body))
 	}
+	says(t, n.do(t, "GET", at+"/restore").body, "link, from", "not", "<td>never</td>")
 	links, err := n.Links(t.Context(), n.id, b.ID)
 	if err != nil || len(links) != 1 {
 		t.Fatal(links, err)
 	}
+	if a := n.do(t, "GET", at+"/links"); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != at+"/restore" {
+		t.Error(a.Status)
+	}
 	if a := n.do(t, "POST", at+"/links/"+string(links[0].ID)+"/revoke"); a.StatusCode != http.StatusSeeOther {
 		t.Error(a.Status, a.body)
 	}
-	says(t, n.do(t, "GET", at).body, "revoked", "not", ">Revoke<")
+	says(t, n.do(t, "GET", at+"/restore").body, "revoked", "not", ">Revoke<")
 	if a := s.send(t, "GET", link); a.StatusCode != http.StatusGone || !strings.Contains(a.body, "Make a new one") {
 		t.Error(a.Status, a.body)
+	}
+	for _, stale := range []string{once.Value, strings.Repeat("0", 64), "<b>"} { // a revoked one, and what nobody made
+		says(t, s.send(t, "GET", at+"/restore", "Cookie", "remora="+n.session+"; "+once.Name+"="+stale).body, "Make the command", "not", "/d/", "<b>")
 	}
 	if strings.Contains(s.log.String(), link[len(link)-64:]) {
 		t.Error("a link's token is in the log")
 	}
+}
+
+// Where to is asked before a link is made, and what cannot be is said with nothing lost.
+func TestWhereTo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *dashboard.Config) {
+		c.Needs = func(context.Context, remora.ResourceID, remora.Backup) (remora.Needs, error) {
+			return remora.Needs{Extensions: []string{"postgis", "hstore"}, Superuser: []string{"EVENT TRIGGER <b>"}}, nil
+		}
+	})
+	n := s.tenant(t, shop())
+	b := n.keep(t)
+	at := "/dashboard/backups/" + string(b.ID)
+	says(t, n.do(t, "GET", at+"/restore").body, "<code>postgis</code>, <code>hstore</code>", "1 object", "EVENT TRIGGER &lt;b&gt;")
+	wrong := n.post(t, at+"/links", url.Values{"to": {"heroku"}, "app": {"$(reboot)"}})
+	if wrong.StatusCode != http.StatusUnprocessableEntity {
+		t.Error(wrong.Status)
+	}
+	says(t, wrong.body, "has small letters", `value="$(reboot)"`, `aria-invalid="true"`, "not", "/d/")
+	if links, err := n.Links(t.Context(), n.id, b.ID); err != nil || len(links) != 0 {
+		t.Error(links, err)
+	}
+	for to, line := range map[string]string{"local": "createdb restored", "postgres": "postgres://USER@HOST/DATABASE", "heroku": "DATABASE_URL -a shop-two"} {
+		made := n.post(t, at+"/links", url.Values{"to": {to}, "app": {"shop-two"}})
+		once, err := http.ParseSetCookie(made.Header.Get("Set-Cookie"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := s.send(t, "GET", made.Header.Get("Location"), "Cookie", "remora="+n.session+"; "+once.Name+"="+once.Value).body
+		if main, _, _ := strings.Cut(page, "Other ways"); !strings.Contains(main, line) {
+			t.Errorf("%s: %s", to, main)
+		}
+	}
+}
+
+// What is in an archive is listed table by table, in pages.
+func TestTables(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var list strings.Builder
+	for i := range 250 {
+		fmt.Fprintf(&list, `{"schema":"sales","name":"t%03d<b>","columns":["a"],"rows":%d,"bytes":10,"sha256":"ab%d"},`, i, i*1000, i)
+	}
+	s.contents = func() (dashboard.Archive, error) {
+		return strings.NewReader(`{"encoding":"UTF8","other":{"tables":[1]},"tables":[` + strings.TrimSuffix(list.String(), ",") + `],"sequences":[]}`), nil
+	}
+	n := s.tenant(t, shop())
+	at := "/dashboard/backups/" + string(n.keep(t).ID) + "/tables"
+	says(t, n.do(t, "GET", at).body, "1 to 100 of 250", "sales.t000&lt;b&gt;", "99\u202f000", "ab99<", "page=2", "not", "t100", "page=0", "<b>")
+	says(t, n.do(t, "GET", at+"?page=3").body, "201 to 250 of 250", "t249", "page=2", "not", "t199", "page=4")
+	says(t, n.do(t, "GET", at+"?find=SALES.t12").body, "1 to 10 of 10", "t120", "t129", "not", "t130")
+	says(t, n.do(t, "GET", at+"?find=%3Cscript%3E&page=-1").body, "There is none", "&lt;script&gt;", "not", "<script>")
+	for _, list := range []string{`{"tables":[]}`, `{}`, `{"tables":null}`} {
+		s.contents = func() (dashboard.Archive, error) { return strings.NewReader(list), nil }
+		says(t, n.do(t, "GET", at).body, "There is none")
+	}
+	s.contents = func() (dashboard.Archive, error) { return nil, nil }
+	says(t, n.do(t, "GET", at).body, "There is none")
+	s.contents = func() (dashboard.Archive, error) { return strings.NewReader(`{"tables":[{"schema":`), nil }
+	if a := n.do(t, "GET", at); a.StatusCode != http.StatusInternalServerError {
+		t.Error(a.Status)
+	}
+}
+
+// How far a backup is, how fast, and how long it will take as the one before went.
+func TestHowFar(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	n.years(t, 3) // each takes some 40 s for 310 MB
+	at := "/dashboard/backups/" + string(n.busy(t))
+	says(t, n.do(t, "GET", at).body, `<li class="step done"><div class="step-head"><h3>Connecting`, `<li class="step running"><div class="step-head"><h3>Reading`, "as the one before went", "4 of 7 tables")
+	s.ahead = 5 * time.Second
+	says(t, n.do(t, "GET", at+"/live").body, "MB/s", "about ", "not", "there is none to go by")
 }
 
 // An archive in a format newer than our reader is read whole by stock pg_restore and not walked by us: its page says so.
@@ -198,7 +292,7 @@ func TestHostileNames(t *testing.T) {
 	n := s.tenant(t, f)
 	b := n.keep(t)
 	for _, a := range []answer{
-		n.do(t, "GET", "/dashboard"), n.do(t, "GET", "/dashboard/databases/"+string(b.Database)), n.do(t, "GET", "/dashboard/backups/"+string(b.ID)), n.do(t, "POST", "/dashboard/backups/"+string(b.ID)+"/links"),
+		n.do(t, "GET", "/dashboard"), n.do(t, "GET", "/dashboard/databases/"+string(b.Database)), n.do(t, "GET", "/dashboard/backups/"+string(b.ID)), n.do(t, "GET", "/dashboard/backups/"+string(b.ID)+"/restore"),
 	} {
 		says(t, a.body, "&lt;img", "not", "<img src=x", "onerror=alert(1)>")
 	}

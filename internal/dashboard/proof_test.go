@@ -34,14 +34,13 @@ func TestProofs(t *testing.T) {
 	n := s.tenant(t, shop())
 	b := n.keep(t)
 	at := "/dashboard/backups/" + string(b.ID)
-	says(t, n.do(t, "GET", at).body, "It was not restored yet", "Prove it now", "not", "<button disabled>Prove it now", "data-live")
+	says(t, n.do(t, "GET", at).body, "It was not restored yet", "Prove it now", "not", `<button class="plain" disabled>Prove it now`, "data-live")
 	for range 3 {
 		if a := n.do(t, "POST", at+"/proofs"); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != at+"#proof" {
 			t.Fatal(a.Status, a.body)
 		}
 	}
-	says(t, n.do(t, "GET", at).body, `<span class="state queued">queued</span>`, "asked for by owner@example.com", "<button disabled>Prove it now", "data-live")
-	says(t, n.do(t, "POST", at+"/links").body, `<pre class="link">`, "not", "data-live") // which would take the link away
+	says(t, n.do(t, "GET", at).body, `<span class="state queued">queued</span>`, "asked for by owner@example.com", `<button class="plain" disabled>Prove it now`, "data-live")
 	all, err := n.Proofs(t.Context(), n.id, b.ID)
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
@@ -61,8 +60,8 @@ func TestProofs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	says(t, n.do(t, "GET", at).body, `<span class="state proven">proven</span>`, "Restored and compared", "PostgreSQL 15.18 and no network", "7 tables with 4711 rows are equal",
-		"event trigger &lt;i&gt;", "Make a link", "not", "data-live", "not restored yet")
+	says(t, n.do(t, "GET", at).body, `<span class="state proven">proven</span>`, "Restored and compared", "PostgreSQL 15.18 and no network", "7 tables with 4\u202f711 rows are equal",
+		"event trigger &lt;i&gt;", "/restore", "not", "data-live", "not restored yet")
 	says(t, n.do(t, "GET", "/dashboard").body, "Last proven backup", "Restored and compared", "4\u202f711 rows equal", "not", "overdue")
 
 	n.proved(t, b, remora.ProofReread, remora.ProofOutcome{State: remora.ProofPassed, Bytes: 4_200_012})
@@ -71,10 +70,10 @@ func TestProofs(t *testing.T) {
 	says(t, n.do(t, "GET", at).body, "cannot be proven here", "it needs dblink", `<span class="state proven">`)
 	says(t, n.do(t, "GET", "/dashboard").body, "cannot be proven here")
 	n.proved(t, b, remora.ProofRestore, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonRestoreDiffers, Detail: "table public.t has 3 rows"})
-	says(t, n.do(t, "GET", at).body, `<span class="state incomplete">incomplete</span>`, "what came out is not what was read", "What was found", "table public.t has 3 rows", "Make a link")
+	says(t, n.do(t, "GET", at).body, `<span class="state incomplete">incomplete</span>`, "what came out is not what was read", "What was found", "table public.t has 3 rows", "/restore")
 	says(t, n.do(t, "GET", "/dashboard").body, "does not restore", "no fresh backup", "none yet")
 	n.proved(t, b, remora.ProofReread, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonObjectDamaged, Detail: "An object is missing."})
-	says(t, n.do(t, "GET", at).body, `<span class="state failed">failed</span>`, "no longer what was written", "An object is missing.", "not", "Make a link", "Prove it now")
+	says(t, n.do(t, "GET", at).body, `<span class="state failed">failed</span>`, "no longer what was written", "An object is missing.", "not", "/restore", "Prove it now")
 	if a := n.do(t, "POST", at+"/proofs"); a.StatusCode != http.StatusConflict {
 		t.Error(a.Status, a.body)
 	}

@@ -1,10 +1,13 @@
 package dashboard_test
 
 import (
+	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -209,6 +212,20 @@ var screens = []screen{
 		}
 		return n, databaseOf(n, t) + "/schedule"
 	}},
+	{"restore", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		b := n.keep(t)
+		for range 2 {
+			if _, _, err := n.MakeLink(t.Context(), n.id, b.ID, "owner@example.com", time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return n, "/dashboard/backups/" + string(b.ID) + "/restore"
+	}},
+	{"tables", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		return n, "/dashboard/backups/" + string(n.keep(t).ID) + "/tables"
+	}},
 	{"settings", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), "/dashboard/settings" }},
 	{"missing", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard/nothing" }},
 }
@@ -217,7 +234,16 @@ var screens = []screen{
 // it fits a telephone.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newSite(t, func(c *dashboard.Config) {
+		c.Needs = func(context.Context, remora.ResourceID, remora.Backup) (remora.Needs, error) {
+			return remora.Needs{Extensions: []string{"hstore", "pg_trgm"}, Superuser: []string{"EVENT TRIGGER ensure_indexes"}}, nil
+		}
+	})
+	s.contents = func() (dashboard.Archive, error) {
+		const digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+		return strings.NewReader(`{"tables":[{"schema":"public","name":"customers","rows":120000,"bytes":9000000,"sha256":"` + digest + `"},
+			{"schema":"sales","name":"events","rows":600000,"bytes":146000000,"sha256":"` + digest + `"}]}`), nil
+	}
 	for _, x := range screens {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

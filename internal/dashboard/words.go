@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"encoding/hex"
 	"fmt"
 	"html/template"
 	"strconv"
@@ -15,8 +16,8 @@ var functions = template.FuncMap{
 	"bytes": bytesText, "ago": ago, "length": length, "took": took, "utc": utc, "until": until, "percent": percent,
 	"frameOf": frameOf, "when": when, "share": share, "clock": clock, "day": day, "thousands": thousands, "brief": brief,
 	"sentence":  func(r remora.Reason) string { return r.Sentence() },
-	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phase,
-	"number": func(d time.Weekday) int { return int(d) },
+	"number":    func(d time.Weekday) int { return int(d) },
+	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phaseText, "hex": hex.EncodeToString,
 }
 
 func bytesText(n int64) string {
@@ -119,7 +120,7 @@ func percent(p *remora.Progress) int {
 	return 100 * p.TablesDone / p.TablesTotal
 }
 
-func phase(s remora.RunState) string {
+func phaseText(s remora.RunState) string {
 	switch s {
 	case remora.RunClaimed:
 		return "connecting"

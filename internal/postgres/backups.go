@@ -154,13 +154,19 @@ func (s *Store) Backup(ctx context.Context, id remora.ResourceID, b remora.Backu
 // Objects returns what lies in the store for a backup that ended well.
 func (s *Store) Objects(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Object, error) {
 	var out []remora.Object
-	err := s.forResource(ctx, id, func(t *tx) error {
-		rows, err := t.q.ListObjects(ctx, pgsql.ListObjectsParams{BackupID: string(b), ResourceID: string(id)})
-		for _, o := range rows {
-			out = append(out, remora.Object{Name: o.Name, Size: o.Size, PlainSize: o.PlainSize, SHA256: o.Sha256})
-		}
+	err := s.forResource(ctx, id, func(t *tx) (err error) {
+		out, err = t.objects(ctx, id, b)
 		return err
 	})
+	return out, err
+}
+
+func (t *tx) objects(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Object, error) {
+	rows, err := t.q.ListObjects(ctx, pgsql.ListObjectsParams{BackupID: string(b), ResourceID: string(id)})
+	var out []remora.Object
+	for _, o := range rows {
+		out = append(out, remora.Object{Name: o.Name, Size: o.Size, PlainSize: o.PlainSize, SHA256: o.Sha256})
+	}
 	return out, err
 }
 

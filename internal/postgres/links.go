@@ -120,9 +120,7 @@ func (s *Store) Links(ctx context.Context, id remora.ResourceID, b remora.Backup
 	err := s.forResource(ctx, id, func(t *tx) error {
 		rows, err := t.q.ListLinks(ctx, pgsql.ListLinksParams{ResourceID: string(id), BackupID: string(b)})
 		for _, l := range rows {
-			out = append(out, remora.Link{
-				ID: remora.LinkID(l.ID), Backup: b, MadeBy: l.MadeBy, CreatedAt: l.CreatedAt, ExpiresAt: l.ExpiresAt, RevokedAt: orZero(l.RevokedAt),
-			})
+			out = append(out, linkOf(l))
 		}
 		return err
 	})

@@ -113,21 +113,16 @@ func (t *tx) standing(ctx context.Context, o *remora.Overview) error {
 	return nil
 }
 
-// Progress tells how far a backup is; nil where no worker holds it.
-func (s *Store) Progress(ctx context.Context, id remora.ResourceID, b remora.BackupID) (*remora.Progress, error) {
-	var out *remora.Progress
-	err := s.forResource(ctx, id, func(t *tx) error {
-		r, err := t.q.LiveRun(ctx, pgsql.LiveRunParams{BackupID: string(b), ResourceID: string(id)})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read live run: %w", err)
-		}
-		out = progressOf(r.State, r.Bytes, r.BytesOut, r.TablesDone, r.TablesTotal, r.Current, r.StartedAt)
-		return nil
-	})
-	return out, err
+// progress tells how far a backup is; nil where no worker holds it.
+func (t *tx) progress(ctx context.Context, id remora.ResourceID, b remora.BackupID) (*remora.Progress, error) {
+	r, err := t.q.LiveRun(ctx, pgsql.LiveRunParams{BackupID: string(b), ResourceID: string(id)})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read live run: %w", err)
+	}
+	return progressOf(r.State, r.Bytes, r.BytesOut, r.TablesDone, r.TablesTotal, r.Current, r.StartedAt), nil
 }
 
 func progressOf(state string, read, given int64, done, total int32, current string, started time.Time) *remora.Progress {

@@ -360,13 +360,19 @@ const shownProofs = 20
 // Proofs lists a backup's proofs, newest first.
 func (s *Store) Proofs(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Proof, error) {
 	var out []remora.Proof
-	err := s.forResource(ctx, id, func(t *tx) error {
-		rows, err := t.q.ListProofs(ctx, pgsql.ListProofsParams{BackupID: string(b), ResourceID: string(id), Most: shownProofs})
-		for _, p := range rows {
-			out = append(out, proofOf(p))
-		}
+	err := s.forResource(ctx, id, func(t *tx) (err error) {
+		out, err = t.proofsOfBackup(ctx, id, b)
 		return err
 	})
+	return out, err
+}
+
+func (t *tx) proofsOfBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Proof, error) {
+	rows, err := t.q.ListProofs(ctx, pgsql.ListProofsParams{BackupID: string(b), ResourceID: string(id), Most: shownProofs})
+	var out []remora.Proof
+	for _, p := range rows {
+		out = append(out, proofOf(p))
+	}
 	return out, err
 }
 

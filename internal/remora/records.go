@@ -102,6 +102,8 @@ type Link struct {
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	RevokedAt time.Time // zero unless revoked
+	UsedAt    time.Time // when it was last used, to the minute; zero unless it was
+	UsedBy    string    // by whom, as far as an address tells
 }
 
 // Session is one person's visit to one resource's pages.
@@ -178,6 +180,24 @@ const RowsUnknown = -1
 type Holding struct {
 	Backups int
 	Bytes   int64
+}
+
+// BackupView is everything that the pages of one backup show.
+type BackupView struct {
+	Now      time.Time // the database's clock, which all ages are told by
+	Resource Resource
+	Backup   Backup
+	Before   *Backup // the good one of the same database before it; nil where there is none
+	Audit    *Audit  // nil where none was made
+	Proofs   []Proof // newest first
+	Links    []Link  // newest first
+	Objects  []Object
+}
+
+// Needs is what restoring a backup needs that the archive cannot bring.
+type Needs struct {
+	Extensions []string // which it creates
+	Superuser  []string // objects that only a superuser can make, or that call other servers
 }
 
 // Look is which of a database's backups are looked at. Its zero value is the newest of all.

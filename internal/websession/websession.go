@@ -45,3 +45,31 @@ func (c Cookie) Token(r *http.Request) string {
 	}
 	return k.Value
 }
+
+// SetOnce gives the browser a value that one page, at path, reads once and within a minute.
+func (c Cookie) SetOnce(w http.ResponseWriter, name, value, path string) {
+	c.once(w, name, value, path, 60)
+}
+
+// TakeOnce returns that value and takes it away; "" where there is none.
+func (c Cookie) TakeOnce(w http.ResponseWriter, r *http.Request, name, path string) string {
+	k, err := r.Cookie(c.onceName(name))
+	if err != nil {
+		return ""
+	}
+	c.once(w, name, "", path, -1)
+	return k.Value
+}
+
+func (c Cookie) onceName(name string) string {
+	if c.Plain {
+		return name
+	}
+	return "__Secure-" + name
+}
+
+func (c Cookie) once(w http.ResponseWriter, name, value, path string, age int) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure but for the demo, which has no https
+		Name: c.onceName(name), Value: value, Path: path, MaxAge: age, HttpOnly: true, Secure: !c.Plain, SameSite: http.SameSiteStrictMode,
+	})
+}

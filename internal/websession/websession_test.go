@@ -41,6 +41,31 @@ func TestCookie(t *testing.T) {
 	}
 }
 
+// A value for one page goes to that page alone, and away with its reading.
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	for _, c := range []websession.Cookie{{}, {Plain: true}} {
+		k := set(t, func(w http.ResponseWriter) { c.SetOnce(w, "word", "x", "/a/b") })
+		if k.Secure == c.Plain || strings.HasPrefix(k.Name, "__Secure-") == c.Plain || !k.HttpOnly || k.SameSite != http.SameSiteStrictMode || k.Path != "/a/b" || k.MaxAge != 60 {
+			t.Errorf("%+v: %s", c, k)
+		}
+		r := httptest.NewRequest(http.MethodGet, "/a/b", nil)
+		r.AddCookie(&http.Cookie{Name: k.Name, Value: k.Value})
+		gone := set(t, func(w http.ResponseWriter) {
+			if got := c.TakeOnce(w, r, "word", "/a/b"); got != "x" {
+				t.Errorf("%q", got)
+			}
+		})
+		if gone.Name != k.Name || gone.MaxAge >= 0 || gone.Path != "/a/b" || gone.Value != "" {
+			t.Error(gone)
+		}
+		w := httptest.NewRecorder()
+		if got := c.TakeOnce(w, httptest.NewRequest(http.MethodGet, "/a/b", nil), "word", "/a/b"); got != "" || w.Header().Get("Set-Cookie") != "" {
+			t.Errorf("%q %v", got, w.Header())
+		}
+	}
+}
+
 func TestWhatIsNoToken(t *testing.T) {
 	t.Parallel()
 	for _, header := range []string{

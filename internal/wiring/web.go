@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/remora-backup/remora/internal/partnerapi"
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/proof"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/seal"
@@ -83,6 +85,22 @@ func (p process) web(ctx context.Context) error {
 			return list, nil
 		},
 		Script: pgarchive.WriteScript,
+		Needs: func(ctx context.Context, id remora.ResourceID, b remora.Backup) (out remora.Needs, err error) {
+			key, err := keyOf(ctx, store, id)
+			if err != nil {
+				return out, err
+			}
+			archive, err := archivestore.Open(ctx, bucket, archivestore.Ref{Resource: id, Backup: b.ID, Epoch: b.Epoch}, key, p.Keys)
+			if err != nil {
+				return out, err
+			}
+			head, err := pgarchive.ReadHead(io.NewSectionReader(archive, 0, min(archive.Size(), headOfPage)))
+			if err != nil {
+				return out, &remora.Error{Kind: remora.KindConflict, Public: "What it needs is not listed here: the archive's list of objects is too long, or newer than our reader.", Cause: err}
+			}
+			out.Extensions, out.Superuser = proof.Needs(head)
+			return out, nil
+		},
 	})
 	if err != nil {
 		return err
@@ -96,6 +114,9 @@ func (p process) web(ctx context.Context) error {
 	p.log.InfoContext(ctx, "serving", "addr", l.Addr().String())
 	return server.Run(ctx, l)
 }
+
+// headOfPage is how much of an archive is read for a page that says what it needs: the objects of some 20,000 tables.
+const headOfPage = 16 << 20
 
 func keyOf(ctx context.Context, store *postgres.Store, id remora.ResourceID) (seal.Key, error) {
 	secret, err := store.ResourceKey(ctx, id)

@@ -40,6 +40,34 @@ func (q *Queries) FindLink(ctx context.Context, tokenHash []byte) (FindLinkRow, 
 	return i, err
 }
 
+const findOwnLink = `-- name: FindOwnLink :one
+SELECT id, resource_id, backup_id, token_hash, made_by, created_at, expires_at, revoked_at, used_at, used_from FROM links WHERE resource_id = $1 AND backup_id = $2 AND token_hash = $3
+`
+
+type FindOwnLinkParams struct {
+	ResourceID string
+	BackupID   string
+	TokenHash  []byte
+}
+
+func (q *Queries) FindOwnLink(ctx context.Context, arg FindOwnLinkParams) (Link, error) {
+	row := q.db.QueryRow(ctx, findOwnLink, arg.ResourceID, arg.BackupID, arg.TokenHash)
+	var i Link
+	err := row.Scan(
+		&i.ID,
+		&i.ResourceID,
+		&i.BackupID,
+		&i.TokenHash,
+		&i.MadeBy,
+		&i.CreatedAt,
+		&i.ExpiresAt,
+		&i.RevokedAt,
+		&i.UsedAt,
+		&i.UsedFrom,
+	)
+	return i, err
+}
+
 const insertLink = `-- name: InsertLink :exec
 INSERT INTO links (id, resource_id, backup_id, token_hash, made_by, created_at, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)

@@ -8,6 +8,9 @@ SELECT l.id, l.resource_id, l.backup_id, l.expires_at, l.revoked_at, r.state AS 
   FROM links l JOIN resources r ON r.id = l.resource_id
  WHERE l.token_hash = sqlc.arg(token_hash);
 
+-- name: FindOwnLink :one
+SELECT * FROM links WHERE resource_id = sqlc.arg(resource_id) AND backup_id = sqlc.arg(backup_id) AND token_hash = sqlc.arg(token_hash);
+
 -- name: ListLinks :many
 SELECT * FROM links WHERE resource_id = sqlc.arg(resource_id) AND backup_id = sqlc.arg(backup_id) ORDER BY created_at DESC;
 
