@@ -40,6 +40,8 @@ type Settings struct {
 	Site     Site
 	Store    Store
 	Heroku   Heroku
+	Mail     Mail
+	Rounds   Rounds
 	Work     Work
 	Verify   Verify
 	Table    Table
@@ -81,6 +83,18 @@ type Heroku struct {
 	ServiceToken redact.Secret `env:"SERVICE_TOKEN" required:"" help:"An API token of the account that Helper Apps are shared with."`
 }
 
+// Mail is how e-mail goes out. Without it channels of e-mail cannot be added.
+type Mail struct {
+	SMTPURL  redact.Secret `name:"smtp-url" env:"SMTP_URL" help:"The mail server, such as smtp://user:password@mail.example.com:587, which must offer STARTTLS, or smtps://…:465; without it there is no e-mail."`
+	MailFrom string        `env:"MAIL_FROM" help:"The sender of our e-mail, such as Remora Backup <backups@example.com>."`
+}
+
+// Rounds are what the process that leads the queue asks for again and again: a worker, or web where none runs.
+type Rounds struct {
+	TickEvery  time.Duration `env:"TICK_EVERY" default:"1m" help:"How often due schedules and lost runs are looked for."`
+	SweepEvery time.Duration `env:"SWEEP_EVERY" default:"10m" help:"How often orphaned uploads and archives are looked for."`
+}
+
 // Work is how a worker works.
 type Work struct {
 	Concurrency   int           `env:"CONCURRENCY" default:"0" help:"How many backups one worker makes at a time at most, where memory allows; 0 is 8 for each core."`
@@ -89,8 +103,6 @@ type Work struct {
 	ClientDirs    []string      `env:"PG_CLIENT_DIRS" help:"Folders with pg_dump and pg_restore, looked into before the usual ones."`
 	Path          string        `env:"PATH" hidden:""`
 	Lease         time.Duration `env:"LEASE" default:"90s" help:"How long a run is held without a sign of life."`
-	TickEvery     time.Duration `env:"TICK_EVERY" default:"1m" help:"How often due schedules and lost runs are looked for."`
-	SweepEvery    time.Duration `env:"SWEEP_EVERY" default:"10m" help:"How often orphaned uploads and archives are looked for."`
 	SweepAfter    time.Duration `env:"SWEEP_AFTER" default:"2m" help:"How old an upload without a run, or an archive without a backup, must be to be removed."`
 	CheckEvery    time.Duration `env:"CHECK_EVERY" default:"5m" help:"How often a Helper App's attachments are listed, where Heroku's quota allows: up to 300 resources at 5m (docs/heroku-quota.md)."`
 	WorkerMetrics string        `env:"WORKER_METRICS" help:"Where the worker serves /metrics and /healthz, such as 127.0.0.1:9100; empty is nowhere."`
@@ -132,12 +144,15 @@ type cli struct {
 		Partner
 		Site
 		Store
+		Mail
+		Rounds
 	} `cmd:"" help:"Answer Heroku and serve the pages."`
 	Worker struct {
 		common
 		keys
 		Heroku
 		Store
+		Rounds
 		Work
 	} `cmd:"" help:"Make backups."`
 	Verifier struct {
@@ -179,14 +194,14 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 	case Web:
 		w := c.Web
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
-		s.Partner, s.Site, s.Store = w.Partner, w.Site, w.Store
+		s.Partner, s.Site, s.Store, s.Mail, s.Rounds = w.Partner, w.Site, w.Store, w.Mail, w.Rounds
 		s.Site.PublicURL = strings.TrimRight(s.Site.PublicURL, "/")
-		err = errors.Join(s.Site.check(), s.Store.check())
+		err = errors.Join(s.Site.check(), s.Store.check(), s.Mail.check(), s.Rounds.check())
 	case Worker:
 		w := c.Worker
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
-		s.Heroku, s.Store, s.Work = w.Heroku, w.Store, w.Work
-		err = errors.Join(s.Heroku.check(), s.Store.check(), s.Work.check())
+		s.Heroku, s.Store, s.Rounds, s.Work = w.Heroku, w.Store, w.Rounds, w.Work
+		err = errors.Join(s.Heroku.check(), s.Store.check(), s.Rounds.check(), s.Work.check())
 	case Verifier:
 		w := c.Verifier
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
@@ -225,9 +240,16 @@ func (h Heroku) check() error {
 func (w Work) check() error {
 	return errors.Join(
 		between("CONCURRENCY", w.Concurrency, 0, 1000), between("MEMORY_MB", w.Memory, 128, 1<<20), between("COMPRESS_LEVEL", w.CompressLevel, 0, 9), between("LEASE", w.Lease, 10*time.Second, time.Hour),
-		between("TICK_EVERY", w.TickEvery, time.Second, time.Hour), between("SWEEP_EVERY", w.SweepEvery, time.Second, 24*time.Hour),
 		between("SWEEP_AFTER", w.SweepAfter, time.Second, 24*time.Hour), between("CHECK_EVERY", w.CheckEvery, time.Second, 24*time.Hour),
 	)
+}
+
+func (r Rounds) check() error {
+	return errors.Join(between("TICK_EVERY", r.TickEvery, time.Second, time.Hour), between("SWEEP_EVERY", r.SweepEvery, time.Second, 24*time.Hour))
+}
+
+func (m Mail) check() error {
+	return unless(m.SMTPURL.IsZero() == (m.MailFrom == ""), "SMTP_URL and MAIL_FROM must be set both, or neither")
 }
 
 func (v Verify) check() error {

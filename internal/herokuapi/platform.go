@@ -36,6 +36,8 @@ type Attachment struct {
 	Namespace string `json:"namespace"`
 	Addon     Addon  `json:"addon"`
 	App       App    `json:"app"`
+	// LogInput is where the app's log takes lines of this add-on. Heroku shows it to the add-on's provider.
+	LogInput redact.Secret `json:"log_input_url"`
 }
 
 const credentialNamespace = "credential:"

@@ -148,3 +148,19 @@ func (PlanNews) Kind() string { return "plan_news" }
 func (PlanNews) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueNotify, Priority: 1, MaxAttempts: attempts}
 }
+
+// deliveryAttempts bounds the tries of a message; jobworkers says how far apart they are.
+const deliveryAttempts = 8
+
+// DeliverNews sends one message to one channel.
+type DeliverNews struct {
+	Delivery remora.DeliveryID `json:"delivery_id"`
+}
+
+// Kind implements river.JobArgs.
+func (DeliverNews) Kind() string { return "deliver_news" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (DeliverNews) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueNotify, Priority: 2, MaxAttempts: deliveryAttempts}
+}

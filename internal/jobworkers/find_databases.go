@@ -68,6 +68,13 @@ func (w *findDatabases) find(ctx context.Context, id remora.ResourceID, asked bo
 	if err != nil {
 		return 0, shared(err)
 	}
+	for _, a := range list {
+		if a.Addon.ID == addon.ID && !a.LogInput.IsZero() { // Heroku may have changed it
+			if err := w.Store.SaveLogInput(ctx, id, a.LogInput); err != nil {
+				return 0, err
+			}
+		}
+	}
 	found := choose(list, addon)
 	return len(found), w.Store.SaveFound(ctx, id, addon.App.Name, found)
 }

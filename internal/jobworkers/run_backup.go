@@ -35,7 +35,12 @@ type runBackup struct {
 
 // Timeout implements river.Worker. River does not touch the job before, and what a killed worker leaves is taken back
 // through its lease.
-func (w *runBackup) Timeout(*river.Job[jobargs.RunBackup]) time.Duration { return w.Longest }
+func (w *runBackup) Timeout(*river.Job[jobargs.RunBackup]) time.Duration {
+	if w.Workers == nil { // a leader that makes no backups asks how long others may
+		return longest
+	}
+	return w.Longest
+}
 
 // Work implements river.Worker.
 func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup]) error {

@@ -67,7 +67,7 @@ func New(cfg Config) (*Workers, error) {
 		cfg.SweepAfter = 2 * time.Minute
 	}
 	if cfg.Longest == 0 {
-		cfg.Longest = 23 * time.Hour
+		cfg.Longest = longest
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -79,16 +79,24 @@ func New(cfg Config) (*Workers, error) {
 	return &Workers{cfg, m, newBudget(cfg.Memory, cfg.Store.Lease/3, m.held), new(archives), cfg.Heroku.Patient()}, nil
 }
 
+// longest is the default of Config.Longest.
+const longest = 23 * time.Hour
+
 // Register adds every worker to River's list.
 func (w *Workers) Register(to *river.Workers) {
+	w.register(to)
+	// This process may lead, and a leader drops jobs of kinds that it does not know. It does not work their queues.
+	(*Verifier)(nil).Register(to)
+	(*Courier)(nil).register(to)
+}
+
+func (w *Workers) register(to *river.Workers) {
 	river.AddWorker(to, &makeReady{Workers: w})
 	river.AddWorker(to, &findDatabases{Workers: w})
 	river.AddWorker(to, &auditDatabase{Workers: w})
 	river.AddWorker(to, &runBackup{Workers: w})
 	river.AddWorker(to, &tick{Workers: w})
 	river.AddWorker(to, &sweepUploads{Workers: w})
-	// This process may lead, and a leader drops jobs of kinds that it does not know. It does not work their queue.
-	(*Verifier)(nil).Register(to)
 }
 
 // metrics have labels from fixed sets, never a tenant.

@@ -101,7 +101,9 @@ type provisionRequest struct {
 	Name   string `json:"name"`
 	Plan   string `json:"plan"`
 	Region string `json:"region"`
-	Grant  *struct {
+	// LogInput is where the app's log takes lines, since the manifest requires log_input.
+	LogInput redact.Secret `json:"log_input_url"`
+	Grant    *struct {
 		Code      redact.Secret `json:"code"`
 		ExpiresAt string        `json:"expires_at"`
 	} `json:"oauth_grant"`
@@ -118,7 +120,7 @@ func (in provisionRequest) provision() (remora.Provision, error) {
 	if err != nil {
 		return remora.Provision{}, err
 	}
-	p := remora.Provision{ID: id, Name: in.Name, Plan: plan.Slug, Region: in.Region}
+	p := remora.Provision{ID: id, Name: in.Name, Plan: plan.Slug, Region: in.Region, LogInput: in.LogInput}
 	if in.Grant != nil {
 		p.Grant = in.Grant.Code
 		if at, err := time.Parse(time.RFC3339, in.Grant.ExpiresAt); err == nil {

@@ -57,6 +57,9 @@ func (s *Store) ProvisionResource(ctx context.Context, p remora.Provision, key r
 		if err := t.audit(ctx, p.ID, HerokuActor, "provision", p.Plan); err != nil {
 			return err
 		}
+		if err := t.saveLogInput(ctx, p.ID, p.LogInput); err != nil {
+			return err
+		}
 		return t.enqueue(ctx, jobargs.MakeReady{Resource: p.ID})
 	})
 	return out, err

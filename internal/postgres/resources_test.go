@@ -87,7 +87,14 @@ func TestRowsOfAnotherResourceAreInvisible(t *testing.T) {
 	b := newBundle(t)
 	ctx := t.Context()
 	mine, other := b.resource(t, "db-1"), b.resource(t, "db-2")
-	for _, table := range []string{"resources", "databases", "schedules", "backups", "audit_log"} {
+	for _, id := range []remora.ResourceID{mine, other} { // each has some of everything
+		b.channel(t, id, remora.ChannelSlack, "https://hooks.slack.com/services/x")
+		if err := b.SetAttention(ctx, id, remora.ReasonNotShared); err != nil {
+			t.Fatal(err)
+		}
+		b.plan(t, id)
+	}
+	for _, table := range []string{"resources", "databases", "schedules", "backups", "audit_log", "events", "channels", "deliveries", "news"} {
 		count := func(scope string, id remora.ResourceID) (n int) {
 			t.Helper()
 			tx, err := b.pool.Begin(ctx)

@@ -95,8 +95,10 @@ type Event struct {
 	Database DatabaseID // empty where it is about the add-on as a whole; found by Backup where that is given
 	Backup   BackupID   // empty where it is about none
 	Reason   Reason     // where it is a failure
-	Detail   string     // what the words need beside that: see internal/notify; never a secret
-	At       time.Time  // set when it is written down
+	// Detail is what the words need beside that, and never a secret: who did it, of paused, resumed and link_made; of the
+	// others without a reason whole sentences that say what happened and until when.
+	Detail string
+	At     time.Time // set when it is written down
 }
 
 // about are the troubles with a credential and with what it may do; every other reason is a plain failure.

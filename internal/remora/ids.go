@@ -2,9 +2,12 @@ package remora
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 
 	"github.com/google/uuid"
+
+	"github.com/remora-backup/remora/internal/redact"
 )
 
 // Identifiers are UUIDs in their canonical lower-case form, made in Go before the row is inserted so that
@@ -47,3 +50,15 @@ func NewToken() string {
 	_, _ = rand.Read(b) // never returns an error: https://pkg.go.dev/crypto/rand#Read
 	return hex.EncodeToString(b)
 }
+
+// NewSigningSecret makes what a webhook is signed with: 256 random bits, written as the Standard Webhooks specification
+// wants it, which allows 24 to 64 bytes
+// (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
+func NewSigningSecret() redact.Secret {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never returns an error: https://pkg.go.dev/crypto/rand#Read
+	return redact.New("whsec_" + base64.StdEncoding.EncodeToString(b))
+}
+
+// ParseChannelID accepts a UUID in canonical form.
+func ParseChannelID(s string) (ChannelID, error) { return parse[ChannelID](s) }

@@ -13,7 +13,8 @@ type Provision struct {
 	Plan           string // slug
 	Region         string // kept as given
 	Grant          redact.Secret
-	GrantExpiresAt time.Time // zero where Heroku sent none
+	GrantExpiresAt time.Time     // zero where Heroku sent none
+	LogInput       redact.Secret // where the Helper App's log takes lines; empty where Heroku sent none
 }
 
 // Resource is one installed add-on.

@@ -19,17 +19,35 @@ func (p process) run(ctx context.Context, client *river.Client[pgx.Tx], setting,
 		return err
 	}
 	defer stopMetrics()
-	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("start the queue: %w", err)
+	stopped, err := p.start(ctx, client)
+	if err != nil {
+		return err
 	}
-	<-ctx.Done()
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), softStop+10*time.Second)
-	defer cancel()
-	if err := client.Stop(stopping); err != nil {
-		return fmt.Errorf("stop: %w", err)
+	if err := stopped(); err != nil {
+		return err
 	}
-	p.log.InfoContext(stopping, "stopped")
+	p.log.InfoContext(ctx, "stopped")
 	return nil
+}
+
+// start works a queue until ctx ends. stopped waits for that, and for what is at work then to end.
+func (p process) start(ctx context.Context, client *river.Client[pgx.Tx]) (stopped func() error, err error) {
+	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+		return nil, fmt.Errorf("start the queue: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), softStop+10*time.Second)
+		defer cancel()
+		ended <- client.Stop(stopping)
+	}()
+	return func() error {
+		if err := <-ended; err != nil {
+			return fmt.Errorf("stop the queue: %w", err)
+		}
+		return nil
+	}, nil
 }
 
 // serveMetrics serves the process's measures where the operator wants them.

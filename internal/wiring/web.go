@@ -24,7 +24,7 @@ import (
 )
 
 func (p process) web(ctx context.Context) error {
-	pool, err := p.pool(ctx, 10)
+	pool, err := p.pool(ctx, 10+couriers)
 	if err != nil {
 		return err
 	}
@@ -107,12 +107,24 @@ func (p process) web(ctx context.Context) error {
 	}
 	partner.Routes(server.Mux())
 	pages.Routes(server.Mux())
+	news, err := p.news(pool, store)
+	if err != nil {
+		return err
+	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(p.Site.Bind, strconv.Itoa(p.Site.Port)))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	p.log.InfoContext(ctx, "serving", "addr", l.Addr().String())
-	return server.Run(ctx, l)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopped, err := p.start(ctx, news)
+	if err != nil {
+		return err
+	}
+	p.log.InfoContext(ctx, "serving", "addr", l.Addr().String(), "mail", p.mails())
+	err = server.Run(ctx, l)
+	cancel()
+	return errors.Join(err, stopped())
 }
 
 // headOfPage is how much of an archive is read for a page that says what it needs: the objects of some 20,000 tables.

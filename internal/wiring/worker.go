@@ -79,15 +79,18 @@ func (p process) worker(ctx context.Context) error {
 			jobargs.QueueBackups: {MaxWorkers: concurrency}, jobargs.QueueHeroku: {MaxWorkers: 4}, jobargs.QueueService: {MaxWorkers: 2},
 		},
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 2 * time.Minute, SoftStopTimeout: softStop,
-		PeriodicJobs: []*river.PeriodicJob{
-			every(p.Work.TickEvery, jobargs.Tick{}), every(p.Work.SweepEvery, jobargs.SweepUploads{}),
-		},
+		PeriodicJobs: p.rounds(),
 	})
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
 	p.log.InfoContext(ctx, "working", "concurrency", concurrency, "memory_mib", p.Work.Memory, "clients", versions(clients))
 	return p.run(ctx, client, "WORKER_METRICS", p.Work.WorkerMetrics)
+}
+
+// rounds are what the leader asks for again and again. Every process that may lead has them.
+func (p process) rounds() []*river.PeriodicJob {
+	return []*river.PeriodicJob{every(p.Rounds.TickEvery, jobargs.Tick{}), every(p.Rounds.SweepEvery, jobargs.SweepUploads{})}
 }
 
 func every(d time.Duration, args river.JobArgs) *river.PeriodicJob {

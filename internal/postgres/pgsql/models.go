@@ -63,6 +63,25 @@ type Backup struct {
 	PeakMemory     int64
 }
 
+type Channel struct {
+	ID            string
+	ResourceID    string
+	Kind          string
+	Shown         string
+	SealedAddress []byte
+	SealedSecret  []byte
+	AddressMac    []byte
+	TokenHash     []byte
+	Mutes         []string
+	Enabled       bool
+	Problem       string
+	AddedBy       string
+	AddedAt       time.Time
+	ConfirmedAt   *time.Time
+	RemovedAt     *time.Time
+	WakeAt        *time.Time
+}
+
 type Database struct {
 	ID            string
 	ResourceID    string
@@ -80,6 +99,18 @@ type Database struct {
 	ProveAt       *time.Time
 	Plan          string
 	CheckAskedAt  *time.Time
+}
+
+type Delivery struct {
+	ID         string
+	ResourceID string
+	ChannelID  string
+	Kind       string
+	State      string
+	Attempts   int32
+	Outcome    string
+	QueuedAt   time.Time
+	EndedAt    *time.Time
 }
 
 type Event struct {

@@ -1,0 +1,55 @@
+-- name: InsertChannel :exec
+INSERT INTO channels (id, resource_id, kind, shown, sealed_address, sealed_secret, address_mac, token_hash, mutes, added_by, added_at, confirmed_at)
+VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(kind), sqlc.arg(shown), sqlc.arg(sealed_address), sqlc.narg(sealed_secret),
+        sqlc.arg(address_mac), sqlc.narg(token_hash), sqlc.arg(mutes), sqlc.arg(added_by), sqlc.arg(now), sqlc.narg(confirmed_at));
+
+-- name: ListChannels :many
+SELECT * FROM channels WHERE resource_id = sqlc.arg(resource_id) AND removed_at IS NULL ORDER BY kind = 'log_stream' DESC, added_at, id;
+
+-- name: LockChannels :many
+-- One planner at a time makes a resource's messages.
+SELECT * FROM channels WHERE resource_id = sqlc.arg(resource_id) AND removed_at IS NULL ORDER BY id FOR NO KEY UPDATE;
+
+-- name: LockChannel :one
+SELECT * FROM channels WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND removed_at IS NULL FOR NO KEY UPDATE;
+
+-- name: LogStream :one
+SELECT * FROM channels WHERE resource_id = sqlc.arg(resource_id) AND kind = 'log_stream' AND removed_at IS NULL FOR NO KEY UPDATE;
+
+-- name: SetChannelAddress :exec
+UPDATE channels SET shown = sqlc.arg(shown), sealed_address = sqlc.arg(sealed_address), address_mac = sqlc.arg(address_mac), problem = ''
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: SetChannelWants :exec
+UPDATE channels SET enabled = sqlc.arg(enabled), mutes = sqlc.arg(mutes), problem = CASE WHEN sqlc.arg(enabled) THEN problem ELSE '' END
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: SetWake :exec
+UPDATE channels SET wake_at = sqlc.narg(wake_at) WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: SetChannelProblem :exec
+UPDATE channels SET problem = sqlc.arg(problem), enabled = enabled AND NOT sqlc.arg(off)::boolean
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: ConfirmChannel :exec
+UPDATE channels SET confirmed_at = sqlc.arg(now) WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: RemoveChannels :exec
+-- One, or all of the resource: what opens them is forgotten. The link in a mail goes on to say that it is removed.
+UPDATE channels SET removed_at = coalesce(removed_at, sqlc.arg(now)), enabled = false, sealed_address = NULL, sealed_secret = NULL, problem = ''
+ WHERE resource_id = sqlc.arg(resource_id) AND (sqlc.narg(id)::uuid IS NULL OR id = sqlc.narg(id)::uuid);
+
+-- name: FindChannel :one
+-- In the service's scope: the token is all that the mail brings.
+SELECT c.*, r.name AS resource, r.helper_app FROM channels c JOIN resources r ON r.id = c.resource_id WHERE c.token_hash = sqlc.arg(token_hash);
+
+-- name: SameChannel :one
+SELECT EXISTS (SELECT 1 FROM channels WHERE resource_id = sqlc.arg(resource_id) AND kind = sqlc.arg(kind) AND address_mac = sqlc.arg(address_mac) AND removed_at IS NULL) AS same;
+
+-- name: CountAdded :one
+-- Channels of a kind that were added since: by the resource. Removed ones count.
+SELECT count(*) FROM channels WHERE resource_id = sqlc.arg(resource_id) AND kind = sqlc.arg(kind) AND added_at > sqlc.arg(since);
+
+-- name: CountAddress :one
+-- How often an address was added since, by anybody. Runs in the service's scope.
+SELECT count(*) FROM channels WHERE address_mac = sqlc.arg(address_mac) AND added_at > sqlc.arg(since);
