@@ -115,13 +115,10 @@ func (p *Pages) backup(w http.ResponseWriter, r *http.Request, s remora.Session)
 	return p.render(w, http.StatusOK, "backup.html", page)
 }
 
-// liveBackup is the part of a backup's page that changes, for the script.
-func (p *Pages) liveBackup(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+// liveBackup is the part of a backup's page that changes.
+func (p *Pages) liveBackup(r *http.Request, s remora.Session) (string, any, bool, error) {
 	page, err := p.backupPage(r, s)
-	if err != nil {
-		return err
-	}
-	return p.render(w, http.StatusOK, "livebackup", page)
+	return "livebackup", page, page.Live(), err
 }
 
 func (p *Pages) backupPage(r *http.Request, s remora.Session) (backupPage, error) {

@@ -93,6 +93,9 @@ func TestNeighboursAreNotFound(t *testing.T) {
 			if a := mine.do(t, method, at); a.StatusCode != http.StatusNotFound || !strings.Contains(a.body, "There is no such") {
 				t.Errorf("%s %s: %s", method, at, a.Status)
 			}
+			if bad == "" && !mine.logged(t, "refused", route) {
+				t.Errorf("%s: it is not written down", route)
+			}
 		}
 	}
 	if tried < 6 {
@@ -106,6 +109,24 @@ func TestNeighboursAreNotFound(t *testing.T) {
 	if o := theirs.view(t); len(o.Backups) != 2 || o.Backups[0].State != remora.BackupQueued {
 		t.Errorf("%+v", o.Backups)
 	}
+}
+
+// logged tells whether the tenant's audit log has such a line.
+func (n *tenant) logged(t *testing.T, action, subject string) bool {
+	t.Helper()
+	tx, err := n.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	var found bool
+	if _, err = tx.Exec(t.Context(), "SELECT set_config('remora.resource', $1, true)", string(n.id)); err == nil {
+		err = tx.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM audit_log WHERE action = $1 AND strpos(subject, $2) = 1)", action, subject).Scan(&found)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 func TestOnlyOurOwnPagesChangeAnything(t *testing.T) {

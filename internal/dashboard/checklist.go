@@ -116,6 +116,11 @@ func (l *checklist) settle() {
 // Finished tells whether all is done.
 func (l *checklist) Finished() bool { return l.Done == len(l.Steps) }
 
+// waits tells whether the list waits for what only a listing of the attachments shows.
+func (l *checklist) waits() bool {
+	return l != nil && slices.ContainsFunc(l.Steps, func(s step) bool { return s.Open() && (s.ID == "shared" || s.ID == "attached") })
+}
+
 func (o overviewPage) installed() step {
 	s := step{ID: "installed", Title: "The add-on is installed", State: stepDone}
 	if o.Resource.State == remora.ResourceProvisioning {
@@ -129,7 +134,7 @@ func (o overviewPage) shared() step {
 	switch {
 	case o.NotShared:
 		s.State = stepProblem
-	case len(o.Cards) > 0 || !o.Resource.CheckedAt.IsZero() && !o.Resource.CheckedAt.After(o.Now):
+	case len(o.Cards) > 0 || !o.Resource.ListedAt.IsZero():
 		s.State = stepDone
 	}
 	return s

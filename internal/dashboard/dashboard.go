@@ -1,6 +1,6 @@
 // Package dashboard is what a customer sees after one click on Heroku: the databases found, their backups, how
-// to get one back. Pages are rendered on the server and work without JavaScript; a small script keeps the list
-// of backups live where there is one.
+// to get one back. Pages are rendered on the server and work without JavaScript; a small script keeps what
+// goes on before their eyes up to date.
 package dashboard
 
 import (
@@ -42,6 +42,7 @@ type Store interface {
 	RevokeLink(ctx context.Context, id remora.ResourceID, link remora.LinkID, person string) error
 	BackupView(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.BackupView, error)
 	OwnLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, token string) (remora.Link, error)
+	NoteStranger(ctx context.Context, id remora.ResourceID, person, request string) error
 	Database(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, look remora.Look) (remora.DatabaseView, error)
 	Schedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Schedule, error)
 	SetSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, rule remora.Rule, person string) error
@@ -79,6 +80,8 @@ type Config struct {
 	// AskAgain is how often a download asks whether its link still opens what it reads; default 5 s. One whose link was
 	// revoked, whose backup was deleted or whose add-on was removed is cut then.
 	AskAgain time.Duration
+	// LookAgain is how often a page that follows something is made anew; default 1 s.
+	LookAgain time.Duration
 	// RunsOn is how long a download that has begun may go on after its link has expired; default 12 h, negative not at all.
 	// pg_restore reads for as long as it takes to restore, and cannot resume: a link is short so that it opens nothing
 	// later, not so that a large database cannot be restored.
@@ -93,6 +96,7 @@ type Pages struct {
 	templates *template.Template
 	assets    assets
 	room      *room
+	seats     *seats
 }
 
 //go:embed templates static
@@ -106,12 +110,13 @@ func New(cfg Config) (*Pages, error) {
 	if cfg.LinkGood == 0 {
 		cfg.LinkGood = time.Hour
 	}
+	cfg.LookAgain = cmp.Or(cfg.LookAgain, time.Second)
 	cfg.AskAgain = cmp.Or(cfg.AskAgain, 5*time.Second)
 	cfg.RunsOn = max(cmp.Or(cfg.RunsOn, 12*time.Hour), 0)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &Pages{Config: cfg, room: &room{
+	p := &Pages{Config: cfg, seats: &seats{of: map[string]int{}}, room: &room{
 		all: cmp.Or(cfg.Downloads, 100), perResource: cmp.Or(cfg.DownloadsOfResource, 16), perLink: cmp.Or(cfg.DownloadsOfLink, 8),
 		of: map[string]int{},
 	}}
@@ -139,11 +144,11 @@ func (p *Pages) Routes(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		r.Use(http.NewCrossOriginProtection().Handler)
 		r.Get(Home, p.with(p.overview))
-		r.Get(Home+"/live", p.with(p.live))
+		r.Get(Home+"/live", p.following(p.live))
 		r.Post(Home+"/check", p.with(p.check))
 		r.Get(Home+"/settings", p.with(p.settings))
 		r.Get(Home+"/databases/{database}", p.with(p.database))
-		r.Get(Home+"/databases/{database}/live", p.with(p.liveDatabase))
+		r.Get(Home+"/databases/{database}/live", p.following(p.liveDatabase))
 		r.Post(Home+"/databases/{database}/backups", p.with(p.backUp))
 		r.Get(Home+"/databases/{database}/schedule", p.with(p.editSchedule))
 		r.Post(Home+"/databases/{database}/schedule", p.with(p.saveSchedule))
@@ -152,7 +157,7 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Post(Home+"/databases/{database}/audit", p.with(p.audit))
 		r.Post(Home+"/databases/{database}/acknowledge", p.with(p.acknowledge))
 		r.Get(Home+"/backups/{backup}", p.with(p.backup))
-		r.Get(Home+"/backups/{backup}/live", p.with(p.liveBackup))
+		r.Get(Home+"/backups/{backup}/live", p.following(p.liveBackup))
 		r.Get(Home+"/backups/{backup}/restore", p.with(p.restore))
 		r.Get(Home+"/backups/{backup}/tables", p.with(p.tables))
 		r.Get(Home+"/backups/{backup}/links", p.with(p.noLink))
@@ -175,10 +180,25 @@ func (p *Pages) with(h handler) http.HandlerFunc {
 			s, err = p.Store.Session(r.Context(), token)
 		}
 		if err == nil {
-			err = h(w, r, s)
+			if err = h(w, r, s); remora.KindOf(err) == remora.KindNotFound {
+				p.noteStranger(r, s)
+			}
 		}
 		if err != nil {
 			p.fail(w, r, err)
+		}
+	}
+}
+
+// noteStranger writes down that somebody asked for an identifier that is not of their add-on.
+func (p *Pages) noteStranger(r *http.Request, s remora.Session) {
+	route := chi.RouteContext(r.Context())
+	for _, id := range route.URLParams.Values {
+		if canonical(id) {
+			if err := p.Store.NoteStranger(r.Context(), s.Resource, s.Person(), r.Method+" "+route.RoutePattern()+" "+id); err != nil && r.Context().Err() == nil {
+				p.Log.WarnContext(r.Context(), "a stranger's request was not written down", "request_id", httpserver.RequestID(r.Context()), "error", err)
+			}
+			return
 		}
 	}
 }

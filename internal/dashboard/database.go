@@ -60,13 +60,10 @@ func (p *Pages) database(w http.ResponseWriter, r *http.Request, s remora.Sessio
 	return p.render(w, http.StatusOK, "database.html", page)
 }
 
-// liveDatabase is the part of a database's page that changes, for the script.
-func (p *Pages) liveDatabase(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+// liveDatabase is the part of a database's page that changes.
+func (p *Pages) liveDatabase(r *http.Request, s remora.Session) (string, any, bool, error) {
 	page, err := p.databasePage(r, s)
-	if err != nil {
-		return err
-	}
-	return p.render(w, http.StatusOK, "livedatabase", page)
+	return "livedatabase", page, page.IsLive, err
 }
 
 func (p *Pages) databasePage(r *http.Request, s remora.Session) (databasePage, error) {

@@ -155,13 +155,14 @@ func (p *Pages) overview(w http.ResponseWriter, r *http.Request, s remora.Sessio
 	return p.render(w, http.StatusOK, "overview.html", page)
 }
 
-// live is the part of the first page that changes, for the script.
-func (p *Pages) live(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+// live is the part of the first page that changes. Who watches the first steps asks for the attachments to be listed, at
+// most once a minute, so that a step turns green without a click.
+func (p *Pages) live(r *http.Request, s remora.Session) (string, any, bool, error) {
 	page, err := p.page(r, s)
-	if err != nil {
-		return err
+	if err == nil && page.List.waits() && page.Now.Sub(page.Resource.CheckedAt) > time.Minute {
+		err = p.Store.RequestCheck(r.Context(), s.Resource)
 	}
-	return p.render(w, http.StatusOK, "live", page)
+	return "live", page, page.Live, err
 }
 
 func (p *Pages) check(w http.ResponseWriter, r *http.Request, s remora.Session) error {

@@ -62,6 +62,13 @@ func TestFirstPage(t *testing.T) {
 			"GRANT USAGE", "heroku addons:detach REMORA_DB -a helper", "heroku addons:attach postgresql-curved-1 --credential remora_ro -a helper",
 			"not", "Back up now")
 	})
+	t.Run("owner's credential beside another", func(t *testing.T) {
+		f := shop()
+		f.Beside = "DATABASE"
+		n := s.tenant(t, f)
+		n.keep(t)
+		says(t, n.do(t, "GET", "/dashboard").body, "attached to the Helper App too, as DATABASE", "heroku addons:detach DATABASE -a helper")
+	})
 	t.Run("beyond the plan", func(t *testing.T) {
 		var found []postgres.Found
 		for _, name := range []string{"db-1", "db-2", "db-3"} {

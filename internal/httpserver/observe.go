@@ -22,6 +22,15 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
+type stoppingKey struct{}
+
+// Stopping is closed once the server of the request that ctx belongs to was told to stop: an answer without an end ends
+// then. Outside of a request it never is.
+func Stopping(ctx context.Context) <-chan struct{} {
+	c, _ := ctx.Value(stoppingKey{}).(chan struct{})
+	return c
+}
+
 // Heroku's router names each request in X-Request-ID (https://devcenter.heroku.com/articles/http-request-id).
 var saneID = regexp.MustCompile(`^[A-Za-z0-9-]{20,64}$`)
 
@@ -41,6 +50,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			id = uuid.NewString()
 		}
 		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
+		ctx = context.WithValue(ctx, stoppingKey{}, s.stopping)
 		r = r.WithContext(ctx)
 		w.Header().Set("X-Request-ID", id)
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -44,6 +45,9 @@ type Server struct {
 	cfg     Config
 	mux     *chi.Mux
 	seconds *prometheus.HistogramVec
+
+	stop     sync.Once
+	stopping chan struct{} // closed once the server was told to stop
 }
 
 // maxBody bounds what a request may send: the largest that Heroku sends is below 4 KiB.
@@ -63,7 +67,7 @@ func New(cfg Config) *Server {
 	cfg.Read = cmp.Or(cfg.Read, 30*time.Second)
 	cfg.Write = cmp.Or(cfg.Write, 30*time.Second)
 	cfg.Stop = cmp.Or(cfg.Stop, 20*time.Second)
-	s := &Server{cfg: cfg, mux: chi.NewRouter(), seconds: histogram()}
+	s := &Server{cfg: cfg, mux: chi.NewRouter(), seconds: histogram(), stopping: make(chan struct{})}
 	cfg.Metrics.MustRegister(s.seconds)
 	// Heroku's router is the one proxy before us; what a client itself puts into the header counts for nothing.
 	s.mux.Use(s.observe, s.headers, limit, middleware.ClientIPFromXFFTrustedProxies(1))
@@ -136,6 +140,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
+	s.stop.Do(func() { close(s.stopping) })
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Stop)
 	defer cancel()
 	err := srv.Shutdown(stopping)

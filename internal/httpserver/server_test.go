@@ -340,6 +340,41 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	}
 }
 
+// An answer without an end hears that the server stops, and ends whole.
+func TestStopIsHeard(t *testing.T) {
+	t.Parallel()
+	began := make(chan struct{})
+	r := run(t, httpserver.Config{}, func(s *httpserver.Server) {
+		s.Mux().Get("/endless", func(w http.ResponseWriter, req *http.Request) {
+			close(began)
+			<-httpserver.Stopping(req.Context())
+			fmt.Fprint(w, "bye")
+		})
+	})
+	c, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-began
+	r.stop()
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); string(body) != "bye" || err != nil {
+		t.Error(string(body), err)
+	}
+	if err := <-r.end; err != nil {
+		t.Error(err)
+	}
+	if httpserver.Stopping(t.Context()) != nil {
+		t.Error("outside of a request something stops")
+	}
+}
+
 func TestStopCutsWhatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	began := make(chan struct{})

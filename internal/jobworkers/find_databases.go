@@ -93,8 +93,8 @@ func shared(err error) error {
 	return err
 }
 
-// choose takes one attachment of each Postgres add-on: the named credential where there is one, else the
-// owner's, refused.
+// choose takes one attachment of each Postgres add-on: the named credential where there is one, and the owner's that is
+// beside it by its name; else the owner's, refused.
 func choose(list []herokuapi.Attachment, self herokuapi.Addon) []postgres.Found {
 	slices.SortFunc(list, func(a, b herokuapi.Attachment) int { return strings.Compare(a.Name, b.Name) })
 	at := map[string]int{}
@@ -113,7 +113,10 @@ func choose(list []herokuapi.Attachment, self herokuapi.Addon) []postgres.Found 
 			at[f.AddonID] = len(found)
 			found = append(found, f)
 		case found[i].Credential == "" && f.Credential != "":
+			f.Beside = found[i].Attachment
 			found[i] = f
+		case found[i].Credential != "" && f.Credential == "":
+			found[i].Beside = f.Attachment
 		}
 	}
 	return found

@@ -19,6 +19,7 @@ import (
 type Found struct {
 	AddonID, Addon, OwnerApp string
 	Attachment, Credential   string
+	Beside                   string // an attachment that carries the owner's credential of the same database
 	Plan                     string // of the Postgres add-on; empty where Heroku did not say
 	Problem                  string // why it is refused; empty where it may be used
 }
@@ -122,7 +123,7 @@ func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) (r
 	}
 	db, err := t.q.UpsertDatabase(ctx, pgsql.UpsertDatabaseParams{
 		ID: string(remora.NewID[remora.DatabaseID]()), ResourceID: string(id), AddonID: f.AddonID, Addon: f.Addon,
-		OwnerApp: f.OwnerApp, Attachment: f.Attachment, Credential: f.Credential, Plan: f.Plan,
+		OwnerApp: f.OwnerApp, Attachment: f.Attachment, Credential: f.Credential, Beside: f.Beside, Plan: f.Plan,
 		State: string(state), Problem: f.Problem, Now: t.now,
 	})
 	if err != nil {
@@ -180,6 +181,6 @@ func databaseOf(d pgsql.Database) remora.Database {
 		ID: remora.DatabaseID(d.ID), AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment,
 		Credential: d.Credential, State: remora.DatabaseState(d.State), Problem: d.Problem,
 		ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes, FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: orZero(d.ProveAt),
-		Plan: d.Plan, CheckAskedAt: orZero(d.CheckAskedAt),
+		Plan: d.Plan, Beside: d.Beside, CheckAskedAt: orZero(d.CheckAskedAt),
 	}
 }

@@ -242,7 +242,7 @@ func resourceOf(r pgsql.Resource) remora.Resource {
 	return remora.Resource{
 		ID: remora.ResourceID(r.ID), Name: r.Name, Plan: r.Plan, Region: r.Region,
 		State: remora.ResourceState(r.State), Attention: remora.Reason(r.Attention), HelperApp: r.HelperApp,
-		CreatedAt: r.CreatedAt, ReadyAt: orZero(r.ReadyAt), CheckedAt: orZero(r.CheckedAt),
+		CreatedAt: r.CreatedAt, ReadyAt: orZero(r.ReadyAt), CheckedAt: orZero(r.CheckedAt), ListedAt: orZero(r.ListedAt),
 	}
 }
 

@@ -90,6 +90,30 @@ func (s *Store) PurgeSessions(ctx context.Context) error {
 	})
 }
 
+// strangersAnHour is how many requests for what is not theirs are written down for a resource: enough to see that somebody
+// tries, and no way to fill the log.
+const strangersAnHour = 100
+
+// NoteStranger writes down that a person of the resource asked for an identifier that is not of it.
+func (s *Store) NoteStranger(ctx context.Context, id remora.ResourceID, person, request string) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		newest, err := t.q.NewestActions(ctx, pgsql.NewestActionsParams{ResourceID: string(id), Most: 5 * strangersAnHour})
+		if err != nil {
+			return fmt.Errorf("count strangers: %w", err)
+		}
+		n := 0
+		for _, x := range newest {
+			if x.Action == "refused" && x.At.After(t.now.Add(-time.Hour)) {
+				n++
+			}
+		}
+		if n >= strangersAnHour {
+			return nil
+		}
+		return t.audit(ctx, id, person, "refused", foreign(request, maxWord))
+	})
+}
+
 // hash is what is stored of a token of 256 random bits: nothing slower is needed to keep it from being guessed.
 func hash(token string) []byte {
 	sum := sha256.Sum256([]byte(token))

@@ -28,7 +28,8 @@ type Resource struct {
 	HelperApp string // the app it is installed on; empty until the token is exchanged
 	CreatedAt time.Time
 	ReadyAt   time.Time // zero until ready
-	CheckedAt time.Time // when its attachments were last listed; zero until then
+	CheckedAt time.Time // when a look at its attachments was last begun, or is due; zero until then
+	ListedAt  time.Time // when its attachments were last seen; zero until then
 }
 
 // Database is the target of one attached credential.
@@ -38,6 +39,7 @@ type Database struct {
 	Addon         string // its name, such as postgresql-curved-12345
 	OwnerApp      string // the app that the Postgres add-on belongs to
 	Attachment    string // the attachment's name on the Helper App; its config var is this and _URL
+	Beside        string // the attachment, beside that one, that carries the owner's credential; empty where none does
 	Credential    string // the credential's name; empty for the owner's own, which is refused
 	Plan          string // of the Postgres add-on, such as heroku-postgresql:standard-0; empty where it is not known
 	State         DatabaseState

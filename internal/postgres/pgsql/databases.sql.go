@@ -53,7 +53,7 @@ func (q *Queries) DetachOthers(ctx context.Context, arg DetachOthersParams) ([]s
 }
 
 const getDatabase = `-- name: GetDatabase :one
-SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at, plan, check_asked_at FROM databases WHERE id = $1 AND resource_id = $2
+SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at, plan, check_asked_at, beside FROM databases WHERE id = $1 AND resource_id = $2
 `
 
 type GetDatabaseParams struct {
@@ -81,12 +81,13 @@ func (q *Queries) GetDatabase(ctx context.Context, arg GetDatabaseParams) (Datab
 		&i.ProveAt,
 		&i.Plan,
 		&i.CheckAskedAt,
+		&i.Beside,
 	)
 	return i, err
 }
 
 const listDatabases = `-- name: ListDatabases :many
-SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
+SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, d.beside, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
  WHERE d.resource_id = $1
  ORDER BY d.found_at, d.addon
@@ -109,6 +110,7 @@ type ListDatabasesRow struct {
 	ProveAt       *time.Time
 	Plan          string
 	CheckAskedAt  *time.Time
+	Beside        string
 	Minute        *int32
 	NextRunAt     *time.Time
 	Kind          *string
@@ -148,6 +150,7 @@ func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListD
 			&i.ProveAt,
 			&i.Plan,
 			&i.CheckAskedAt,
+			&i.Beside,
 			&i.Minute,
 			&i.NextRunAt,
 			&i.Kind,
@@ -193,12 +196,12 @@ func (q *Queries) SetServer(ctx context.Context, arg SetServerParams) error {
 }
 
 const upsertDatabase = `-- name: UpsertDatabase :one
-INSERT INTO databases (id, resource_id, addon_id, addon, owner_app, attachment, credential, plan, state, problem, found_at, seen_at)
+INSERT INTO databases (id, resource_id, addon_id, addon, owner_app, attachment, credential, beside, plan, state, problem, found_at, seen_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-        $7, $8, $9, $10, $11, $11)
+        $7, $8, $9, $10, $11, $12, $12)
 ON CONFLICT (resource_id, addon_id) DO UPDATE
    SET addon = excluded.addon, owner_app = excluded.owner_app, attachment = excluded.attachment,
-       credential = excluded.credential, plan = excluded.plan, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
+       credential = excluded.credential, beside = excluded.beside, plan = excluded.plan, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
 RETURNING id
 `
 
@@ -210,6 +213,7 @@ type UpsertDatabaseParams struct {
 	OwnerApp   string
 	Attachment string
 	Credential string
+	Beside     string
 	Plan       string
 	State      string
 	Problem    string
@@ -225,6 +229,7 @@ func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) 
 		arg.OwnerApp,
 		arg.Attachment,
 		arg.Credential,
+		arg.Beside,
 		arg.Plan,
 		arg.State,
 		arg.Problem,

@@ -99,6 +99,7 @@ type Database struct {
 	ProveAt       *time.Time
 	Plan          string
 	CheckAskedAt  *time.Time
+	Beside        string
 }
 
 type Delivery struct {
@@ -206,6 +207,7 @@ type Resource struct {
 	ReadyAt             *time.Time
 	CheckedAt           *time.Time
 	DeprovisionedAt     *time.Time
+	ListedAt            *time.Time
 }
 
 type Run struct {

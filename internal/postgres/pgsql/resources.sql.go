@@ -134,7 +134,7 @@ func (q *Queries) Deprovision(ctx context.Context, arg DeprovisionParams) (int64
 }
 
 const getResource = `-- name: GetResource :one
-SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at FROM resources WHERE id = $1
+SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, listed_at FROM resources WHERE id = $1
 `
 
 func (q *Queries) GetResource(ctx context.Context, id string) (Resource, error) {
@@ -161,6 +161,7 @@ func (q *Queries) GetResource(ctx context.Context, id string) (Resource, error) 
 		&i.ReadyAt,
 		&i.CheckedAt,
 		&i.DeprovisionedAt,
+		&i.ListedAt,
 	)
 	return i, err
 }
@@ -276,7 +277,7 @@ func (q *Queries) KeysInUse(ctx context.Context) ([]KeysInUseRow, error) {
 }
 
 const lockResource = `-- name: LockResource :one
-SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at FROM resources WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, listed_at FROM resources WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // Not against rows that only point at it: they are added by those who hold one of its backups.
@@ -304,6 +305,7 @@ func (q *Queries) LockResource(ctx context.Context, id string) (Resource, error)
 		&i.ReadyAt,
 		&i.CheckedAt,
 		&i.DeprovisionedAt,
+		&i.ListedAt,
 	)
 	return i, err
 }
@@ -345,6 +347,41 @@ func (q *Queries) LockStrandedResources(ctx context.Context, arg LockStrandedRes
 	return items, nil
 }
 
+const newestActions = `-- name: NewestActions :many
+SELECT action, at FROM audit_log WHERE resource_id = $1 ORDER BY id DESC LIMIT $2
+`
+
+type NewestActionsParams struct {
+	ResourceID string
+	Most       int32
+}
+
+type NewestActionsRow struct {
+	Action string
+	At     time.Time
+}
+
+// What was written down last, for whoever asks how often something was.
+func (q *Queries) NewestActions(ctx context.Context, arg NewestActionsParams) ([]NewestActionsRow, error) {
+	rows, err := q.db.Query(ctx, newestActions, arg.ResourceID, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []NewestActionsRow{}
+	for rows.Next() {
+		var i NewestActionsRow
+		if err := rows.Scan(&i.Action, &i.At); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const releaseRefresh = `-- name: ReleaseRefresh :exec
 UPDATE resources SET refresh_claimed_until = NULL WHERE id = $1
 `
@@ -373,7 +410,7 @@ func (q *Queries) SetAttention(ctx context.Context, arg SetAttentionParams) (int
 }
 
 const setChecked = `-- name: SetChecked :exec
-UPDATE resources SET checked_at = greatest(checked_at, $1) WHERE id = $2
+UPDATE resources SET checked_at = greatest(checked_at, $1), listed_at = $1 WHERE id = $2
 `
 
 type SetCheckedParams struct {

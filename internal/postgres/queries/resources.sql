@@ -67,7 +67,7 @@ UPDATE resources SET state = 'needs_attention', attention = sqlc.arg(attention)
 
 -- name: SetChecked :exec
 -- A check that waits keeps its time.
-UPDATE resources SET checked_at = greatest(checked_at, sqlc.arg(now)) WHERE id = sqlc.arg(id);
+UPDATE resources SET checked_at = greatest(checked_at, sqlc.arg(now)), listed_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
 
 -- name: ClaimCheck :one
 -- The time of the resource's next check, at most one a while; nothing where one waits already.
@@ -104,3 +104,7 @@ RETURNING id;
 -- name: InsertAudit :exec
 INSERT INTO audit_log (resource_id, at, actor, action, subject)
 VALUES (sqlc.arg(resource_id), sqlc.arg(at), sqlc.arg(actor), sqlc.arg(action), sqlc.arg(subject));
+
+-- name: NewestActions :many
+-- What was written down last, for whoever asks how often something was.
+SELECT action, at FROM audit_log WHERE resource_id = sqlc.arg(resource_id) ORDER BY id DESC LIMIT sqlc.arg(most);
