@@ -32,6 +32,10 @@ memory: setup/demo bin/s3dev bin/remora-demo ## the worker's peak memory for arc
 bench: setup/bench bin/s3dev bin/sdkupload bin/remora-demo bin/bench ## a backup measured beside other ways to make one; OUT=file.json, ARGS=-h tells more
 	@exec bin/bench $(if $(OUT),-out $(OUT)) $(ARGS)
 
+.PHONY: simulate
+simulate: setup/demo bin/simulate ## a year of schedules with every accident, and ten thousand due at one instant; FULL=1 for 400 days of 10,000
+	@exec bin/simulate $(if $(FULL),-full)
+
 .PHONY: check
 check: ## format, vet, linter, generated code and modules up to date
 	@internal/devtools/setup.sh check
@@ -61,7 +65,7 @@ build: bin/remora ## the product's one program
 setup/demo setup/test setup/bench:
 	@internal/devtools/setup.sh $(@F)
 
-.PHONY: bin/s3dev bin/sdkupload bin/remora bin/remora-demo bin/bench
+.PHONY: bin/s3dev bin/sdkupload bin/remora bin/remora-demo bin/bench bin/simulate
 bin/s3dev:
 	@go build -C internal/devtools/s3dev -o ../../../bin/s3dev .
 bin/remora:
@@ -70,6 +74,8 @@ bin/sdkupload:
 	@go build -C internal/devtools/sdkupload -o ../../../bin/sdkupload .
 bin/bench:
 	@go build -o bin/bench ./internal/devtools/bench
+bin/simulate:
+	@go build -o bin/simulate ./internal/devtools/simulate
 bin/remora-demo:
 	@go build -o bin/remora-demo ./cmd/remora-demo
 

@@ -174,9 +174,14 @@ func (t *tx) ended(ctx context.Context, backups ...string) error {
 func (s *Store) EndOccurrences(ctx context.Context) (int, error) {
 	n := 0
 	err := s.forService(ctx, func(t *tx) error {
-		left, err := t.q.EndLeftOccurrences(ctx, 5*dueBatch)
-		n = int(left)
-		return err
+		left, err := t.q.LockLeftOccurrences(ctx, dueBatch)
+		if err != nil {
+			return fmt.Errorf("find occurrences left behind: %w", err)
+		}
+		if n = len(left); n == 0 {
+			return nil
+		}
+		return t.ended(ctx, left...)
 	})
 	return n, err
 }

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
@@ -73,10 +74,17 @@ func New(r remora.Rule) (*Times, error) {
 	return t, nil
 }
 
+// known are the zones that were asked for: time.LoadLocation reads a file each time, and a tick asks ten thousand times.
+var known sync.Map // of *time.Location, by name
+
 // zone finds a zone by its name. "Local" is the machine's, which is nobody's.
 func zone(name string) (*time.Location, error) {
+	if z, ok := known.Load(name); ok {
+		return z.(*time.Location), nil //nolint:forcetypeassert // nothing else is stored
+	}
 	if name != "" && name != "Local" {
 		if z, err := time.LoadLocation(name); err == nil {
+			known.Store(name, z)
 			return z, nil
 		}
 	}

@@ -10,29 +10,9 @@ import (
 	"time"
 )
 
-const endLeftOccurrences = `-- name: EndLeftOccurrences :execrows
-UPDATE occurrences o
-   SET outcome = CASE WHEN e.state IN ('verified', 'proven', 'expired', 'deleted') THEN 'succeeded' WHEN e.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
-       reason = e.reason, ended_at = e.ended_at
-  FROM (SELECT p.schedule_id, p.at, b.state, b.reason, b.ended_at
-          FROM occurrences p JOIN backups b ON b.id = p.backup_id
-         WHERE p.outcome = 'pending' AND b.state NOT IN ('queued', 'running')
-         LIMIT $1 FOR UPDATE OF p SKIP LOCKED) e
- WHERE o.schedule_id = e.schedule_id AND o.at = e.at
-`
-
-// Of backups that were ended by a process of an older release, which knew no occurrences.
-func (q *Queries) EndLeftOccurrences(ctx context.Context, most int32) (int64, error) {
-	result, err := q.db.Exec(ctx, endLeftOccurrences, most)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
 const endOccurrences = `-- name: EndOccurrences :exec
 UPDATE occurrences o
-   SET outcome = CASE WHEN b.state IN ('verified', 'proven') THEN 'succeeded' WHEN b.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
+   SET outcome = CASE WHEN b.state IN ('verified', 'proven', 'expired', 'deleted') THEN 'succeeded' WHEN b.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
        reason = b.reason, ended_at = b.ended_at
   FROM backups b
  WHERE b.id = ANY ($1::uuid[]) AND o.backup_id = b.id AND o.outcome = 'pending' AND b.state NOT IN ('queued', 'running')
@@ -297,6 +277,34 @@ func (q *Queries) LockDueSchedules(ctx context.Context, arg LockDueSchedulesPara
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockLeftOccurrences = `-- name: LockLeftOccurrences :many
+SELECT p.backup_id::uuid AS backup_id FROM occurrences p
+ WHERE p.outcome = 'pending' AND (SELECT b.state FROM backups b WHERE b.id = p.backup_id) NOT IN ('queued', 'running')
+ LIMIT $1 FOR UPDATE OF p SKIP LOCKED
+`
+
+// Of backups that were ended by a process of an older release, which knew no occurrences. The backup is looked up for one
+// occurrence after the other: a join would read all backups for each where the planner thinks that there are few.
+func (q *Queries) LockLeftOccurrences(ctx context.Context, most int32) ([]string, error) {
+	rows, err := q.db.Query(ctx, lockLeftOccurrences, most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var backup_id string
+		if err := rows.Scan(&backup_id); err != nil {
+			return nil, err
+		}
+		items = append(items, backup_id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

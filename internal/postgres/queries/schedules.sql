@@ -46,21 +46,17 @@ ON CONFLICT (schedule_id, at) DO NOTHING;
 -- name: EndOccurrences :exec
 -- Of backups that have ended, in the transaction that ended them.
 UPDATE occurrences o
-   SET outcome = CASE WHEN b.state IN ('verified', 'proven') THEN 'succeeded' WHEN b.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
+   SET outcome = CASE WHEN b.state IN ('verified', 'proven', 'expired', 'deleted') THEN 'succeeded' WHEN b.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
        reason = b.reason, ended_at = b.ended_at
   FROM backups b
  WHERE b.id = ANY (sqlc.arg(backups)::uuid[]) AND o.backup_id = b.id AND o.outcome = 'pending' AND b.state NOT IN ('queued', 'running');
 
--- name: EndLeftOccurrences :execrows
--- Of backups that were ended by a process of an older release, which knew no occurrences.
-UPDATE occurrences o
-   SET outcome = CASE WHEN e.state IN ('verified', 'proven', 'expired', 'deleted') THEN 'succeeded' WHEN e.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
-       reason = e.reason, ended_at = e.ended_at
-  FROM (SELECT p.schedule_id, p.at, b.state, b.reason, b.ended_at
-          FROM occurrences p JOIN backups b ON b.id = p.backup_id
-         WHERE p.outcome = 'pending' AND b.state NOT IN ('queued', 'running')
-         LIMIT sqlc.arg(most) FOR UPDATE OF p SKIP LOCKED) e
- WHERE o.schedule_id = e.schedule_id AND o.at = e.at;
+-- name: LockLeftOccurrences :many
+-- Of backups that were ended by a process of an older release, which knew no occurrences. The backup is looked up for one
+-- occurrence after the other: a join would read all backups for each where the planner thinks that there are few.
+SELECT p.backup_id::uuid AS backup_id FROM occurrences p
+ WHERE p.outcome = 'pending' AND (SELECT b.state FROM backups b WHERE b.id = p.backup_id) NOT IN ('queued', 'running')
+ LIMIT sqlc.arg(most) FOR UPDATE OF p SKIP LOCKED;
 
 -- name: ListOccurrences :many
 SELECT * FROM occurrences WHERE schedule_id = sqlc.arg(schedule_id) AND resource_id = sqlc.arg(resource_id)
