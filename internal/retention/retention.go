@@ -1,0 +1,225 @@
+package retention
+
+import (
+	"cmp"
+	"slices"
+	"time"
+	_ "time/tzdata" // a machine without zones must decide as one that has them
+
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Protected is how many of the newest good backups stay whatever their age.
+const Protected = 3
+
+// Fate is what is to become of a backup.
+type Fate string
+
+// The fates.
+const (
+	Kept       Fate = "kept"
+	Removed    Fate = "removed"
+	NotCounted Fate = "not counted" // there is no whole archive of it
+)
+
+// Because is the name of one reason.
+type Because string
+
+// Why a backup is kept: the rules, and what stays whatever they say.
+const (
+	Last         Because = "last"
+	Days         Because = "days"
+	Hourly       Because = "hourly"
+	Daily        Because = "daily"
+	Weekly       Because = "weekly"
+	Monthly      Because = "monthly"
+	Yearly       Because = "yearly"
+	NewestGood   Because = "newest good"
+	NewestAtAll  Because = "newest at all" // incomplete, and the newest of all or while there are too few good ones
+	NewestProven Because = "newest proven"
+	Locked       Because = "locked"
+)
+
+// Why a backup is removed.
+const (
+	NoRule    Because = "no rule"
+	PlanDays  Because = "plan days"  // a rule would keep it, and it is older than the plan's days
+	PlanCount Because = "plan count" // a rule would keep it, and there are more than the plan's count
+)
+
+// Reason is one of the reasons for a backup's fate.
+type Reason struct {
+	Because Because
+	Place   int       // 1 is the newest; 0 where there is no order
+	Of      int       // how many the rule, or the plan, keeps; 0 where that means nothing
+	Until   time.Time // before which this reason does not end; zero where no date can be told
+}
+
+// Verdict is what is to become of one backup, with every reason.
+type Verdict struct {
+	Backup  remora.Backup
+	Fate    Fate
+	Reasons []Reason // none of one that is not counted
+}
+
+// At is the time that a backup belongs to.
+func At(b remora.Backup) time.Time {
+	if b.StartedAt.IsZero() {
+		return b.QueuedAt
+	}
+	return b.StartedAt
+}
+
+// Decide says what is to become of each of a database's backups, newest first. They are all that there are of it, in any
+// order; locks are those that hold. It is a function of its arguments. Errors: KindInvalid for a zone that there is not,
+// upon which nothing may be removed.
+func Decide(r remora.Retention, plan remora.Plan, now time.Time, backups []remora.Backup, locks []remora.BackupID) ([]Verdict, error) {
+	rules, err := rulesOf(r)
+	if err != nil {
+		return nil, err
+	}
+	d := decision{now: now, plan: plan, good: Protected}
+	for _, b := range backups {
+		d.verdicts = append(d.verdicts, &Verdict{Backup: b, Fate: NotCounted})
+	}
+	slices.SortFunc(d.verdicts, func(a, b *Verdict) int {
+		return cmp.Or(At(b.Backup).Compare(At(a.Backup)), cmp.Compare(b.Backup.ID, a.Backup.ID))
+	})
+	for _, v := range d.verdicts {
+		if v.Backup.State.Restorable() {
+			d.stored = append(d.stored, v)
+		}
+	}
+	d.protect(locks)
+	for _, rule := range rules {
+		d.apply(rule)
+	}
+	d.judge()
+	d.count()
+	out := make([]Verdict, len(d.verdicts))
+	for i, v := range d.verdicts {
+		out[i] = *v
+	}
+	return out, nil
+}
+
+// decision is one in the making.
+type decision struct {
+	now      time.Time
+	plan     remora.Plan
+	good     int        // of the newest are protected
+	verdicts []*Verdict // newest first
+	stored   []*Verdict // those that count
+}
+
+// protect gives a reason to what stays whatever the rules say.
+func (d *decision) protect(locks []remora.BackupID) {
+	good, proven := 0, false
+	for _, v := range d.stored {
+		if slices.Contains(locks, v.Backup.ID) {
+			v.because(Reason{Because: Locked})
+		}
+		if !v.Backup.State.Good() {
+			continue
+		}
+		if good++; good <= d.good {
+			v.because(Reason{Because: NewestGood, Place: good, Of: d.good})
+		}
+		if v.Backup.State == remora.BackupProven && !proven {
+			proven = true
+			v.because(Reason{Because: NewestProven})
+		}
+	}
+	place := 0
+	for i, v := range d.stored {
+		if !v.Backup.State.Good() && (i == 0 || good+place < d.good) {
+			place++
+			v.because(Reason{Because: NewestAtAll, Place: place})
+		}
+	}
+}
+
+func (v *Verdict) because(r Reason) { v.Reasons = append(v.Reasons, r) }
+
+// Protects tells whether a reason holds against rules and plan.
+func (b Because) Protects() bool {
+	return b == NewestGood || b == NewestAtAll || b == NewestProven || b == Locked
+}
+
+func (v *Verdict) protected() bool {
+	return slices.ContainsFunc(v.Reasons, func(r Reason) bool { return r.Because.Protects() })
+}
+
+// judge turns reasons into fates, within the plan's days.
+func (d *decision) judge() {
+	most := time.Duration(d.plan.KeepDays) * day
+	for _, v := range d.stored {
+		v.Fate = Kept
+		old := most > 0 && d.now.Sub(At(v.Backup)) > most
+		switch {
+		case len(v.Reasons) == 0:
+			v.Fate, v.Reasons = Removed, []Reason{{Because: NoRule}}
+		case v.protected() && old:
+			v.Reasons = slices.DeleteFunc(v.Reasons, func(r Reason) bool { return !r.Because.Protects() })
+		case old:
+			v.Fate, v.Reasons = Removed, []Reason{{Because: PlanDays, Of: d.plan.KeepDays}}
+		case most > 0:
+			v.until(At(v.Backup).Add(most))
+		}
+	}
+}
+
+// until bounds every date that the reasons tell.
+func (v *Verdict) until(most time.Time) {
+	for i, r := range v.Reasons {
+		if r.Until.After(most) {
+			v.Reasons[i].Until = most
+		}
+	}
+}
+
+// count removes what is more than the plan's count: incomplete ones first, and of each kind the oldest first.
+func (d *decision) count() {
+	if d.plan.KeepCount == 0 {
+		return
+	}
+	kept := 0
+	var leave []*Verdict // in the order in which they go
+	for _, v := range slices.Backward(d.stored) {
+		if v.Fate == Kept {
+			kept++
+			leave = append(leave, v)
+		}
+	}
+	slices.SortStableFunc(leave, func(a, b *Verdict) int {
+		return rank(a.Backup.State.Good()) - rank(b.Backup.State.Good())
+	})
+	for _, v := range leave {
+		if kept <= d.plan.KeepCount {
+			return
+		}
+		if !v.protected() {
+			v.Fate, v.Reasons = Removed, []Reason{{Because: PlanCount, Of: d.plan.KeepCount}}
+			kept--
+		}
+	}
+}
+
+func rank(good bool) int {
+	if good {
+		return 1
+	}
+	return 0
+}
+
+// Until is the date before which a kept backup is not removed by the rules, whatever backups are made until then, unless
+// they come to be more than the plan's count; ok is false where no date can be told: a newer one may take its place, or it
+// stays until a person says otherwise.
+func (v Verdict) Until() (at time.Time, ok bool) {
+	for _, r := range v.Reasons {
+		if r.Until.After(at) {
+			at = r.Until
+		}
+	}
+	return at, !at.IsZero()
+}
