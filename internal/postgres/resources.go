@@ -113,6 +113,9 @@ func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) e
 		if err := t.bringUpAll(ctx, nil, true); err != nil {
 			return err
 		}
+		if err := t.q.EndSchedules(ctx, string(id)); err != nil {
+			return fmt.Errorf("end schedules: %w", err)
+		}
 		removed, err := t.q.Deprovision(ctx, pgsql.DeprovisionParams{ID: string(id), Now: &t.now})
 		if err != nil {
 			return fmt.Errorf("deprovision: %w", err)

@@ -445,3 +445,21 @@ func TestABackupOfARemovedAddonEnds(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// What was removed is not looked at by every tick for ever.
+func TestSchedulesOfARemovedAddonEnd(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, _ := b.scheduled(t, "mako", may(1, 0, 0), everySix)
+	if err := b.DeprovisionResource(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	b.at(t, may(30, 0, 0))
+	b.tick(t)
+	if got := query[int](t, b, "SELECT count(*) FROM schedules WHERE next_run_at < '3000-01-01'"); got[0] != 0 {
+		t.Error("a schedule of nobody is still due")
+	}
+	if got := query[int](t, b, "SELECT count(*) FROM occurrences"); got[0] != 0 {
+		t.Error("it had occurrences after the removal", got)
+	}
+}

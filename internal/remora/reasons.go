@@ -102,7 +102,7 @@ var verdicts = map[Reason]verdict{
 	ReasonStoreFull:          {"Our store has no room left, so nothing was kept. We have been told.", ActorUs, true},
 	ReasonStoreFailed:        {"Our store refused or lost the upload, so nothing was kept. We try again by ourselves.", ActorUs, true},
 	ReasonStalled:            {"No data came for ten minutes, or next to none for an hour, so we ended the read. We try again by ourselves.", ActorNobody, true},
-	ReasonTooLong:            {"The database could not be read within a day, which is the most that one run may take, so nothing was kept. Drop what you no longer need, or attach the credential of a follower or of a database on a larger plan, which read faster. The next daily backup tries again.", ActorCustomer, false},
+	ReasonTooLong:            {"The database could not be read within a day, which is the most that one run may take, so nothing was kept. Drop what you no longer need, or attach the credential of a follower or of a database on a larger plan, which read faster. The next backup by the schedule tries again.", ActorCustomer, false},
 	ReasonHerokuUnavailable:  {"Heroku's API did not answer, so the credential could not be read. We try again by ourselves.", ActorNobody, true},
 	ReasonTokenRevoked:       {"Heroku no longer accepts our authorization for this add-on. Check again; if it stays so, remove the add-on and create it anew. The backups made so far stay downloadable until then.", ActorCustomer, false},
 	ReasonWorkerLost:         {"The worker stopped without a word, so nothing of this attempt was kept. We try again by ourselves.", ActorNobody, true},

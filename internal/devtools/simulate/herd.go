@@ -255,7 +255,7 @@ func (c *caller) stop() ([]time.Duration, error) {
 
 // dumperMain works the backups' queue as a worker process does, with dumps that take no time.
 func dumperMain(ctx context.Context, url string, in io.Reader) error {
-	store, err := open(ctx, url, 8, time.Now)
+	store, err := open(ctx, url, 12, time.Now)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ func dumperMain(ctx context.Context, url string, in io.Reader) error {
 	river.AddWorker(list, &fakeDump{store: store})
 	client, err := river.NewClient(riverpgxv5.New(store.Pool), &river.Config{
 		Schema: postgres.RiverSchema, Workers: list, Logger: slog.New(slog.DiscardHandler), LeaderElectionDisabled: true,
-		Queues: map[string]river.QueueConfig{jobargs.QueueBackups: {MaxWorkers: 6}},
+		Queues: map[string]river.QueueConfig{jobargs.QueueBackups: {MaxWorkers: 16}},
 	})
 	if err != nil {
 		return err

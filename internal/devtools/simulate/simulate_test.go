@@ -22,11 +22,11 @@ func TestMain(m *testing.M) {
 	os.Exit(pgtest.Main(m))
 }
 
-// Nine days around the night in which New York changes its clocks, with kills, jumps and pauses.
+// Eight days around the night in which New York changes its clocks, with kills, jumps and pauses.
 func TestNothingIsMissedAndNothingRunsTwice(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	y := years{url: pgtest.URL(t), schedules: 120, days: 9, kills: 12, seed: uint64(time.Now().UnixNano()), out: &out} //nolint:gosec // any number will do
+	y := years{url: pgtest.URL(t), schedules: 100, days: 8, kills: 12, seed: uint64(time.Now().UnixNano()), out: &out} //nolint:gosec // any number will do
 	if err := y.run(t.Context()); err != nil {
 		t.Error(err)
 	}

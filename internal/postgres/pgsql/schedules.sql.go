@@ -24,6 +24,16 @@ func (q *Queries) EndOccurrences(ctx context.Context, backups []string) error {
 	return err
 }
 
+const endSchedules = `-- name: EndSchedules :exec
+UPDATE schedules SET next_run_at = timestamptz '9999-12-31 00:00:00+00' WHERE resource_id = $1
+`
+
+// Of a removed resource: none is due any more, and no tick comes past them.
+func (q *Queries) EndSchedules(ctx context.Context, resourceID string) error {
+	_, err := q.db.Exec(ctx, endSchedules, resourceID)
+	return err
+}
+
 const getSchedule = `-- name: GetSchedule :one
 SELECT id, resource_id, database_id, minute, next_run_at, kind, hours, weekday, day, cron, zone, changed_at, changed_by, ran_at, paused_at, paused_by, pause_reason FROM schedules WHERE database_id = $1 AND resource_id = $2
 `

@@ -24,6 +24,10 @@ UPDATE schedules s SET next_run_at = u.next, ran_at = nullif(u.ran, timestamptz 
                unnest(sqlc.arg(rans)::timestamptz[]) AS ran) u
  WHERE s.id = u.id;
 
+-- name: EndSchedules :exec
+-- Of a removed resource: none is due any more, and no tick comes past them.
+UPDATE schedules SET next_run_at = timestamptz '9999-12-31 00:00:00+00' WHERE resource_id = sqlc.arg(resource_id);
+
 -- name: InsertDueBackups :many
 -- A database that has a live backup gets none.
 INSERT INTO backups (id, resource_id, database_id, schedule_id, occurrence, state, queued_at)
