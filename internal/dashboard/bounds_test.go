@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -17,6 +18,8 @@ import (
 var open = map[string]bool{
 	"GET /": true, "GET /healthz": true, "GET /readyz": true, "GET /static/{file}": true, "GET /d/{token}": true, "HEAD /d/{token}": true,
 	"GET /d/{token}/contents.json": true, "GET /d/{token}/check.sql": true,
+	"GET /notifications/confirm/{token}": true, "POST /notifications/confirm/{token}": true,
+	"GET /notifications/stop/{token}": true, "POST /notifications/stop/{token}": true,
 }
 
 // routes lists all of the server's; those added later too.
@@ -71,7 +74,11 @@ func TestNeighboursAreNotFound(t *testing.T) {
 	if _, err := theirs.RequestBackup(t.Context(), theirs.id, other.Database, "p"); err != nil { // something to cancel
 		t.Fatal(err)
 	}
-	ids := map[string]string{"{backup}": string(other.ID), "{database}": string(other.Database), "{link}": string(link.ID)}
+	hook, _, err := theirs.AddChannel(t.Context(), theirs.id, remora.NewChannel{Kind: remora.ChannelSlack, Address: redact.New("https://hooks.slack.com/x")}, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]string{"{channel}": string(hook), "{backup}": string(other.ID), "{database}": string(other.Database), "{link}": string(link.ID)}
 	tried := 0
 	for _, route := range s.routes(t) {
 		method, path, _ := strings.Cut(route, " ")

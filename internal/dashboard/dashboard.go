@@ -26,6 +26,7 @@ import (
 // Store is what the pages need. Every method is bound to a resource; what is another's is not found. Errors
 // carry a remora.Kind.
 type Store interface {
+	NewsStore
 	Session(ctx context.Context, token string) (remora.Session, error)
 	CloseSession(ctx context.Context, token string) error
 	Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error)
@@ -71,6 +72,7 @@ type Config struct {
 	Needs          func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
 	Cookie         websession.Cookie
 	BaseURL        string        // how the outside reaches us, for links; without a slash at the end
+	Mails          bool          // the operator has set up e-mail
 	ServiceAccount string        // the account that a Helper App is shared with
 	LinkGood       time.Duration // how long a link is good; default 1 h
 	// How many downloads may run at a time in this process, of one resource's backups, and by one link; more are refused
@@ -147,6 +149,8 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Get(Home+"/live", p.following(p.live))
 		r.Post(Home+"/check", p.with(p.check))
 		r.Get(Home+"/settings", p.with(p.settings))
+		p.notificationRoutes(r)
+		p.mailRoutes(r)
 		r.Get(Home+"/databases/{database}", p.with(p.database))
 		r.Get(Home+"/databases/{database}/live", p.following(p.liveDatabase))
 		r.Post(Home+"/databases/{database}/backups", p.with(p.backUp))

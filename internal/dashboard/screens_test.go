@@ -147,6 +147,12 @@ var screens = []screen{
 		n.reported(t, findings...)
 		return n, "/dashboard"
 	}},
+	{"notifications-empty", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), notifications }},
+	{"notifications-many", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.told(t)
+		return n, notifications
+	}},
 	{"database-new", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
 		n.busy(t)
@@ -234,7 +240,7 @@ var screens = []screen{
 // it fits a telephone.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(c *dashboard.Config) {
+	s := newSite(t, withMail, func(c *dashboard.Config) {
 		c.Needs = func(context.Context, remora.ResourceID, remora.Backup) (remora.Needs, error) {
 			return remora.Needs{Extensions: []string{"hstore", "pg_trgm"}, Superuser: []string{"EVENT TRIGGER ensure_indexes"}}, nil
 		}

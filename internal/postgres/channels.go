@@ -199,28 +199,20 @@ func (s *Store) forChannel(ctx context.Context, id remora.ResourceID, c remora.C
 	})
 }
 
-// MailedChannel is the channel that a mail's link is about, and the add-on it belongs to.
-type MailedChannel struct {
-	remora.Channel
-	Resource  string // the add-on's name
-	HelperApp string
-	Removed   bool
-}
-
 // ByMail finds the channel that a mail's link is about. Errors: KindNotFound.
-func (s *Store) ByMail(ctx context.Context, token string) (out MailedChannel, err error) {
+func (s *Store) ByMail(ctx context.Context, token string) (out remora.MailedChannel, err error) {
 	out, _, err = s.byMail(ctx, token)
 	return out, err
 }
 
-func (s *Store) byMail(ctx context.Context, token string) (out MailedChannel, id remora.ResourceID, err error) {
+func (s *Store) byMail(ctx context.Context, token string) (out remora.MailedChannel, id remora.ResourceID, err error) {
 	err = s.forService(ctx, func(t *tx) error {
 		row, err := t.q.FindChannel(ctx, hash(token))
 		if err != nil {
 			return or404(err, "channel")
 		}
 		id = remora.ResourceID(row.ResourceID)
-		out = MailedChannel{
+		out = remora.MailedChannel{
 			Channel: channelOf(pgsql.Channel{
 				ID: row.ID, Kind: row.Kind, Shown: row.Shown, Mutes: row.Mutes, Enabled: row.Enabled, Problem: row.Problem, AddedBy: row.AddedBy,
 				AddedAt: row.AddedAt, ConfirmedAt: row.ConfirmedAt,

@@ -44,6 +44,14 @@ type Channel struct {
 	ConfirmedAt time.Time // zero for an e-mail address whose owner has not said yes
 }
 
+// MailedChannel is the channel that a mail's link is about, and the add-on it belongs to.
+type MailedChannel struct {
+	Channel
+	Resource  string // the add-on's name
+	HelperApp string
+	Removed   bool
+}
+
 // Limits on channels.
 const (
 	// MaxChannels is how many channels one resource may have.

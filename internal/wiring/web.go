@@ -53,7 +53,7 @@ func (p process) web(ctx context.Context) error {
 		return err
 	}
 	pages, err := dashboard.New(dashboard.Config{
-		Store: store, Cookie: cookie, BaseURL: p.Site.PublicURL, ServiceAccount: p.Site.ServiceAccount, LinkGood: p.Site.LinkGood, Log: p.log,
+		Store: store, Cookie: cookie, BaseURL: p.Site.PublicURL, ServiceAccount: p.Site.ServiceAccount, LinkGood: p.Site.LinkGood, Mails: p.mails(), Log: p.log,
 		Open: func(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (dashboard.Archive, error) {
 			key, err := keyOf(ctx, store, id)
 			if err != nil {
