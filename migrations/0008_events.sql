@@ -50,6 +50,7 @@ CREATE TABLE deliveries (
     ended_at    timestamptz
 );
 CREATE INDEX deliveries_by_resource ON deliveries (resource_id, queued_at DESC);
+CREATE INDEX deliveries_by_time ON deliveries (queued_at);
 CREATE INDEX deliveries_by_channel ON deliveries (channel_id, queued_at DESC);
 
 -- An event that a channel is to hear of: waiting, held back because the channel knows, or told with a delivery.

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/remora-backup/remora/internal/devtools/inbox"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/remora"
@@ -76,7 +77,7 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 			err = os.Remove(logFile.Name()) // nothing went wrong that it could tell of
 		}
 	}()
-	s, err := p.start(ctx, stack.Config{Root: *root, Program: []string{self}, Logs: logFile, Port: *port, SimPort: *sim}, *rows)
+	s, err := p.start(ctx, stack.Config{Root: *root, Program: []string{self}, Logs: logFile, Port: *port, SimPort: *sim, Mailed: p.mailed}, *rows)
 	if err != nil {
 		return err
 	}
@@ -93,8 +94,9 @@ func demo(ctx context.Context, args []string, out io.Writer) (err error) {
 	fmt.Fprintf(out, `
 Open the dashboard, one click through Heroku's sign-on:
   %[1]s/sso/apps/%[2]s/addons/%[3]s
-The simulated Heroku:
+The simulated Heroku, with the log of the Helper App, where the service says what happens:
   %[1]s
+Mail that is sent to any address (Settings, Notifications) is shown here.
 Drive it with the real Heroku CLI, in another shell:
   %[4]s
   alias heroku=%[5]s
@@ -120,6 +122,16 @@ type progress struct {
 func (p *progress) step(what string, do func() error) error {
 	fmt.Fprintf(p.out, "%5.1f s  %s\n", time.Since(p.started).Seconds(), what)
 	return do()
+}
+
+// mailed shows each mail that the service sends: the demo's mail server is every mailbox.
+func (p *progress) mailed(m inbox.Mail) {
+	fmt.Fprintf(p.out, "%5.1f s  mail to %s: %s\n", time.Since(p.started).Seconds(), strings.Join(m.To, ", "), m.Subject)
+	for line := range strings.Lines(m.Text) {
+		if strings.HasPrefix(line, "http") {
+			fmt.Fprintf(p.out, "         %s", line)
+		}
+	}
 }
 
 func (p *progress) start(ctx context.Context, cfg stack.Config, rows int) (s *stack.Stack, err error) {

@@ -92,6 +92,7 @@ type Mail struct {
 // Rounds are what the process that leads the queue asks for again and again: a worker, or web where none runs.
 type Rounds struct {
 	TickEvery  time.Duration `env:"TICK_EVERY" default:"1m" help:"How often due schedules and lost runs are looked for."`
+	GatherNews time.Duration `env:"GATHER_NEWS" default:"10s" help:"How long what happens is gathered into one message to a customer."`
 	SweepEvery time.Duration `env:"SWEEP_EVERY" default:"10m" help:"How often orphaned uploads and archives are looked for."`
 }
 
@@ -245,7 +246,7 @@ func (w Work) check() error {
 }
 
 func (r Rounds) check() error {
-	return errors.Join(between("TICK_EVERY", r.TickEvery, time.Second, time.Hour), between("SWEEP_EVERY", r.SweepEvery, time.Second, 24*time.Hour))
+	return errors.Join(between("GATHER_NEWS", r.GatherNews, time.Millisecond, time.Hour), between("TICK_EVERY", r.TickEvery, time.Second, time.Hour), between("SWEEP_EVERY", r.SweepEvery, time.Second, 24*time.Hour))
 }
 
 func (m Mail) check() error {

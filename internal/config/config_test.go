@@ -45,6 +45,25 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// E-mail is set up whole or not at all.
+func TestMailIsSetUpWholeOrNotAtAll(t *testing.T) {
+	for name, c := range map[string]struct{ url, from, want string }{
+		"neither": {"", "", ""}, "both": {"smtp://u:CANARY@h:587", "Remora <a@example.com>", ""},
+		"no sender": {"smtp://u:CANARY@h:587", "", "SMTP_URL and MAIL_FROM"}, "no server": {"", "a@example.com", "SMTP_URL and MAIL_FROM"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set(t, map[string]string{"SMTP_URL": c.url, "MAIL_FROM": c.from})
+			s, err := config.Load([]string{"web"}, io.Discard)
+			if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "CANARY")) {
+				t.Errorf("%v", err)
+			}
+			if err == nil && (s.Mail.SMTPURL.Reveal() != c.url || s.Rounds.TickEvery == 0) {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
 // What is missing on the command line is said, and never passes for settings of another command.
 func TestTheCommandLineIsChecked(t *testing.T) {
 	set(t, nil)

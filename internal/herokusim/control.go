@@ -122,6 +122,8 @@ var indexPage = template.Must(template.New("").Parse(`<!doctype html><html lang=
 {{range .Apps}}<h2>{{.Name}}</h2>
 <p>{{if .Shared}}Shared with {{range .Shared}}{{.}} {{end}}{{else}}Shared with nobody{{end}}. Release v{{.Version}}.</p>
 <ul>{{range .Attached}}<li><strong>{{.Name}}</strong>: {{.Addon}} ({{.State}}){{if .Namespace}}, {{.Namespace}}{{end}}{{if .SSO}} – <a href="{{.SSO}}">open</a>{{end}}</li>{{end}}</ul>{{end}}
+{{range .Apps}}{{if .Log}}<h2>Log of {{.Name}}</h2><pre style="background:#f0f3f6;padding:.8rem;white-space:pre-wrap;overflow-wrap:anywhere">{{range .Log}}{{.}}
+{{end}}</pre>{{end}}{{end}}
 <h2>Calls to the add-on provider</h2><ul>{{range .Calls}}<li>{{.At.Format "15:04:05"}} {{.Method}} /heroku/resources{{.Path}}: {{.Status}}</li>{{end}}</ul></body></html>`))
 
 type shownApp struct {
@@ -129,6 +131,7 @@ type shownApp struct {
 	Version  int
 	Shared   []string
 	Attached []shownAttachment
+	Log      []string
 }
 
 type shownAttachment struct{ Name, Addon, State, Namespace, SSO string }
@@ -138,7 +141,7 @@ func (s *Sim) page(w http.ResponseWriter, _ *http.Request) {
 	defer s.mu.Unlock()
 	var apps []shownApp
 	for _, a := range s.apps {
-		shown := shownApp{Name: a.Name, Version: a.Version}
+		shown := shownApp{Name: a.Name, Version: a.Version, Log: s.logs[a.Name]}
 		for email := range a.Collaborators {
 			shown.Shared = append(shown.Shared, email)
 		}

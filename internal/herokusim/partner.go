@@ -82,7 +82,7 @@ func (s *Sim) request(x *addon) map[string]any {
 		"uuid": x.ID, "name": x.Name, "plan": x.Plan, "region": "amazon-web-services::us-east-1",
 		"callback_url": s.cfg.URL + "/addons/" + x.ID, "options": map[string]string{},
 		"oauth_grant":   map[string]any{"code": code, "type": "authorization_code", "expires_at": time.Now().Add(s.cfg.GrantTTL)},
-		"log_input_url": "", "log_drain_token": "",
+		"log_input_url": s.logInput(x), "log_drain_token": "",
 	}
 }
 

@@ -165,10 +165,14 @@ func (s *Sim) attachmentJSON(t *attachment) object {
 			vars = append(vars, k)
 		}
 	}
+	var logInput any
+	if t.Addon.Service == s.cfg.Provider.ID {
+		logInput = s.logInput(t.Addon)
+	}
 	return object{
 		"id": t.ID, "name": t.Name, "namespace": namespace, "addon": s.addonJSON(t.Addon), "app": object{"id": t.App.ID, "name": t.App.Name},
 		"config_vars": vars, "web_url": s.cfg.URL + "/sso/apps/" + t.App.Name + "/addons/" + t.Addon.Name,
-		"log_input_url": nil, "created_at": t.CreatedAt, "updated_at": t.CreatedAt,
+		"log_input_url": logInput, "created_at": t.CreatedAt, "updated_at": t.CreatedAt,
 	}
 }
 

@@ -17,6 +17,7 @@ func (s *Sim) Handler() http.Handler {
 	r.Get("/", s.page)
 	r.Get("/sso/apps/{app}/addons/{addon}", s.signOnPage)
 	r.Post("/oauth/token", s.oauthToken)
+	r.Post("/logs", s.takeLog)
 	r.Route("/sim", s.control)
 	r.Group(func(r chi.Router) {
 		r.Use(s.authenticate)

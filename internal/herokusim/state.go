@@ -63,6 +63,7 @@ type Sim struct {
 	unknown     []string
 	exchanges   int
 	refreshes   int
+	logs        map[string][]string // by app
 	restores    sync.WaitGroup
 }
 

@@ -227,3 +227,28 @@ func TestHowOftenAMessageIsTried(t *testing.T) {
 		t.Error("River gives up at another time")
 	}
 }
+
+// Heroku may change where the log takes lines: what its list of attachments says is kept, sealed, as the one channel.
+func TestTheLogsAddressIsReadAgain(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	for _, address := range []string{"https://token:t.1@1.us.logplex.io/logs", "https://token:t.2@2.us.logplex.io/logs"} {
+		b.heroku.Store(func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, "/addon-attachments") {
+				return false
+			}
+			_, _ = w.Write([]byte(`[{"id":"t0","name":"REMORA_BACKUP","namespace":null,"log_input_url":"` + address + `","addon":{"id":"` + string(b.id) + `","name":"remora","app":{"id":"h","name":"helper"}},"app":{"id":"h","name":"helper"}},
+				{"id":"t2","name":"OTHER","namespace":null,"log_input_url":null,"addon":{"id":"o","name":"other","app":{"id":"h","name":"helper"}},"app":{"id":"h","name":"helper"}}]`))
+			return true
+		})
+		if err := work(t, t.Context(), &findDatabases{Workers: b.Workers}, jobargs.FindDatabases{Resource: b.id}); err != nil {
+			t.Fatal(err)
+		}
+		host, _, _ := strings.Cut(strings.TrimPrefix(address, "https://token:t."), "/")
+		all, err := b.Store.Channels(t.Context(), b.id)
+		if err != nil || len(all) != 1 || all[0].Kind != remora.ChannelLogStream || all[0].Shown != "https://"+host[2:]+"/…" {
+			t.Errorf("%+v %v", all, err)
+		}
+	}
+}

@@ -320,6 +320,19 @@ func (s *Store) Deliveries(ctx context.Context, id remora.ResourceID) ([]remora.
 	return out, err
 }
 
+// newsKept is how long a message is in the log. What goes on is reminded of each day, so its message is never that old.
+const newsKept = 90 * day
+
+// PurgeNews forgets messages that ended long ago. It returns how many; call again while that is not 0.
+func (s *Store) PurgeNews(ctx context.Context) (int, error) {
+	n := int64(0)
+	err := s.forService(ctx, func(t *tx) (err error) {
+		n, err = t.q.PurgeNews(ctx, pgsql.PurgeNewsParams{Before: t.now.Add(-newsKept), Most: batch})
+		return err
+	})
+	return int(n), err
+}
+
 func happenedOf(rows []pgsql.Event) []remora.Happened {
 	out := make([]remora.Happened, len(rows))
 	for i, e := range rows {

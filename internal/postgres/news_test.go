@@ -370,3 +370,26 @@ func TestARemovalIsToldAndThenForgotten(t *testing.T) {
 		t.Errorf("%d secrets are left", b.addresses(t))
 	}
 }
+
+func TestOldMessagesAreForgotten(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.resource(t, "db-1")
+	b.channel(t, id, remora.ChannelSlack, "https://hooks.slack.com/services/x")
+	b.run(t, id, func(c postgres.Claim) error { return b.KeepBackup(t.Context(), c, remora.Kept{}) })
+	b.plan(t, id)
+	purge := func(want int) {
+		t.Helper()
+		if n, err := b.PurgeNews(t.Context()); n != want || err != nil {
+			t.Errorf("%d forgotten instead of %d: %v", n, want, err)
+		}
+	}
+	b.ahead += 91 * 24 * time.Hour
+	purge(0) // it has not been delivered yet
+	b.sent(t, b.queued(t, id)[0])
+	purge(1)
+	purge(0)
+	if all, err := b.Events(t.Context(), id, 10); err != nil || len(all) != 1 {
+		t.Errorf("what happened is forgotten: %v %v", all, err)
+	}
+}

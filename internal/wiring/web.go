@@ -29,7 +29,7 @@ func (p process) web(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys})
+	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys, GatherNews: p.Rounds.GatherNews})
 	if err != nil {
 		return err
 	}

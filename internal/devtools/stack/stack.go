@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/remora-backup/remora/internal/devtools/inbox"
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/devtools/locals3"
 	"github.com/remora-backup/remora/internal/dialer"
@@ -46,6 +47,8 @@ type Config struct {
 	Logs    io.Writer
 	Port    int // of web; 0 is a free one
 	SimPort int // of the simulator; 0 is a free one
+
+	Mailed func(inbox.Mail) // is told of each mail, if not nil
 }
 
 // Stack is a running stack.
@@ -55,6 +58,7 @@ type Stack struct {
 	Customer *localpg.Cluster
 	S3       *locals3.Server
 	Sim      *herokusim.Sim
+	Mail     *inbox.Inbox // the operator's mail server, and every mailbox
 	SimURL   string
 	WebURL   string
 	Metrics  string // where the worker serves its own measures
@@ -99,6 +103,10 @@ func Start(ctx context.Context, cfg Config) (_ *Stack, err error) {
 	if err := s.simulator(); err != nil {
 		return nil, err
 	}
+	if s.Mail, err = inbox.Start(inbox.Config{Deliver: cfg.Mailed}); err != nil {
+		return nil, err
+	}
+	s.onClose(s.Mail.Close)
 	if err := s.settings(); err != nil {
 		return nil, err
 	}
@@ -198,7 +206,8 @@ func (s *Stack) settings() (err error) {
 		"CLIENT_SECRET=client-secret", "SERVICE_ACCOUNT=" + Service, "SERVICE_TOKEN=" + s.Sim.ServiceToken(),
 		"HEROKU_API_URL=" + s.SimURL, "HEROKU_ID_URL=" + s.SimURL, "PORT=" + port, "BIND=127.0.0.1", "PUBLIC_URL=" + s.WebURL,
 		"S3_ENDPOINT=" + s.S3.Endpoint(), "S3_BUCKET=" + bucketName, "S3_ACCESS_KEY=demo-access", "S3_SECRET_KEY=demo-secret-key", "S3_PATH_STYLE=true",
-		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "PG_SERVER_DIRS=" + s.Customer.BinDir(), "SCRATCH_DIR=" + s.Scratch, "SCRATCH_DISK_MB=4096", "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "LEASE=12s", "CHECK_EVERY=10s",
+		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "PG_SERVER_DIRS=" + s.Customer.BinDir(), "SCRATCH_DIR=" + s.Scratch, "SCRATCH_DISK_MB=4096", "GATHER_NEWS=1s", "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "LEASE=12s", "CHECK_EVERY=10s",
+		"SMTP_URL=smtp://127.0.0.1:" + strconv.Itoa(s.Mail.Port()), "MAIL_FROM=Remora Backup <news@remora.example>",
 		"METRICS_TOKEN=demo-metrics", "WORKER_METRICS=127.0.0.1" + s.Metrics[len("http://localhost"):],
 	}
 	if s.Bucket, err = objectstore.New(objectstore.Config{

@@ -455,8 +455,10 @@ func (q *Queries) NewestEvents(ctx context.Context, resourceID string) ([]Event,
 	return items, nil
 }
 
-const purgeNews = `-- name: PurgeNews :exec
-DELETE FROM news WHERE event_id IN (SELECT id FROM events WHERE at < $1 ORDER BY at LIMIT $2)
+const purgeNews = `-- name: PurgeNews :execrows
+WITH old AS (SELECT d.id FROM deliveries d WHERE d.queued_at < $1 AND d.state <> 'queued' ORDER BY d.queued_at LIMIT $2),
+     gone AS (DELETE FROM news WHERE delivery_id IN (SELECT id FROM old))
+DELETE FROM deliveries WHERE id IN (SELECT id FROM old)
 `
 
 type PurgeNewsParams struct {
@@ -464,10 +466,13 @@ type PurgeNewsParams struct {
 	Most   int32
 }
 
-// In the service's scope. What is told stays known as long as a trouble may go on.
-func (q *Queries) PurgeNews(ctx context.Context, arg PurgeNewsParams) error {
-	_, err := q.db.Exec(ctx, purgeNews, arg.Before, arg.Most)
-	return err
+// In the service's scope: messages that ended long ago, with what they told.
+func (q *Queries) PurgeNews(ctx context.Context, arg PurgeNewsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, purgeNews, arg.Before, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const tellHeld = `-- name: TellHeld :exec

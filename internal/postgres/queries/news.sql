@@ -76,6 +76,8 @@ SELECT sqlc.embed(d), sqlc.embed(c),
  WHERE d.resource_id = sqlc.arg(resource_id)
  ORDER BY d.queued_at DESC, d.id LIMIT sqlc.arg(most);
 
--- name: PurgeNews :exec
--- In the service's scope. What is told stays known as long as a trouble may go on.
-DELETE FROM news WHERE event_id IN (SELECT id FROM events WHERE at < sqlc.arg(before) ORDER BY at LIMIT sqlc.arg(most));
+-- name: PurgeNews :execrows
+-- In the service's scope: messages that ended long ago, with what they told.
+WITH old AS (SELECT d.id FROM deliveries d WHERE d.queued_at < sqlc.arg(before) AND d.state <> 'queued' ORDER BY d.queued_at LIMIT sqlc.arg(most)),
+     gone AS (DELETE FROM news WHERE delivery_id IN (SELECT id FROM old))
+DELETE FROM deliveries WHERE id IN (SELECT id FROM old);
