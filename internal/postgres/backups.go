@@ -101,7 +101,7 @@ func (t *tx) cancel(ctx context.Context, id remora.ResourceID, b *string, why re
 	if err := t.q.EndRunsOfCanceled(ctx, pgsql.EndRunsOfCanceledParams{ResourceID: string(id), Backups: ended, Reason: string(why), Now: &t.now}); err != nil {
 		return fmt.Errorf("end runs: %w", err)
 	}
-	return t.ended(ctx, ended...)
+	return t.ended(ctx, remora.BackupCanceled, why, ended...)
 }
 
 // Overview returns what the first page shows. Errors: KindNotFound, KindGone.

@@ -162,8 +162,9 @@ func (b *bringing) stillRunning(queued []string) {
 }
 
 // ended gives the occurrences of backups that have just ended their outcome.
-func (t *tx) ended(ctx context.Context, backups ...string) error {
-	if err := t.q.EndOccurrences(ctx, backups); err != nil {
+func (t *tx) ended(ctx context.Context, state remora.BackupState, why remora.Reason, backups ...string) error {
+	err := t.q.EndOccurrences(ctx, pgsql.EndOccurrencesParams{Backups: backups, Outcome: string(remora.OutcomeOf(state)), Reason: string(why), Now: &t.now})
+	if err != nil {
 		return fmt.Errorf("end occurrences: %w", err)
 	}
 	return nil
@@ -178,10 +179,19 @@ func (s *Store) EndOccurrences(ctx context.Context) (int, error) {
 		if err != nil {
 			return fmt.Errorf("find occurrences left behind: %w", err)
 		}
-		if n = len(left); n == 0 {
-			return nil
+		type end struct{ state, reason string }
+		backups := map[end][]string{}
+		for _, o := range left {
+			e := end{o.State, o.Reason}
+			backups[e] = append(backups[e], o.BackupID)
 		}
-		return t.ended(ctx, left...)
+		for e, ids := range backups {
+			if err := t.ended(ctx, remora.BackupState(e.state), remora.Reason(e.reason), ids...); err != nil {
+				return err
+			}
+		}
+		n = len(left)
+		return nil
 	})
 	return n, err
 }

@@ -169,7 +169,7 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 		if err != nil {
 			return err
 		}
-		if err := t.ended(ctx, string(c.Backup)); err != nil {
+		if err := t.ended(ctx, state, reason, string(c.Backup)); err != nil {
 			return err
 		}
 		return t.kept(ctx, c, state, reason)
@@ -201,7 +201,7 @@ func (t *tx) fail(ctx context.Context, c Claim, f *remora.Failure, fix string) e
 	if err != nil {
 		return err
 	}
-	if err := t.ended(ctx, string(c.Backup)); err != nil {
+	if err := t.ended(ctx, remora.BackupFailed, f.Reason, string(c.Backup)); err != nil {
 		return err
 	}
 	return t.happened(ctx, c.Resource.ID, remora.Event{Kind: f.Reason.Event(), Backup: c.Backup, Reason: f.Reason})

@@ -13,6 +13,19 @@ const (
 	OutcomeSkipped   Outcome = "skipped"   // there was no backup, or it was canceled; the reason says why
 )
 
+// OutcomeOf is what a backup's state means for the occurrence that asked for it.
+func OutcomeOf(s BackupState) Outcome {
+	switch s {
+	case BackupQueued, BackupRunning:
+		return OutcomePending
+	case BackupVerified, BackupProven, BackupExpired, BackupDeleted: // what has expired was kept until then
+		return OutcomeSucceeded
+	case BackupCanceled:
+		return OutcomeSkipped
+	}
+	return OutcomeFailed
+}
+
 // Why an occurrence was skipped. These are the reasons of occurrences alone: no run has them.
 const (
 	ReasonMissed       Reason = "missed"

@@ -19,7 +19,7 @@ import (
 var zones = []string{"America/New_York", "Europe/Berlin", "America/Santiago", "UTC", "Australia/Lord_Howe", "Asia/Kolkata"}
 
 // ruleOf is the rule of the i-th schedule, the times of which come from all over the day and its night. Of a thousand, 2 are hourly, 10 come
-// every six hours, 100 are cron expressions, 138 monthly, 250 weekly, 500 daily.
+// every six hours, 100 are cron expressions, 188 monthly, 450 weekly, 250 daily.
 func ruleOf(i int) remora.Rule {
 	r := remora.Rule{Kind: remora.RuleDaily, Minute: i * 7 % 1440, Zone: zones[i%len(zones)]}
 	switch n := i * 611 % 1000; {
@@ -29,9 +29,9 @@ func ruleOf(i int) remora.Rule {
 		r.Kind, r.Hours = remora.RuleEveryHours, 6
 	case n < 112:
 		r.Kind, r.Cron, r.Minute = remora.RuleCron, []string{"30 2 * * *", "15 1,13 * * MON-FRI", "0 0 * * SUN", "*/30 2 1,15 * *", "45 23 31 * *"}[i%5], 0
-	case n < 250:
+	case n < 300:
 		r.Kind, r.Day = remora.RuleMonthly, i%31+1
-	case n < 500:
+	case n < 750:
 		r.Kind, r.Weekday = remora.RuleWeekly, time.Weekday(i%7)
 	}
 	return r

@@ -21,7 +21,8 @@ type years struct {
 	url       string
 	schedules int
 	days      int
-	kills     int // about
+	kills     int           // about
+	step      time.Duration // between two ticks, but for downtimes; in production it is a minute
 	seed      uint64
 	out       io.Writer
 
@@ -39,9 +40,6 @@ type years struct {
 
 // begin is before the nights in which New York, Berlin and Lord Howe change their clocks, in this order.
 var begin = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-
-// step is how far apart two ticks are, but for downtimes. In production it is a minute.
-const step = 30 * time.Minute
 
 func (y *years) run(ctx context.Context) (err error) {
 	started := time.Now()
@@ -68,7 +66,7 @@ func (y *years) run(ctx context.Context) (err error) {
 		}
 	}()
 	end := begin.AddDate(0, 0, y.days)
-	chance := float64(y.kills) / float64(end.Sub(begin)/step)
+	chance := float64(y.kills) / float64(end.Sub(begin)/y.step)
 	for y.now.Before(end) {
 		if err := y.pass(ctx, chance); err != nil {
 			return err
@@ -100,7 +98,7 @@ func (y *years) rest(ctx context.Context, end time.Time) error {
 // pass is one step: an accident now and then, and a tick of both schedulers.
 func (y *years) pass(ctx context.Context, chance float64) error {
 	y.steps++
-	ahead := step
+	ahead := y.step
 	other := y.now.Add(time.Duration(y.random.IntN(181)-90) * time.Second) // two clocks are never the same
 	switch x := y.random.IntN(1000); {
 	case x < 2:
@@ -195,7 +193,7 @@ func (y *years) report(ctx context.Context, took time.Duration) error {
 	if err != nil {
 		return err
 	}
-	say(y.out, "%d days, %d schedules in %d zones (%s), 2 scheduler processes: %d ticks of each in %s", y.days, y.schedules, len(zones), strings.Join(zones, ", "), y.steps, took.Round(time.Second))
+	say(y.out, "%d days, %d schedules in %d zones (%s), 2 scheduler processes: %d ticks of each, %s apart, in %s", y.days, y.schedules, len(zones), strings.Join(zones, ", "), y.steps, y.step, took.Round(time.Second))
 	say(y.out, "  killed with SIGKILL and started again: %d; clocks that jumped 1 to 12 hours: %d; both away for 6 to 35 hours: %d; pauses and resumes: %d; seed %d", y.killed, y.jumps, y.downtimes, y.pauses, y.seed)
 	say(y.out, "  %d occurrences, each once and with one outcome:", all)
 	err = asService(ctx, y.store.Pool, func(tx pgx.Tx) error {

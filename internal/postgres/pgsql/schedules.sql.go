@@ -11,16 +11,25 @@ import (
 )
 
 const endOccurrences = `-- name: EndOccurrences :exec
-UPDATE occurrences o
-   SET outcome = CASE WHEN b.state IN ('verified', 'proven', 'expired', 'deleted') THEN 'succeeded' WHEN b.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
-       reason = b.reason, ended_at = b.ended_at
-  FROM backups b
- WHERE b.id = ANY ($1::uuid[]) AND o.backup_id = b.id AND o.outcome = 'pending' AND b.state NOT IN ('queued', 'running')
+UPDATE occurrences SET outcome = $1, reason = $2, ended_at = $3
+ WHERE backup_id = ANY ($4::uuid[])
 `
 
-// Of backups that have ended, in the transaction that ended them.
-func (q *Queries) EndOccurrences(ctx context.Context, backups []string) error {
-	_, err := q.db.Exec(ctx, endOccurrences, backups)
+type EndOccurrencesParams struct {
+	Outcome string
+	Reason  string
+	Now     *time.Time
+	Backups []string
+}
+
+// Of backups that have ended, all in one way, in the transaction that ended them.
+func (q *Queries) EndOccurrences(ctx context.Context, arg EndOccurrencesParams) error {
+	_, err := q.db.Exec(ctx, endOccurrences,
+		arg.Outcome,
+		arg.Reason,
+		arg.Now,
+		arg.Backups,
+	)
 	return err
 }
 
@@ -295,26 +304,34 @@ func (q *Queries) LockDueSchedules(ctx context.Context, arg LockDueSchedulesPara
 }
 
 const lockLeftOccurrences = `-- name: LockLeftOccurrences :many
-SELECT p.backup_id::uuid AS backup_id FROM occurrences p
+SELECT p.backup_id::uuid AS backup_id, (SELECT b.state FROM backups b WHERE b.id = p.backup_id)::text AS state,
+       (SELECT b.reason FROM backups b WHERE b.id = p.backup_id)::text AS reason
+  FROM occurrences p
  WHERE p.outcome = 'pending' AND (SELECT b.state FROM backups b WHERE b.id = p.backup_id) NOT IN ('queued', 'running')
  LIMIT $1 FOR UPDATE OF p SKIP LOCKED
 `
 
-// Of backups that were ended by a process of an older release, which knew no occurrences. The backup is looked up for one
-// occurrence after the other: a join would read all backups for each where the planner thinks that there are few.
-func (q *Queries) LockLeftOccurrences(ctx context.Context, most int32) ([]string, error) {
+type LockLeftOccurrencesRow struct {
+	BackupID string
+	State    string
+	Reason   string
+}
+
+// Of backups that were ended by a process of an older release, which knew no occurrences, with what became of them. Each
+// backup is looked up by itself: a join would read all of them for each occurrence where the planner thinks that there are few.
+func (q *Queries) LockLeftOccurrences(ctx context.Context, most int32) ([]LockLeftOccurrencesRow, error) {
 	rows, err := q.db.Query(ctx, lockLeftOccurrences, most)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []string{}
+	items := []LockLeftOccurrencesRow{}
 	for rows.Next() {
-		var backup_id string
-		if err := rows.Scan(&backup_id); err != nil {
+		var i LockLeftOccurrencesRow
+		if err := rows.Scan(&i.BackupID, &i.State, &i.Reason); err != nil {
 			return nil, err
 		}
-		items = append(items, backup_id)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -48,17 +48,16 @@ SELECT u.schedule, u.at, u.resource, u.database, nullif(u.backup, '')::uuid,
 ON CONFLICT (schedule_id, at) DO NOTHING;
 
 -- name: EndOccurrences :exec
--- Of backups that have ended, in the transaction that ended them.
-UPDATE occurrences o
-   SET outcome = CASE WHEN b.state IN ('verified', 'proven', 'expired', 'deleted') THEN 'succeeded' WHEN b.state = 'canceled' THEN 'skipped' ELSE 'failed' END,
-       reason = b.reason, ended_at = b.ended_at
-  FROM backups b
- WHERE b.id = ANY (sqlc.arg(backups)::uuid[]) AND o.backup_id = b.id AND o.outcome = 'pending' AND b.state NOT IN ('queued', 'running');
+-- Of backups that have ended, all in one way, in the transaction that ended them.
+UPDATE occurrences SET outcome = sqlc.arg(outcome), reason = sqlc.arg(reason), ended_at = sqlc.arg(now)
+ WHERE backup_id = ANY (sqlc.arg(backups)::uuid[]);
 
 -- name: LockLeftOccurrences :many
--- Of backups that were ended by a process of an older release, which knew no occurrences. The backup is looked up for one
--- occurrence after the other: a join would read all backups for each where the planner thinks that there are few.
-SELECT p.backup_id::uuid AS backup_id FROM occurrences p
+-- Of backups that were ended by a process of an older release, which knew no occurrences, with what became of them. Each
+-- backup is looked up by itself: a join would read all of them for each occurrence where the planner thinks that there are few.
+SELECT p.backup_id::uuid AS backup_id, (SELECT b.state FROM backups b WHERE b.id = p.backup_id)::text AS state,
+       (SELECT b.reason FROM backups b WHERE b.id = p.backup_id)::text AS reason
+  FROM occurrences p
  WHERE p.outcome = 'pending' AND (SELECT b.state FROM backups b WHERE b.id = p.backup_id) NOT IN ('queued', 'running')
  LIMIT sqlc.arg(most) FOR UPDATE OF p SKIP LOCKED;
 
