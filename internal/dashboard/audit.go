@@ -26,6 +26,28 @@ type group struct {
 // Fix is what to paste for all of them.
 func (g group) Fix() string { return remora.Fixes(g.Findings) }
 
+// folded is findings that say the same of several objects.
+type folded struct {
+	Objects []string
+	Detail  string
+}
+
+// Folded are the findings, those that say the same as one.
+func (g group) Folded() []folded {
+	var out []folded
+	at := map[string]int{}
+	for _, f := range g.Findings {
+		key := f.Code + "\x00" + f.Detail
+		i, known := at[key]
+		if !known {
+			i = len(out)
+			at[key], out = i, append(out, folded{Detail: f.Detail})
+		}
+		out[i].Objects = append(out[i].Objects, f.Object)
+	}
+	return out
+}
+
 // titles are the groups in their order. What needs somebody comes first.
 var titles = []group{
 	{Title: "It can do more than read", Severity: remora.SeverityDeny},
@@ -80,7 +102,7 @@ func (r report) Sentence() string {
 	case remora.VerdictBlind:
 		return "This credential cannot read everything, so nothing is backed up."
 	case remora.VerdictPartial:
-		return "This credential can change nothing. Backups lack what is named below."
+		return "This credential can change nothing, and backups lack something that it has no way to read."
 	case remora.VerdictAsks:
 		return "This credential can read everything. There is something that we cannot judge: please do."
 	}

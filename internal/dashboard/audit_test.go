@@ -52,8 +52,18 @@ func TestWhatTheCredentialMayDo(t *testing.T) {
 	says(t, page, "can do more than read, so it is not used", `class="verdict can_write"`, "object of &lt;table_write&gt;", "why table_write", "REVOKE INSERT ON t FROM remora_ro;",
 		"It cannot read everything", "GRANT SELECT ON u TO remora_ro;", "not", "<table_write>")
 	says(t, save(finding("table_select", remora.SeverityFatal, "GRANT …;")), "cannot read everything, so nothing is backed up")
-	says(t, save(finding("subscription", remora.SeverityPartial, "")), "Backups lack what is named below", "Not in the archive", "why subscription")
+	says(t, save(finding("subscription", remora.SeverityPartial, "")), "backups lack something that it has no way to read", "Not in the archive", "why subscription")
 	says(t, save(finding("no_default_select", remora.SeverityFuture, "ALTER DEFAULT PRIVILEGES …;")), "can read everything and change nothing", "A later backup will fail on this", "ALTER DEFAULT PRIVILEGES …;")
+
+	triggers := []remora.Finding{}
+	for _, name := range []string{"one", "two", "three"} {
+		triggers = append(triggers, remora.Finding{Code: "event_trigger", Severity: remora.SeverityFuture, Object: "EVENT TRIGGER " + name, Detail: "cannot be restored by it"})
+	}
+	if page := save(triggers...); strings.Count(page, "cannot be restored by it") != 1 {
+		t.Errorf("the same is said again and again: %s", page)
+	} else {
+		says(t, page, "EVENT TRIGGER one", "EVENT TRIGGER two", "EVENT TRIGGER three")
+	}
 
 	asked := finding("security_definer", remora.SeverityReview, "")
 	page = save(asked, inherent)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/remora"
@@ -137,7 +138,9 @@ const Home = "/dashboard"
 // Routes adds the handlers to a router. What changes something is a POST of our own origin.
 func (p *Pages) Routes(r chi.Router) {
 	r.NotFound(p.missing)
-	r.Get("/static/{file}", p.static)
+	// What is not compressed: pages that show a secret beside what a visitor sent, whose length would tell of it, and streams.
+	small := r.With(middleware.Compress(5, "text/html", "text/css", "text/javascript", "image/svg+xml"))
+	small.Get("/static/{file}", p.static)
 	r.Get("/", p.front)
 	r.Get("/d/{token}", p.withLink(p.download))
 	r.Get("/d/{token}/contents.json", p.withLink(p.contents))
@@ -145,13 +148,14 @@ func (p *Pages) Routes(r chi.Router) {
 	r.Head("/d/{token}", p.withLink(p.download))
 	r.Group(func(r chi.Router) {
 		r.Use(http.NewCrossOriginProtection().Handler)
-		r.Get(Home, p.with(p.overview))
+		small := r.With(middleware.Compress(5, "text/html"))
+		small.Get(Home, p.with(p.overview))
 		r.Get(Home+"/live", p.following(p.live))
 		r.Post(Home+"/check", p.with(p.check))
 		r.Get(Home+"/settings", p.with(p.settings))
 		p.notificationRoutes(r)
 		p.mailRoutes(r)
-		r.Get(Home+"/databases/{database}", p.with(p.database))
+		small.Get(Home+"/databases/{database}", p.with(p.database))
 		r.Get(Home+"/databases/{database}/live", p.following(p.liveDatabase))
 		r.Post(Home+"/databases/{database}/backups", p.with(p.backUp))
 		r.Get(Home+"/databases/{database}/schedule", p.with(p.editSchedule))
@@ -160,7 +164,7 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Post(Home+"/databases/{database}/schedule/resume", p.with(p.resumeSchedule))
 		r.Post(Home+"/databases/{database}/audit", p.with(p.audit))
 		r.Post(Home+"/databases/{database}/acknowledge", p.with(p.acknowledge))
-		r.Get(Home+"/backups/{backup}", p.with(p.backup))
+		small.Get(Home+"/backups/{backup}", p.with(p.backup))
 		r.Get(Home+"/backups/{backup}/live", p.following(p.liveBackup))
 		r.Get(Home+"/backups/{backup}/restore", p.with(p.restore))
 		r.Get(Home+"/backups/{backup}/tables", p.with(p.tables))

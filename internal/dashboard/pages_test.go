@@ -173,13 +173,14 @@ func TestWhereTo(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(c *dashboard.Config) {
 		c.Needs = func(context.Context, remora.ResourceID, remora.Backup) (remora.Needs, error) {
-			return remora.Needs{Extensions: []string{"postgis", "hstore"}, Superuser: []string{"EVENT TRIGGER <b>"}}, nil
+			return remora.Needs{Extensions: []string{"postgis", "hstore"}, Superuser: []string{"EVENT TRIGGER <b>"}, Schemas: []string{"public", `Odd "one"`}}, nil
 		}
 	})
 	n := s.tenant(t, shop())
 	b := n.keep(t)
 	at := "/dashboard/backups/" + string(b.ID)
-	says(t, n.do(t, "GET", at+"/restore").body, "<code>postgis</code>, <code>hstore</code>", "1 object", "EVENT TRIGGER &lt;b&gt;")
+	says(t, n.do(t, "GET", at+"/restore").body, "<code>postgis</code>, <code>hstore</code>", "1 object", "EVENT TRIGGER &lt;b&gt;",
+		"GRANT SELECT ON ALL TABLES IN SCHEMA &#34;public&#34; TO &#34;remora_ro&#34;;", "GRANT USAGE ON SCHEMA &#34;Odd &#34;&#34;one&#34;&#34;&#34; TO &#34;remora_ro&#34;;")
 	wrong := n.post(t, at+"/links", url.Values{"to": {"heroku"}, "app": {"$(reboot)"}})
 	if wrong.StatusCode != http.StatusUnprocessableEntity {
 		t.Error(wrong.Status)

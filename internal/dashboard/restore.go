@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 
 	"github.com/go-chi/chi/v5"
 
@@ -88,6 +89,30 @@ func (p *Pages) needs(r *http.Request, s remora.Session, b remora.Backup) (*remo
 	}
 	return &n, ""
 }
+
+// Grants are the statements by which the copy's owner lets the backup's credential read it, for each schema that the
+// backup has; where nobody could tell them, for public.
+func (p restorePage) Grants() string {
+	schemas := []string{"public"}
+	if p.Needs != nil && len(p.Needs.Schemas) > 0 {
+		schemas = p.Needs.Schemas
+	}
+	role := quoted(cmp.Or(p.View.Reads, "remora_ro"))
+	var out []string
+	for _, name := range schemas {
+		s := quoted(name)
+		out = append(
+			out, "GRANT USAGE ON SCHEMA "+s+" TO "+role+";",
+			"GRANT SELECT ON ALL TABLES IN SCHEMA "+s+" TO "+role+";",
+			"GRANT SELECT ON ALL SEQUENCES IN SCHEMA "+s+" TO "+role+";",
+			"ALTER DEFAULT PRIVILEGES IN SCHEMA "+s+" GRANT SELECT ON TABLES TO "+role+";",
+			"ALTER DEFAULT PRIVILEGES IN SCHEMA "+s+" GRANT SELECT ON SEQUENCES TO "+role+";",
+		)
+	}
+	return strings.Join(out, "\n")
+}
+
+func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // Command names the app of the command that restores on Heroku.
 func (p restorePage) Command() string { return cmp.Or(p.App, "YOUR-APP") }

@@ -43,7 +43,7 @@ func (n *tenant) years(t *testing.T, days int) {
 		       now() - i * interval '1 day' - interval '119 minutes' + (40 + (%[3]d - i) / 4 + i %% 9) * interval '1 second', 48, 1200000 + (%[3]d - i) * 900,
 		       CASE WHEN i %% 10 = 3 OR i %% 47 = 5 THEN 0 ELSE 310000000 + (%[3]d - i) * 700000 + (i %% 9) * 2000000 END,
 		       CASE WHEN i %% 10 = 3 OR i %% 47 = 5 THEN 0 ELSE 310000000 + (%[3]d - i) * 700000 END, 15, 1
-		  FROM generate_series(1, %[3]d) i; COMMIT`, n.id, db, days))
+		  FROM generate_series(1::bigint, %[3]d) i; COMMIT`, n.id, db, days))
 	if err != nil {
 		t.Fatal(err)
 	}

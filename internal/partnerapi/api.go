@@ -166,7 +166,7 @@ func (a *API) provision(w http.ResponseWriter, r *http.Request) {
 	}
 	a.answer(w, http.StatusAccepted, message{
 		ID:      string(res.ID),
-		Message: "Remora is being set up. When it is ready, open it with heroku addons:open: the page shows the two steps that are left.",
+		Message: "Remora is being set up. When it is ready, open it with heroku addons:open: the page leads to the first backup, step by step.",
 	})
 }
 

@@ -25,6 +25,11 @@ func (s *Store) BackupView(ctx context.Context, id remora.ResourceID, b remora.B
 			return or404(err, "backup")
 		}
 		out.Backup = backupOf(row.Backup, row.Addon, row.OwnerApp)
+		db, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: string(out.Backup.Database), ResourceID: string(id)})
+		if err != nil {
+			return fmt.Errorf("read database: %w", err)
+		}
+		out.Reads = db.Credential
 		if out.Backup.Progress, err = t.progress(ctx, id, b); err != nil {
 			return err
 		}

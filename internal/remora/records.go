@@ -190,6 +190,7 @@ type BackupView struct {
 	Now      time.Time // the database's clock, which all ages are told by
 	Resource Resource
 	Backup   Backup
+	Reads    string  // the credential that its database is read with; empty where that is the owner's
 	Before   *Backup // the good one of the same database before it; nil where there is none
 	Audit    *Audit  // nil where none was made
 	Proofs   []Proof // newest first
@@ -201,6 +202,7 @@ type BackupView struct {
 type Needs struct {
 	Extensions []string // which it creates
 	Superuser  []string // objects that only a superuser can make, or that call other servers
+	Schemas    []string // with something in them that a credential must be granted to read
 }
 
 // Look is which of a database's backups are looked at. Its zero value is the newest of all.

@@ -98,7 +98,7 @@ func (p process) web(ctx context.Context) error {
 			if err != nil {
 				return out, &remora.Error{Kind: remora.KindConflict, Public: "What it needs is not listed here: the archive's list of objects is too long, or newer than our reader.", Cause: err}
 			}
-			out.Extensions, out.Superuser = proof.Needs(head)
+			out.Extensions, out.Superuser, out.Schemas = proof.Needs(head)
 			return out, nil
 		},
 	})

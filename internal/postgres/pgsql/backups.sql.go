@@ -303,7 +303,8 @@ const listBackups = `-- name: ListBackups :many
 SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM databases d
-  JOIN backups b ON b.id IN (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT $1)
+  CROSS JOIN LATERAL (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT $1) n
+  JOIN backups b ON b.id = n.id
   LEFT JOIN runs r ON r.backup_id = b.id AND r.state IN ('claimed', 'dumping', 'confirming')
  WHERE d.resource_id = $2
  ORDER BY b.queued_at DESC, b.id

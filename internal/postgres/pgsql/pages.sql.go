@@ -143,7 +143,8 @@ func (q *Queries) CountBackups(ctx context.Context, arg CountBackupsParams) ([]C
 const lastGoods = `-- name: LastGoods :many
 SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, d.addon, d.owner_app
   FROM databases d
-  JOIN backups b ON b.id = (SELECT x.id FROM backups x WHERE x.database_id = d.id AND x.state IN ('verified', 'proven') ORDER BY x.queued_at DESC LIMIT 1)
+  CROSS JOIN LATERAL (SELECT x.id FROM backups x WHERE x.database_id = d.id AND x.state IN ('verified', 'proven') ORDER BY x.queued_at DESC LIMIT 1) n
+  JOIN backups b ON b.id = n.id
  WHERE d.resource_id = $1
 `
 

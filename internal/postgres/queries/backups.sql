@@ -46,7 +46,8 @@ SELECT sqlc.embed(b), d.addon, d.owner_app
 SELECT sqlc.embed(b), d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM databases d
-  JOIN backups b ON b.id IN (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT sqlc.arg(each))
+  CROSS JOIN LATERAL (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT sqlc.arg(each)) n
+  JOIN backups b ON b.id = n.id
   LEFT JOIN runs r ON r.backup_id = b.id AND r.state IN ('claimed', 'dumping', 'confirming')
  WHERE d.resource_id = sqlc.arg(resource_id)
  ORDER BY b.queued_at DESC, b.id;

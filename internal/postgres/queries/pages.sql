@@ -24,7 +24,8 @@ SELECT b.database_id, count(*) AS n, coalesce(sum(b.stored_size), 0)::bigint AS 
 -- The newest good backup of each of a resource's databases.
 SELECT sqlc.embed(b), d.addon, d.owner_app
   FROM databases d
-  JOIN backups b ON b.id = (SELECT x.id FROM backups x WHERE x.database_id = d.id AND x.state IN ('verified', 'proven') ORDER BY x.queued_at DESC LIMIT 1)
+  CROSS JOIN LATERAL (SELECT x.id FROM backups x WHERE x.database_id = d.id AND x.state IN ('verified', 'proven') ORDER BY x.queued_at DESC LIMIT 1) n
+  JOIN backups b ON b.id = n.id
  WHERE d.resource_id = sqlc.arg(resource_id);
 
 -- name: LiveRun :one
