@@ -42,6 +42,7 @@ type Settings struct {
 	Heroku   Heroku
 	Mail     Mail
 	Rounds   Rounds
+	Watch    Watch
 	Work     Work
 	Verify   Verify
 	Table    Table
@@ -87,6 +88,11 @@ type Heroku struct {
 type Mail struct {
 	SMTPURL  redact.Secret `name:"smtp-url" env:"SMTP_URL" help:"The mail server, such as smtp://user:password@mail.example.com:587, which must offer STARTTLS, or smtps://…:465; without it there is no e-mail."`
 	MailFrom string        `env:"MAIL_FROM" help:"The sender of our e-mail, such as Remora Backup <backups@example.com>."`
+}
+
+// Watch is how web looks for backups that are late.
+type Watch struct {
+	WatchEvery time.Duration `env:"WATCH_EVERY" default:"30s" help:"How often web looks at how fresh each database's backups are."`
 }
 
 // Rounds are what the process that leads the queue asks for again and again: a worker, or web where none runs.
@@ -147,6 +153,7 @@ type cli struct {
 		Store
 		Mail
 		Rounds
+		Watch
 	} `cmd:"" help:"Answer Heroku and serve the pages."`
 	Worker struct {
 		common
@@ -195,9 +202,9 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 	case Web:
 		w := c.Web
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
-		s.Partner, s.Site, s.Store, s.Mail, s.Rounds = w.Partner, w.Site, w.Store, w.Mail, w.Rounds
+		s.Partner, s.Site, s.Store, s.Mail, s.Rounds, s.Watch = w.Partner, w.Site, w.Store, w.Mail, w.Rounds, w.Watch
 		s.Site.PublicURL = strings.TrimRight(s.Site.PublicURL, "/")
-		err = errors.Join(s.Site.check(), s.Store.check(), s.Mail.check(), s.Rounds.check())
+		err = errors.Join(s.Site.check(), s.Store.check(), s.Mail.check(), s.Rounds.check(), s.Watch.check())
 	case Worker:
 		w := c.Worker
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
@@ -247,6 +254,10 @@ func (w Work) check() error {
 
 func (r Rounds) check() error {
 	return errors.Join(between("GATHER_NEWS", r.GatherNews, time.Millisecond, time.Hour), between("TICK_EVERY", r.TickEvery, time.Second, time.Hour), between("SWEEP_EVERY", r.SweepEvery, time.Second, 24*time.Hour))
+}
+
+func (w Watch) check() error {
+	return between("WATCH_EVERY", w.WatchEvery, 100*time.Millisecond, time.Hour)
 }
 
 func (m Mail) check() error {

@@ -1,10 +1,6 @@
 package dashboard
 
-import (
-	"time"
-
-	"github.com/remora-backup/remora/internal/remora"
-)
+import "github.com/remora-backup/remora/internal/remora"
 
 // health is how a database stands, in one word.
 type health struct {
@@ -13,10 +9,7 @@ type health struct {
 }
 
 // fresh is the one state in which nobody need look closer.
-const fresh = "fresh"
-
-// freshFor is how old a daily schedule's last verified backup may be.
-const freshFor = 26 * time.Hour
+const fresh = string(remora.Fresh)
 
 // Health is how the database stands.
 func (c card) Health() health {
@@ -27,10 +20,8 @@ func (c card) Health() health {
 		return health{"detached", "It is not backed up any more: no credential is attached."}
 	case c.Pause != nil:
 		return health{"paused", "Its schedule is paused: nothing is backed up until somebody resumes it."}
-	case c.LastGood == nil:
-		return health{"never", "There is no verified backup yet."}
-	case c.Now.Sub(c.LastGood.EndedAt) > freshFor:
-		return health{"late", "Its last verified backup is older than it should be."}
+	case c.Freshness == nil:
+		return health{string(remora.Never), "There is no verified backup yet."}
 	}
-	return health{fresh, "Its last verified backup is as new as it should be."}
+	return health{string(c.Freshness.State), c.Freshness.Says()}
 }

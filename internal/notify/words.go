@@ -69,6 +69,21 @@ var words = map[remora.EventKind]func(about) Words{
 			Act: "Look at the database's page: it says what the last backup waited for or failed by. Where it says that we must act, we have been told.",
 		}
 	},
+	remora.EventStale: func(a about) Words {
+		return Words{
+			Subject: "The backup of " + a.database() + " is stale", What: a.detail("There has been no verified backup for longer than the schedule promises twice over."),
+			Act: "Look at the database's page today: it says what the last backup waited for or failed by. Until this ends, a restore brings back old data.",
+		}
+	},
+	remora.EventProofOverdue: func(a about) Words {
+		return Words{
+			Subject: "A proof of " + a.database() + " is overdue", What: a.detail("A backup was to be restored and compared, or read again, and was not."),
+			Act: "We need to act, and have been told. New backups are made and verified meanwhile; what is overdue is the look at what is stored.",
+		}
+	},
+	remora.EventProofCaughtUp: func(a about) Words {
+		return Words{Subject: "The proofs of " + a.database() + " are up to date again", What: "What was overdue has been looked at.", Act: nobody}
+	},
 	remora.EventFreshAgain: func(a about) Words {
 		return Words{Subject: "The backup of " + a.database() + " is fresh again", What: a.detail("There is a verified backup as fresh as the schedule promises."), Act: nobody}
 	},

@@ -121,6 +121,9 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 		if err := t.proofsOf(ctx, id, out.Databases); err != nil {
 			return err
 		}
+		if err := t.freshnessOf(ctx, id, out.Databases); err != nil {
+			return err
+		}
 		rows, err := t.q.ListBackups(ctx, pgsql.ListBackupsParams{ResourceID: string(id), Each: shownPerDatabase})
 		if err != nil {
 			return fmt.Errorf("list backups: %w", err)

@@ -36,6 +36,9 @@ func (s *Store) Database(ctx context.Context, id remora.ResourceID, db remora.Da
 		if err := t.proofsOf(ctx, id, out.Databases); err != nil {
 			return err
 		}
+		if err := t.freshnessOf(ctx, id, out.Databases); err != nil {
+			return err
+		}
 		if out.Backups, err = t.looked(ctx, id, db, remora.Look{States: look.States, Before: look.Before, Most: look.Most + 1}); err != nil {
 			return err
 		}

@@ -16,7 +16,10 @@ const (
 	EventPermissionGap     EventKind = "permission_gap"     // as failed: the credential may do too little, or too much
 	EventRecovered         EventKind = "recovered"          // what had failed is well again
 	EventLate              EventKind = "late"               // no verified backup within what was promised
+	EventStale             EventKind = "stale"              // nor within what was promised after that
 	EventFreshAgain        EventKind = "fresh_again"        // there is one again
+	EventProofOverdue      EventKind = "proof_overdue"      // what is stored was to be looked at, and was not
+	EventProofCaughtUp     EventKind = "proof_caught_up"    // and now it was
 	EventProofFailed       EventKind = "proof_failed"       // what is stored is not what was read
 	EventLockGaveWay       EventKind = "lock_gave_way"      // a dump was broken off because a session of the customer waited for its lock
 	EventLimitNear         EventKind = "limit_near"         // the plan's limit is near, or reached
@@ -34,6 +37,7 @@ type topic string
 const (
 	topicBackups   topic = "backups"
 	topicFreshness topic = "freshness"
+	topicProofs    topic = "proofs"
 	topicSchedule  topic = "schedule"
 )
 
@@ -60,7 +64,10 @@ var meanings = map[EventKind]meaning{
 	EventPermissionGap:     {topicBackups, turnOpens, "Permission gap"},
 	EventRecovered:         {topicBackups, turnEnds, "Backups work again"},
 	EventLate:              {topicFreshness, turnOpens, "Backup is late"},
+	EventStale:             {topicFreshness, turnOpens, "Backup is stale"},
 	EventFreshAgain:        {topicFreshness, turnEnds, "Backup is fresh again"},
+	EventProofOverdue:      {topicProofs, turnOpens, "A proof is overdue"},
+	EventProofCaughtUp:     {topicProofs, turnEnds, "Proofs are up to date again"},
 	EventProofFailed:       {"", turnNone, "A proof failed"},
 	EventLockGaveWay:       {"", turnAgain, "Backup gave way to your session"},
 	EventLimitNear:         {"", turnAgain, "Plan limit near"},
@@ -75,8 +82,8 @@ var meanings = map[EventKind]meaning{
 // EventKinds lists every kind, in the order of pages and documentation.
 func EventKinds() []EventKind {
 	return []EventKind{
-		EventFirstSuccess, EventFailed, EventCredentialProblem, EventPermissionGap, EventRecovered, EventLate, EventFreshAgain,
-		EventProofFailed, EventLockGaveWay, EventLimitNear, EventPlanShrinks, EventRetentionPending, EventPaused, EventResumed,
+		EventFirstSuccess, EventFailed, EventCredentialProblem, EventPermissionGap, EventRecovered, EventLate, EventStale, EventFreshAgain,
+		EventProofFailed, EventProofOverdue, EventProofCaughtUp, EventLockGaveWay, EventLimitNear, EventPlanShrinks, EventRetentionPending, EventPaused, EventResumed,
 		EventLinkMade, EventDeprovisioned,
 	}
 }

@@ -1,6 +1,9 @@
 package remora
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // ProofKind is how what is stored of a backup is looked at.
 type ProofKind string
@@ -76,6 +79,19 @@ func (d Database) ProofOverdue(now time.Time) bool {
 
 // RereadOverdue tells whether a backup was due to be read again and was not within its grace.
 func (d Database) RereadOverdue(now time.Time) bool { return overdue(d.RereadAt, now, RereadGrace) }
+
+// OverdueSays is what is overdue, in sentences.
+func (d Database) OverdueSays(now time.Time) string {
+	const at = "2 January 2006, 15:04 UTC"
+	var all []string
+	if d.ProofOverdue(now) {
+		all = append(all, "Its newest backup was to be restored and compared by "+d.ProveAt.UTC().Format(at)+", and was not.")
+	}
+	if d.RereadOverdue(now) {
+		all = append(all, "What is stored of its backups was to be read again by "+d.RereadAt.UTC().Format(at)+", and was not.")
+	}
+	return strings.Join(all, " ")
+}
 
 func overdue(due, now time.Time, grace time.Duration) bool {
 	return !due.IsZero() && now.Sub(due) > grace

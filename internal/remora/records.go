@@ -56,6 +56,8 @@ type Database struct {
 	ProveAt   time.Time // when its newest verified backup is to be restored; zero where nothing waits to be
 	RereadAt  time.Time // when the first of its backups is to be read again; zero where there is none
 	LastProof *Proof    // the newest restore of any of its backups; nil where there is none
+
+	Freshness *Freshness // nil where it never had a schedule
 }
 
 // Backup is the customer's thing: one state of one database.

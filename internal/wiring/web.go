@@ -111,6 +111,11 @@ func (p process) web(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	watcher, stopWatcher, err := p.watcher(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopWatcher()
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(p.Site.Bind, strconv.Itoa(p.Site.Port)))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -122,8 +127,14 @@ func (p process) web(ctx context.Context) error {
 		return err
 	}
 	p.log.InfoContext(ctx, "serving", "addr", l.Addr().String(), "mail", p.mails())
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		watcher.Run(ctx)
+	}()
 	err = server.Run(ctx, l)
 	cancel()
+	<-watched
 	return errors.Join(err, stopped())
 }
 

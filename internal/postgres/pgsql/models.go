@@ -63,6 +63,16 @@ type Backup struct {
 	PeakMemory     int64
 }
 
+type Badge struct {
+	DatabaseID  string
+	ResourceID  string
+	TokenHash   []byte
+	SealedToken []byte
+	Named       bool
+	MadeBy      string
+	MadeAt      time.Time
+}
+
 type Channel struct {
 	ID            string
 	ResourceID    string
@@ -125,6 +135,17 @@ type Event struct {
 	At         time.Time
 }
 
+type Freshness struct {
+	DatabaseID string
+	ResourceID string
+	State      string
+	Since      time.Time
+	Told       string
+	ToldAt     *time.Time
+	Overdue    bool
+	CountsFrom time.Time
+}
+
 type Link struct {
 	ID         string
 	ResourceID string
@@ -156,6 +177,21 @@ type Occurrence struct {
 	Outcome    string
 	Reason     string
 	EndedAt    *time.Time
+}
+
+type Ping struct {
+	DatabaseID    string
+	ResourceID    string
+	Shown         string
+	SealedAddress []byte
+	Starts        bool
+	SetBy         string
+	SetAt         time.Time
+	Asked         *string
+	LastKind      string
+	LastOk        bool
+	LastOutcome   string
+	LastAt        *time.Time
 }
 
 type Proof struct {
