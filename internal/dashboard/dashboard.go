@@ -20,6 +20,7 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/remora-backup/remora/internal/httpserver"
+	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/websession"
 )
@@ -50,6 +51,12 @@ type Store interface {
 	SetSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, rule remora.Rule, person string) error
 	PauseSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, why, person string) error
 	ResumeSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	Outside(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Outside, error)
+	MakeBadge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, named bool, person string) error
+	RemoveBadge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	Badge(ctx context.Context, token string) (remora.Badge, error)
+	SetPing(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, address redact.Secret, starts bool, person string) error
+	RemovePing(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 	RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error
 }
 
@@ -145,6 +152,7 @@ func (p *Pages) Routes(r chi.Router) {
 	r.Get("/d/{token}", p.withLink(p.download))
 	r.Get("/d/{token}/contents.json", p.withLink(p.contents))
 	r.Get("/d/{token}/check.sql", p.withLink(p.checkScript))
+	r.Get("/badge/{token}.svg", p.badge)
 	r.Head("/d/{token}", p.withLink(p.download))
 	r.Group(func(r chi.Router) {
 		r.Use(http.NewCrossOriginProtection().Handler)
@@ -162,6 +170,8 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Post(Home+"/databases/{database}/schedule", p.with(p.saveSchedule))
 		r.Post(Home+"/databases/{database}/schedule/pause", p.with(p.pauseSchedule))
 		r.Post(Home+"/databases/{database}/schedule/resume", p.with(p.resumeSchedule))
+		r.Post(Home+"/databases/{database}/badge", p.with(p.setBadge))
+		r.Post(Home+"/databases/{database}/ping", p.with(p.setPing))
 		r.Post(Home+"/databases/{database}/audit", p.with(p.audit))
 		r.Post(Home+"/databases/{database}/acknowledge", p.with(p.acknowledge))
 		small.Get(Home+"/backups/{backup}", p.with(p.backup))

@@ -164,3 +164,22 @@ func (DeliverNews) Kind() string { return "deliver_news" }
 func (DeliverNews) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueNotify, Priority: 2, MaxAttempts: deliveryAttempts}
 }
+
+// pingAttempts bounds the tries of a ping, some three hours: after that the customer's own watch has noticed by itself.
+const pingAttempts = 6
+
+// Ping calls a customer's own watch about one backup.
+type Ping struct {
+	Resource remora.ResourceID `json:"resource_id"`
+	Database remora.DatabaseID `json:"database_id"`
+	About    remora.PingKind   `json:"about"`
+	Asked    string            `json:"asked"` // tells it from a later one
+}
+
+// Kind implements river.JobArgs.
+func (Ping) Kind() string { return "ping" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (Ping) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueNotify, Priority: 3, MaxAttempts: pingAttempts}
+}

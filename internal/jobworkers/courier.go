@@ -58,6 +58,7 @@ func (c *Courier) Register(to *river.Workers) {
 func (c *Courier) register(to *river.Workers) {
 	river.AddWorker(to, &planNews{Courier: c})
 	river.AddWorker(to, &deliverNews{Courier: c})
+	river.AddWorker(to, &ping{Courier: c})
 }
 
 // planNews makes messages of what waits to be told of a resource.

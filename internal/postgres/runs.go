@@ -108,7 +108,7 @@ func (t *tx) start(ctx context.Context, c Claim, worker string) error {
 	if err != nil {
 		return fmt.Errorf("start backup: %w", err)
 	}
-	return nil
+	return t.ping(ctx, c.Resource.ID, c.Backup, remora.PingStart)
 }
 
 // resourceOf finds whose backup it is, for a job, which knows the backup only.
@@ -204,11 +204,21 @@ func (t *tx) fail(ctx context.Context, c Claim, f *remora.Failure, fix string) e
 	if err := t.ended(ctx, remora.BackupFailed, f.Reason, string(c.Backup)); err != nil {
 		return err
 	}
+	if err := t.ping(ctx, c.Resource.ID, c.Backup, remora.PingFail); err != nil {
+		return err
+	}
 	return t.happened(ctx, c.Resource.ID, remora.Event{Kind: f.Reason.Event(), Backup: c.Backup, Reason: f.Reason})
 }
 
 // kept says what a kept backup means for its database. One with a hole in it is not what the customer counts on.
 func (t *tx) kept(ctx context.Context, c Claim, state remora.BackupState, why remora.Reason) error {
+	about := remora.PingSuccess
+	if !state.Good() {
+		about = remora.PingFail
+	}
+	if err := t.ping(ctx, c.Resource.ID, c.Backup, about); err != nil {
+		return err
+	}
 	if !state.Good() {
 		return t.happened(ctx, c.Resource.ID, remora.Event{Kind: why.Event(), Backup: c.Backup, Reason: why})
 	}
