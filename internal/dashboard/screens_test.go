@@ -9,6 +9,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -87,6 +88,22 @@ func (n *tenant) due(t *testing.T) {
 
 // screens are all pages in their states.
 var screens = []screen{
+	{"database-late-badge-ping", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.keep(t)
+		db := n.view(t).Databases[0].ID
+		_, err := n.Pool.Exec(t.Context(), "BEGIN; SELECT set_config('remora.service', 'on', true); UPDATE runs SET started_at = started_at - interval '9 days' WHERE resource_id = '"+string(n.id)+"'; COMMIT")
+		if err == nil {
+			err = n.MakeBadge(t.Context(), n.id, db, false, "owner@example.com")
+		}
+		if err == nil {
+			err = n.SetPing(t.Context(), n.id, db, redact.New("https://hc-ping.com/5e3d"), true, "owner@example.com")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, databaseOf(n, t)
+	}},
 	{"overview-empty", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard" }},
 	{"overview-not-shared", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t)
