@@ -96,6 +96,9 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 }
 
 func (t *tx) start(ctx context.Context, c Claim, worker string) error {
+	if err := t.ping(ctx, c.Resource.ID, c.Backup, remora.PingStart); err != nil {
+		return err
+	}
 	epoch := int32(c.Epoch) //nolint:gosec // one a run
 	err := t.q.InsertRun(ctx, pgsql.InsertRunParams{
 		ID: string(c.Run), ResourceID: string(c.Resource.ID), BackupID: string(c.Backup), Epoch: epoch,
@@ -108,7 +111,7 @@ func (t *tx) start(ctx context.Context, c Claim, worker string) error {
 	if err != nil {
 		return fmt.Errorf("start backup: %w", err)
 	}
-	return t.ping(ctx, c.Resource.ID, c.Backup, remora.PingStart)
+	return nil
 }
 
 // resourceOf finds whose backup it is, for a job, which knows the backup only.
