@@ -480,6 +480,95 @@ func TestKilledWorkerLeavesNothing(t *testing.T) {
 	}
 }
 
+// A deleter that is killed between two objects leaves what is no backup any more, and the next one takes it up, by itself.
+func TestKilledDeleter(t *testing.T) {
+	t.Parallel()
+	b := start(t, 10)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	b.connect(t)
+	kept := b.verified(t, "")
+	id := remora.ResourceID(b.Sim.AddonID("remora-backup", stack.HelperApp))
+	old := archivestore.Ref{Resource: id, Backup: remora.NewID[remora.BackupID](), Epoch: 1}
+	key, err := seal.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := archivestore.Create(ctx, b.Bucket, old, key.Recipient())
+	if _, err := w.Write([]byte("body")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, b.Keys, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.own(t).Exec(ctx, `INSERT INTO backups (id, resource_id, database_id, state, epoch, queued_at, started_at, ended_at, expired_at, delete_at)
+		SELECT $1, resource_id, database_id, 'expired', 1, now() - interval '60 days', now() - interval '60 days', now() - interval '60 days', now() - interval '1 day', now() - interval '1 hour'
+		  FROM backups WHERE id = $2`, old.Backup, kept.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := faultproxy.NewHTTP(b.S3.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	arrived, release := make(chan struct{}, 100), make(chan struct{})
+	defer close(release)
+	proxy.Add(faultproxy.Rule{
+		Match: func(r *http.Request) bool {
+			return r.Method == http.MethodDelete && strings.Contains(r.URL.Path, string(old.Backup))
+		}, Skip: 1,
+		Do: faultproxy.Hold(arrived, release),
+	})
+	deleter, err := b.Spawn("deleter", "S3_ENDPOINT="+proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-arrived:
+	case <-ctx.Done():
+		t.Fatal("it deletes nothing")
+	}
+	if err := deleter.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	left := func() (keys []string) {
+		t.Helper()
+		if err := b.Bucket.List(ctx, "r/"+string(id)+"/b/"+string(old.Backup), func(o objectstore.Object) error { keys = append(keys, o.Key); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return keys
+	}
+	if keys := left(); len(keys) == 0 || slices.ContainsFunc(keys, func(k string) bool { return strings.HasSuffix(k, "/head") }) {
+		t.Errorf("left are %v", keys)
+	}
+	state := func() remora.BackupState {
+		t.Helper()
+		got, err := b.Store.Backup(ctx, id, old.Backup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.State
+	}
+	if s := state(); s != remora.BackupExpired {
+		t.Errorf("it is %s", s)
+	}
+	if _, err := b.Spawn("deleter"); err != nil {
+		t.Fatal(err)
+	}
+	poll := time.NewTicker(200 * time.Millisecond)
+	defer poll.Stop()
+	for state() != remora.BackupDeleted {
+		<-poll.C
+	}
+	if keys := left(); len(keys) > 0 {
+		t.Errorf("it is called deleted, and there are %v", keys)
+	}
+	if got, err := b.Store.Backup(ctx, id, kept.ID); err != nil || !got.State.Good() {
+		t.Errorf("the newest one is %s: %v", got.State, err)
+	}
+}
+
 // heads are the archives that are there whole: what commits one is its head.
 func (b *bundle) heads(t *testing.T) (all []archivestore.Ref) {
 	t.Helper()

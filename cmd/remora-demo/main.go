@@ -151,12 +151,12 @@ func (p *progress) start(ctx context.Context, cfg stack.Config, rows int) (s *st
 		return err
 	})
 	if err == nil {
-		err = p.step("starting web, worker and verifier, as processes of their own", func() error {
+		err = p.step("starting web, worker, verifier and deleter, as processes of their own", func() error {
 			web, err := s.Spawn("web")
 			if err != nil {
 				return err
 			}
-			for _, name := range []string{"worker", "verifier"} {
+			for _, name := range []string{"worker", "verifier", "deleter"} {
 				if _, err := s.Spawn(name); err != nil {
 					return err
 				}

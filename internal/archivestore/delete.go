@@ -3,6 +3,7 @@ package archivestore
 import (
 	"context"
 	"errors"
+	"path"
 	"strings"
 
 	"github.com/remora-backup/remora/internal/objectstore"
@@ -21,6 +22,16 @@ func Delete(ctx context.Context, b *objectstore.Bucket, ref Ref) error {
 	return deleteAll(ctx, b, ref.key(""))
 }
 
+// DeleteBackup removes what is stored of all runs of a backup, open uploads too. Where something cannot be deleted the rest
+// is; the error names it, and calling again takes up what is left. What is not there is no error.
+func DeleteBackup(ctx context.Context, b *objectstore.Bucket, id remora.ResourceID, backup remora.BackupID) error {
+	ref := Ref{Resource: id, Backup: backup, Epoch: 1}
+	if got, ok := ParseKey(ref.key(headName)); !ok || got != ref {
+		return errRef
+	}
+	return deleteAll(ctx, b, strings.TrimSuffix(ref.key(""), "1/"))
+}
+
 // DeleteResource removes everything that is stored for a resource.
 func DeleteResource(ctx context.Context, b *objectstore.Bucket, id remora.ResourceID) error {
 	if parsed, err := remora.ParseResourceID(string(id)); err != nil || parsed != id {
@@ -29,26 +40,37 @@ func DeleteResource(ctx context.Context, b *objectstore.Bucket, id remora.Resour
 	return deleteAll(ctx, b, Prefix+string(id)+"/")
 }
 
+// deleteAll removes everything below a prefix, heads before the rest. It does not stop at what it cannot delete, but for a
+// run whose head stays: that keeps its bodies, for a head without them would be a backup that lies.
 func deleteAll(ctx context.Context, b *objectstore.Bucket, prefix string) error {
 	open, err := b.OpenUploads(ctx, prefix)
-	if err != nil {
-		return err
-	}
+	errs := []error{err}
 	for _, u := range open {
-		if err := b.AbortUpload(ctx, u); err != nil {
-			return err
-		}
+		errs = append(errs, b.AbortUpload(ctx, u))
 	}
+	stays := map[string]bool{} // runs
 	for _, heads := range []bool{true, false} {
 		err := b.List(ctx, prefix, func(o objectstore.Object) error {
-			if heads && !strings.HasSuffix(o.Key, "/"+headName) {
+			run, name := path.Split(o.Key)
+			if heads && name != headName || stays[run] {
 				return nil
 			}
-			return b.Delete(ctx, o.Key)
+			if err := b.Delete(ctx, o.Key); err != nil {
+				stays[run] = stays[run] || heads
+				errs = append(errs, err)
+			}
+			return ctx.Err()
 		})
-		if err != nil {
-			return err
-		}
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// RunsOf calls fn for what is stored of each run of a resource's backups, in the order of keys, until fn returns an error,
+// which RunsOf returns.
+func RunsOf(ctx context.Context, b *objectstore.Bucket, id remora.ResourceID, fn func(Stored) error) error {
+	if parsed, err := remora.ParseResourceID(string(id)); err != nil || parsed != id {
+		return errRef
+	}
+	return list(ctx, b, Prefix+string(id)+"/", "", fn)
 }

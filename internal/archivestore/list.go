@@ -20,8 +20,12 @@ func List(ctx context.Context, b *objectstore.Bucket, after Ref, fn func(Stored)
 	if after != (Ref{}) {
 		from = after.key("~") // no name of ours comes after it
 	}
+	return list(ctx, b, Prefix, from, fn)
+}
+
+func list(ctx context.Context, b *objectstore.Bucket, prefix, from string, fn func(Stored) error) error {
 	var at Stored
-	err := b.ListAfter(ctx, Prefix, from, func(o objectstore.Object) error {
+	err := b.ListAfter(ctx, prefix, from, func(o objectstore.Object) error {
 		ref, ours := ParseKey(o.Key)
 		switch {
 		case !ours:

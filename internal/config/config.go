@@ -25,6 +25,7 @@ const (
 	Web      Command = "web"
 	Worker   Command = "worker"
 	Verifier Command = "verifier"
+	Deleter  Command = "deleter"
 	Migrate  Command = "migrate"
 
 	FetchTable Command = "table <from> <tables>"
@@ -45,6 +46,7 @@ type Settings struct {
 	Watch    Watch
 	Work     Work
 	Verify   Verify
+	Delete   Delete
 	Table    Table
 }
 
@@ -97,9 +99,10 @@ type Watch struct {
 
 // Rounds are what the process that leads the queue asks for again and again: a worker, or web where none runs.
 type Rounds struct {
-	TickEvery  time.Duration `env:"TICK_EVERY" default:"1m" help:"How often due schedules and lost runs are looked for."`
-	GatherNews time.Duration `env:"GATHER_NEWS" default:"10s" help:"How long what happens is gathered into one message to a customer."`
-	SweepEvery time.Duration `env:"SWEEP_EVERY" default:"10m" help:"How often orphaned uploads and archives are looked for."`
+	TickEvery   time.Duration `env:"TICK_EVERY" default:"1m" help:"How often due schedules and lost runs are looked for."`
+	GatherNews  time.Duration `env:"GATHER_NEWS" default:"10s" help:"How long what happens is gathered into one message to a customer."`
+	SweepEvery  time.Duration `env:"SWEEP_EVERY" default:"10m" help:"How often orphaned uploads and archives are looked for."`
+	ExpireEvery time.Duration `env:"EXPIRE_EVERY" default:"10m" help:"How often the deleter is asked to look for backups that nothing keeps."`
 }
 
 // Work is how a worker works.
@@ -110,7 +113,7 @@ type Work struct {
 	ClientDirs    []string      `env:"PG_CLIENT_DIRS" help:"Folders with pg_dump and pg_restore, looked into before the usual ones."`
 	Path          string        `env:"PATH" hidden:""`
 	Lease         time.Duration `env:"LEASE" default:"90s" help:"How long a run is held without a sign of life."`
-	SweepAfter    time.Duration `env:"SWEEP_AFTER" default:"2m" help:"How old an upload without a run, or an archive without a backup, must be to be removed."`
+	SweepAfter    time.Duration `env:"SWEEP_AFTER" default:"2m" help:"How old an upload without a run must be to be removed."`
 	CheckEvery    time.Duration `env:"CHECK_EVERY" default:"5m" help:"How often a Helper App's attachments are listed, where Heroku's quota allows: up to 300 resources at 5m (docs/heroku-quota.md)."`
 	WorkerMetrics string        `env:"WORKER_METRICS" help:"Where the worker serves /metrics and /healthz, such as 127.0.0.1:9100; empty is nowhere."`
 }
@@ -126,6 +129,16 @@ type Verify struct {
 	ScratchDisk     int           `name:"scratch-disk-mb" env:"SCRATCH_DISK_MB" default:"20480" help:"The disk that one restore may take, in MiB; what is larger is not proven, and its page says so."`
 	Lease           time.Duration `env:"LEASE" default:"90s" help:"How long a proof is held without a sign of life."`
 	VerifierMetrics string        `env:"VERIFIER_METRICS" help:"Where the verifier serves /metrics and /healthz, such as 127.0.0.1:9101; empty is nowhere."`
+}
+
+// Delete is how a deleter works. Its key should be the only one that may delete; the others' need not.
+type Delete struct {
+	AccessKey      string        `name:"deleter-s3-access-key" env:"DELETER_S3_ACCESS_KEY" help:"The id of a key that may delete; empty takes S3_ACCESS_KEY, and the log warns of it."`
+	SecretKey      redact.Secret `name:"deleter-s3-secret-key" env:"DELETER_S3_SECRET_KEY" help:"That key's secret."`
+	DeleteAfter    time.Duration `env:"DELETE_AFTER" default:"24h" help:"How long an expired backup stays in the store, out of the customer's sight."`
+	SweepAfter     time.Duration `env:"SWEEP_AFTER" default:"2m" help:"How old an archive without a backup must be to be removed."`
+	Lease          time.Duration `env:"LEASE" default:"90s" help:"How long a deletion without a sign of life is waited for, until another is asked for."`
+	DeleterMetrics string        `env:"DELETER_METRICS" help:"Where the deleter serves /metrics and /healthz, such as 127.0.0.1:9102; empty is nowhere."`
 }
 
 // Table is what to fetch of an archive.
@@ -169,6 +182,12 @@ type cli struct {
 		Store
 		Verify
 	} `cmd:"" help:"Restore backups into scratch servers and compare them, and read again what is stored."`
+	Deleter struct {
+		common
+		keys
+		Store
+		Delete
+	} `cmd:"" help:"Delete what is stored of backups that nothing keeps; the only process whose storage key needs to delete."`
 	Migrate struct{ common } `cmd:"" help:"Bring our own database up to this release."`
 	Table   Table            `cmd:"" help:"Fetch single tables of an archive, by its link, without the rest of it."`
 }
@@ -215,6 +234,11 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
 		s.Store, s.Verify = w.Store, w.Verify
 		err = errors.Join(s.Store.check(), s.Verify.check())
+	case Deleter:
+		w := c.Deleter
+		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
+		s.Store, s.Delete = w.Store, w.Delete
+		err = errors.Join(s.Store.check(), s.Delete.check())
 	case Migrate:
 		s.Database, s.LogText = c.Migrate.Database, c.Migrate.LogText
 		return s, nil
@@ -253,7 +277,8 @@ func (w Work) check() error {
 }
 
 func (r Rounds) check() error {
-	return errors.Join(between("GATHER_NEWS", r.GatherNews, time.Millisecond, time.Hour), between("TICK_EVERY", r.TickEvery, time.Second, time.Hour), between("SWEEP_EVERY", r.SweepEvery, time.Second, 24*time.Hour))
+	return errors.Join(between("GATHER_NEWS", r.GatherNews, time.Millisecond, time.Hour), between("TICK_EVERY", r.TickEvery, time.Second, time.Hour), between("SWEEP_EVERY", r.SweepEvery, time.Second, 24*time.Hour),
+		between("EXPIRE_EVERY", r.ExpireEvery, time.Second, 24*time.Hour))
 }
 
 func (w Watch) check() error {
@@ -268,6 +293,15 @@ func (v Verify) check() error {
 	return errors.Join(
 		between("PROOFS", v.Proofs, 1, 100), between("SCRATCH_MEMORY_MB", v.ScratchMemory, 256, 1<<20), between("SCRATCH_DISK_MB", v.ScratchDisk, 256, 1<<24),
 		between("LEASE", v.Lease, 10*time.Second, time.Hour), unless(strings.HasPrefix(v.ScratchDir, "/") && len(v.ScratchDir) <= 70, "SCRATCH_DIR must be an absolute path of at most 70 bytes"),
+	)
+}
+
+// check keeps a minute between a backup's end and its deletion at least: a download is cut within seconds of the end.
+func (d Delete) check() error {
+	return errors.Join(
+		unless((d.AccessKey == "") == d.SecretKey.IsZero(), "DELETER_S3_ACCESS_KEY and DELETER_S3_SECRET_KEY belong together: set both or none"),
+		between("LEASE", d.Lease, 10*time.Second, time.Hour), between("DELETE_AFTER", d.DeleteAfter, time.Minute, 30*24*time.Hour),
+		between("SWEEP_AFTER", d.SweepAfter, time.Second, 24*time.Hour),
 	)
 }
 

@@ -23,7 +23,8 @@ const (
 	QueueProofs  = "proofs"
 	QueueHeroku  = "heroku"
 	QueueService = "service"
-	QueueNotify  = "notify" // worked by web, so that news goes out with every worker stopped
+	QueueDeleter = "deleter" // worked by the deleter alone, whose storage key may delete
+	QueueNotify  = "notify"  // worked by web, so that news goes out with every worker stopped
 )
 
 // attempts bounds the tries of a short job; River waits longer before each (attempt^4 seconds), so the last
@@ -125,7 +126,42 @@ func (Tick) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueService, Priority: 1, MaxAttempts: 1}
 }
 
-// SweepUploads aborts multipart uploads that no live run owns, and deletes archives that no backup keeps.
+// ExpireBackups looks at every database's backups and lets those go that nothing keeps.
+type ExpireBackups struct{}
+
+// Kind implements river.JobArgs.
+func (ExpireBackups) Kind() string { return "expire_backups" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts. A missed round is made good by the next.
+func (ExpireBackups) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueDeleter, Priority: 2, MaxAttempts: 1}
+}
+
+// DeleteBackup deletes what is stored of an expired backup.
+type DeleteBackup struct {
+	Backup remora.BackupID `json:"backup_id"`
+}
+
+// Kind implements river.JobArgs.
+func (DeleteBackup) Kind() string { return "delete_backup" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts. When River's attempts are used up, the round asks again.
+func (DeleteBackup) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueDeleter, Priority: 1, MaxAttempts: attempts}
+}
+
+// SweepArchives deletes archives that no backup keeps.
+type SweepArchives struct{}
+
+// Kind implements river.JobArgs.
+func (SweepArchives) Kind() string { return "sweep_archives" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts.
+func (SweepArchives) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueDeleter, Priority: 3, MaxAttempts: 1}
+}
+
+// SweepUploads aborts multipart uploads that no live run owns.
 type SweepUploads struct{}
 
 // Kind implements river.JobArgs.

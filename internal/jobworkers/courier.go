@@ -53,6 +53,7 @@ func (c *Courier) Register(to *river.Workers) {
 	c.register(to)
 	(*Workers)(nil).register(to)
 	(*Verifier)(nil).Register(to)
+	(*Deleter)(nil).Register(to)
 }
 
 func (c *Courier) register(to *river.Workers) {

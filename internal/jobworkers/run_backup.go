@@ -195,7 +195,7 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 		err := w.Store.KeepBackup(done, c, kept)
 		if remora.KindOf(err) == remora.KindStale {
 			log.WarnContext(ctx, "run was overtaken or canceled when its archive was stored")
-			return w.discard(done, refOf(c)) // else the sweep
+			return w.discard(done, refOf(c)) // else the deleter's sweep
 		}
 		if err != nil {
 			log.ErrorContext(ctx, "backup was stored and could not be written down", "error", err)

@@ -642,9 +642,10 @@ func TestTheSweepSparesWhatIsKept(t *testing.T) {
 	}
 	lost := store(refOf(killed))
 	unknown := store(archivestore.Ref{Resource: b.id, Backup: remora.NewID[remora.BackupID](), Epoch: 1})
+	d := newDeleter(t, b.Store, b.Bucket)
 	stored := func(when string, want ...archivestore.Ref) {
 		t.Helper()
-		if err := work(t, t.Context(), &sweepUploads{Workers: b.Workers}, jobargs.SweepUploads{}); err != nil {
+		if err := work(t, t.Context(), &sweepArchives{Deleter: d}, jobargs.SweepArchives{}); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 		got := map[archivestore.Ref]bool{}
@@ -658,8 +659,8 @@ func TestTheSweepSparesWhatIsKept(t *testing.T) {
 			}
 		}
 	}
-	b.SweepAfter = time.Nanosecond
-	b.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	d.SweepAfter = time.Nanosecond
+	d.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	stored("while the run lives", lost, unknown)
 	if err := b.Store.ReleaseRun(t.Context(), killed); err != nil {
 		t.Fatal(err)
@@ -671,13 +672,13 @@ func TestTheSweepSparesWhatIsKept(t *testing.T) {
 	good := archivestore.Ref{Resource: b.id, Backup: kept.ID, Epoch: 2}
 	stored("by a key that may not delete", lost, unknown, good)
 	deleting.Store(true)
-	b.Now = time.Now
-	b.SweepAfter = time.Hour
+	d.Now = time.Now
+	d.SweepAfter = time.Hour
 	stored("too young", lost, unknown, good)
-	b.SweepAfter = time.Nanosecond
+	d.SweepAfter = time.Nanosecond
 	stored("at last", unknown, good)
 	stored("again", unknown, good)
-	if n := testutil.ToFloat64(b.metrics.discarded); n != 1 {
+	if n := testutil.ToFloat64(d.discarder.count); n != 1 {
 		t.Errorf("%v counted", n)
 	}
 	b.restores(t, kept)

@@ -39,7 +39,7 @@ type Config struct {
 
 	Memory     int64         // bytes that this process and its children may take; default 512 MiB, a small dyno
 	BeatEvery  time.Duration // how often a run says how far it is; default 3 s, must be well below the store's lease
-	SweepAfter time.Duration // how old an upload without a live run, or an archive that no backup keeps, must be; default 2 min
+	SweepAfter time.Duration // how old an upload without a live run must be; default 2 min
 	// Longest is how long one run may take; default 23 h, for a dyno lives 24 hours and some.
 	// (https://devcenter.heroku.com/articles/dyno-restarts)
 	Longest time.Duration
@@ -49,10 +49,10 @@ type Config struct {
 // Workers are all the workers of this package, over one Config.
 type Workers struct {
 	Config
-	metrics  metrics
-	budget   *budget
-	archives *archives
-	patient  *herokuapi.Client // for checks, which leave the reserve of the quota to runs
+	*discarder
+	metrics metrics
+	budget  *budget
+	patient *herokuapi.Client // for checks, which leave the reserve of the quota to runs
 }
 
 // New returns the workers. It does no I/O.
@@ -76,7 +76,7 @@ func New(cfg Config) (*Workers, error) {
 		cfg.Memory = 512 << 20
 	}
 	m := newMetrics(cfg.Metrics)
-	return &Workers{cfg, m, newBudget(cfg.Memory, cfg.Store.Lease/3, m.held), new(archives), cfg.Heroku.Patient()}, nil
+	return &Workers{cfg, newDiscarder(cfg.Store, cfg.Bucket, cfg.Log, cfg.Metrics), m, newBudget(cfg.Memory, cfg.Store.Lease/3, m.held), cfg.Heroku.Patient()}, nil
 }
 
 // longest is the default of Config.Longest.
@@ -88,6 +88,7 @@ func (w *Workers) Register(to *river.Workers) {
 	// This process may lead, and a leader drops jobs of kinds that it does not know. It does not work their queues.
 	(*Verifier)(nil).Register(to)
 	(*Courier)(nil).register(to)
+	(*Deleter)(nil).Register(to)
 }
 
 func (w *Workers) register(to *river.Workers) {
@@ -101,15 +102,14 @@ func (w *Workers) register(to *river.Workers) {
 
 // metrics have labels from fixed sets, never a tenant.
 type metrics struct {
-	runs      *prometheus.CounterVec
-	bytes     prometheus.Counter
-	swept     prometheus.Counter
-	lost      prometheus.Counter
-	discarded prometheus.Counter
-	held      prometheus.Gauge
-	overdue   *prometheus.GaugeVec
-	length    prometheus.Histogram
-	stage     *prometheus.HistogramVec
+	runs    *prometheus.CounterVec
+	bytes   prometheus.Counter
+	swept   prometheus.Counter
+	lost    prometheus.Counter
+	held    prometheus.Gauge
+	overdue *prometheus.GaugeVec
+	length  prometheus.Histogram
+	stage   *prometheus.HistogramVec
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -117,11 +117,10 @@ func newMetrics(r prometheus.Registerer) metrics {
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "remora_runs_total", Help: "Runs that ended, by outcome and reason.",
 		}, []string{"outcome", "reason"}),
-		bytes:     prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_archive_bytes_total", Help: "Bytes of archives that were kept."}),
-		swept:     prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_uploads_swept_total", Help: "Orphaned multipart uploads that were aborted."}),
-		lost:      prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_runs_lost_total", Help: "Runs whose lease ended without a word."}),
-		discarded: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_archives_discarded_total", Help: "Stored archives that no backup keeps and that were deleted."}),
-		held:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_memory_admitted_bytes", Help: "Memory that runs were admitted with."}),
+		bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_archive_bytes_total", Help: "Bytes of archives that were kept."}),
+		swept: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_uploads_swept_total", Help: "Orphaned multipart uploads that were aborted."}),
+		lost:  prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_runs_lost_total", Help: "Runs whose lease ended without a word."}),
+		held:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_memory_admitted_bytes", Help: "Memory that runs were admitted with."}),
 		overdue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "remora_proofs_overdue", Help: "Restores and rereads that were due and were not made within their grace.",
 		}, []string{"kind"}),
@@ -132,7 +131,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Name: "remora_run_stage_seconds", Help: "How long each stage of a run took.", Buckets: prometheus.ExponentialBuckets(0.004, 4, 12),
 		}, []string{"stage"}),
 	}
-	r.MustRegister(m.runs, m.bytes, m.swept, m.discarded, m.lost, m.held, m.overdue, m.length, m.stage)
+	r.MustRegister(m.runs, m.bytes, m.swept, m.lost, m.held, m.overdue, m.length, m.stage)
 	for _, name := range stageNames() {
 		m.stage.WithLabelValues(name)
 	}

@@ -50,6 +50,14 @@
 //
 // Who changes a rule changes what comes after now; what was due before was due under the old one.
 //
+// # The end of a backup
+//
+// What a database's retention is, is the newest of its rows in retentions that was not undone and whose time has come; one
+// that waits is another. A change, a lock and a round of the deleter hold the resource, and so does the claim of a proof,
+// so that none of them decides on what another is changing. Deleting is no hold on anything: what is gone is no error.
+//
+//	verified | proven | incomplete ──Expire──▶ expired ──EndDeletion──▶ deleted
+//
 // # Proofs
 //
 // A proof is one look at what is stored of a backup, made by a verifier, which holds it as a worker holds a run: by a

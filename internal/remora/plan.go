@@ -15,6 +15,7 @@ type Plan struct {
 	MinInterval     time.Duration // the least time between two occurrences of a schedule
 	KeepDays        int           // the longest that any rule may keep a backup, in days
 	KeepCount       int           // how many backups of one database may be kept, those that a customer locked included
+	Locks           int           // how many backups of one database a customer may lock
 	StoredBytes     int64         // how many bytes a resource may have in the store, of all its databases
 	LargestDatabase int64         // bytes, as the server counts a database on its disk
 	Parallel        int           // how many backups of one resource may run at a time
@@ -31,22 +32,22 @@ const (
 var plans = []Plan{
 	{
 		Slug: "test", Name: "Test", PriceCents: 0,
-		Databases: 1, MinInterval: day, KeepDays: 7, KeepCount: 7, StoredBytes: 5 * gb, LargestDatabase: 10 * gb, Parallel: 1,
+		Databases: 1, MinInterval: day, KeepDays: 7, KeepCount: 7, Locks: 1, StoredBytes: 5 * gb, LargestDatabase: 10 * gb, Parallel: 1,
 		ProveEvery: 7 * day, RereadEvery: 25 * day,
 	},
 	{
 		Slug: "mako", Name: "Mako", PriceCents: 1500,
-		Databases: 2, MinInterval: 6 * time.Hour, KeepDays: 35, KeepCount: 150, StoredBytes: 200 * gb, LargestDatabase: 100 * gb, Parallel: 1,
+		Databases: 2, MinInterval: 6 * time.Hour, KeepDays: 35, KeepCount: 150, Locks: 10, StoredBytes: 200 * gb, LargestDatabase: 100 * gb, Parallel: 1,
 		ProveEvery: 7 * day, RereadEvery: 25 * day,
 	},
 	{
 		Slug: "hammerhead", Name: "Hammerhead", PriceCents: 7500,
-		Databases: 10, MinInterval: time.Hour, KeepDays: 2 * 366, KeepCount: 500, StoredBytes: 2000 * gb, LargestDatabase: 1000 * gb, Parallel: 2,
+		Databases: 10, MinInterval: time.Hour, KeepDays: 2 * 366, KeepCount: 500, Locks: 50, StoredBytes: 2000 * gb, LargestDatabase: 1000 * gb, Parallel: 2,
 		ProveEvery: 3 * day, RereadEvery: 25 * day,
 	},
 	{
 		Slug: "great-white", Name: "Great White", PriceCents: 30000,
-		Databases: 50, MinInterval: 15 * time.Minute, KeepDays: 7 * 366, KeepCount: 2000, StoredBytes: 10000 * gb, LargestDatabase: 4000 * gb, Parallel: 4,
+		Databases: 50, MinInterval: 15 * time.Minute, KeepDays: 7 * 366, KeepCount: 2000, Locks: 200, StoredBytes: 10000 * gb, LargestDatabase: 4000 * gb, Parallel: 4,
 		ProveEvery: day, RereadEvery: 7 * day,
 	},
 }
@@ -75,6 +76,6 @@ func (p Plan) Allows(databases int) error {
 		return nil
 	}
 	return &Error{Kind: KindPlanLimit, Public: sentence(
-		"Plan "+p.Slug+" protects ", count(p.Databases, "database"), ", and ", count(databases, "database"),
+		"Plan "+p.Slug+" protects ", Count(p.Databases, "database"), ", and ", Count(databases, "database"),
 		" are attached. Detach the ones that need no backup with heroku addons:detach, or choose a larger plan.")}
 }

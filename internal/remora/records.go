@@ -85,6 +85,10 @@ type Backup struct {
 	StartedAt      time.Time // zero until the first run
 	EndedAt        time.Time // zero while queued or running
 	RetryAt        time.Time // zero unless it is queued for another attempt
+	ExpiredAt      time.Time // zero unless nothing keeps it any more
+	ExpiredBecause string    // why nothing does, in words
+	DeleteAt       time.Time // when what is stored of it goes; zero unless it has expired
+	DeletedAt      time.Time // zero unless that is gone
 	Progress       *Progress // nil unless a worker holds it
 }
 

@@ -57,7 +57,7 @@ func TestALargerPlanIsLargerInEveryLimit(t *testing.T) {
 	t.Parallel()
 	plans := remora.Plans()
 	for i, p := range plans {
-		if p.Databases < 1 || p.MinInterval <= 0 || p.KeepDays < 1 || p.KeepCount < 1 || p.StoredBytes < 1 || p.LargestDatabase < 1 || p.Parallel < 1 || p.ProveEvery <= 0 || p.RereadEvery <= 0 || p.Name == "" {
+		if p.Databases < 1 || p.MinInterval <= 0 || p.KeepDays < 1 || p.KeepCount < 1 || p.Locks < 1 || p.Locks >= p.KeepCount || p.StoredBytes < 1 || p.LargestDatabase < 1 || p.Parallel < 1 || p.ProveEvery <= 0 || p.RereadEvery <= 0 || p.Name == "" {
 			t.Errorf("%s leaves something open: %+v", p.Slug, p)
 		}
 		if days := p.RereadEvery + remora.RereadGrace; days > 30*24*time.Hour {
@@ -71,7 +71,7 @@ func TestALargerPlanIsLargerInEveryLimit(t *testing.T) {
 		}
 		less := plans[i-1]
 		if p.PriceCents <= less.PriceCents || p.Databases <= less.Databases || p.MinInterval >= less.MinInterval || p.KeepDays <= less.KeepDays ||
-			p.KeepCount <= less.KeepCount || p.StoredBytes <= less.StoredBytes || p.LargestDatabase <= less.LargestDatabase || p.Parallel < less.Parallel ||
+			p.KeepCount <= less.KeepCount || p.Locks <= less.Locks || p.StoredBytes <= less.StoredBytes || p.LargestDatabase <= less.LargestDatabase || p.Parallel < less.Parallel ||
 			p.ProveEvery > less.ProveEvery || p.RereadEvery > less.RereadEvery {
 			t.Errorf("%s costs more than %s and is less in something: %+v", p.Slug, less.Slug, p)
 		}

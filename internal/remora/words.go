@@ -7,7 +7,8 @@ import (
 
 func sentence(parts ...string) string { return strings.Join(parts, "") }
 
-func count(n int, noun string) string {
+// Count says how many there are of something.
+func Count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

@@ -56,6 +56,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 		return p.worker(ctx)
 	case config.Verifier:
 		return p.verifier(ctx)
+	case config.Deleter:
+		return p.deleter(ctx)
 	default:
 		return p.migrate(ctx)
 	}

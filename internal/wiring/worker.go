@@ -90,7 +90,10 @@ func (p process) worker(ctx context.Context) error {
 
 // rounds are what the leader asks for again and again. Every process that may lead has them.
 func (p process) rounds() []*river.PeriodicJob {
-	return []*river.PeriodicJob{every(p.Rounds.TickEvery, jobargs.Tick{}), every(p.Rounds.SweepEvery, jobargs.SweepUploads{})}
+	return []*river.PeriodicJob{
+		every(p.Rounds.TickEvery, jobargs.Tick{}), every(p.Rounds.SweepEvery, jobargs.SweepUploads{}),
+		every(p.Rounds.ExpireEvery, jobargs.ExpireBackups{}), every(p.Rounds.SweepEvery, jobargs.SweepArchives{}),
+	}
 }
 
 func every(d time.Duration, args river.JobArgs) *river.PeriodicJob {

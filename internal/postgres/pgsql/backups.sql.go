@@ -101,7 +101,7 @@ func (q *Queries) FindBackup(ctx context.Context, id string) (FindBackupRow, err
 }
 
 const getBackup = `-- name: GetBackup :one
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, d.addon, d.owner_app
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, d.addon, d.owner_app
   FROM backups b JOIN databases d ON d.id = b.database_id
  WHERE b.id = $1 AND b.resource_id = $2
 `
@@ -147,6 +147,12 @@ func (q *Queries) GetBackup(ctx context.Context, arg GetBackupParams) (GetBackup
 		&i.Backup.Rows,
 		&i.Backup.RereadAt,
 		&i.Backup.PeakMemory,
+		&i.Backup.ExpiredAt,
+		&i.Backup.ExpiredBecause,
+		&i.Backup.DeleteAt,
+		&i.Backup.DeletedAt,
+		&i.Backup.DeleteAttempts,
+		&i.Backup.DeleteProblem,
 		&i.Addon,
 		&i.OwnerApp,
 	)
@@ -300,7 +306,7 @@ func (q *Queries) LastGood(ctx context.Context, id string) (LastGoodRow, error) 
 }
 
 const listBackups = `-- name: ListBackups :many
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, d.addon, d.owner_app,
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM databases d
   CROSS JOIN LATERAL (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT $1) n
@@ -365,6 +371,12 @@ func (q *Queries) ListBackups(ctx context.Context, arg ListBackupsParams) ([]Lis
 			&i.Backup.Rows,
 			&i.Backup.RereadAt,
 			&i.Backup.PeakMemory,
+			&i.Backup.ExpiredAt,
+			&i.Backup.ExpiredBecause,
+			&i.Backup.DeleteAt,
+			&i.Backup.DeletedAt,
+			&i.Backup.DeleteAttempts,
+			&i.Backup.DeleteProblem,
 			&i.Addon,
 			&i.OwnerApp,
 			&i.RunState,
@@ -438,7 +450,7 @@ func (q *Queries) LiveBackup(ctx context.Context, arg LiveBackupParams) (string,
 }
 
 const lockBackup = `-- name: LockBackup :one
-SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at, peak_memory FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
+SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at, peak_memory, expired_at, expired_because, delete_at, deleted_at, delete_attempts, delete_problem FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockBackupParams struct {
@@ -476,6 +488,12 @@ func (q *Queries) LockBackup(ctx context.Context, arg LockBackupParams) (Backup,
 		&i.Rows,
 		&i.RereadAt,
 		&i.PeakMemory,
+		&i.ExpiredAt,
+		&i.ExpiredBecause,
+		&i.DeleteAt,
+		&i.DeletedAt,
+		&i.DeleteAttempts,
+		&i.DeleteProblem,
 	)
 	return i, err
 }

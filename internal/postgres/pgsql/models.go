@@ -61,6 +61,12 @@ type Backup struct {
 	Rows           int64
 	RereadAt       *time.Time
 	PeakMemory     int64
+	ExpiredAt      *time.Time
+	ExpiredBecause string
+	DeleteAt       *time.Time
+	DeletedAt      *time.Time
+	DeleteAttempts int32
+	DeleteProblem  string
 }
 
 type Badge struct {
@@ -159,6 +165,17 @@ type Link struct {
 	UsedFrom   string
 }
 
+type Lock struct {
+	BackupID   string
+	ResourceID string
+	DatabaseID string
+	Note       string
+	LockedBy   string
+	LockedAt   time.Time
+	ReleasedAt *time.Time
+	ReleasedBy string
+}
+
 type Object struct {
 	BackupID   string
 	ResourceID string
@@ -244,6 +261,25 @@ type Resource struct {
 	CheckedAt           *time.Time
 	DeprovisionedAt     *time.Time
 	ListedAt            *time.Time
+}
+
+type Retention struct {
+	ID          string
+	ResourceID  string
+	DatabaseID  string
+	Last        int32
+	Days        int32
+	Hourly      int32
+	Daily       int32
+	Weekly      int32
+	Monthly     int32
+	Yearly      int32
+	Zone        string
+	SetBy       string
+	SetAt       time.Time
+	EffectiveAt time.Time
+	UndoneAt    *time.Time
+	UndoneBy    string
 }
 
 type Run struct {

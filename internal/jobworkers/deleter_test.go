@@ -1,0 +1,461 @@
+package jobworkers
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/riverqueue/river"
+
+	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/devtools/faultproxy"
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/keyring"
+	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/pgtest"
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/s3test"
+	"github.com/remora-backup/remora/internal/seal"
+)
+
+func newDeleter(t *testing.T, store *postgres.Store, bucket *objectstore.Bucket) *Deleter {
+	t.Helper()
+	d, err := NewDeleter(DeleterConfig{
+		Store: store, Bucket: bucket, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: prometheus.NewRegistry(), Delay: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// ageing is a resource with one database and many stored backups, and a clock that goes by days.
+type ageing struct {
+	*Deleter
+	pool    *pgxpool.Pool
+	faults  *faultproxy.HTTP
+	real    *objectstore.Bucket // beside the faults
+	keys    *keyring.Keyring
+	id      remora.ResourceID
+	db      remora.DatabaseID
+	ahead   time.Duration
+	backups []remora.BackupID // oldest first
+}
+
+func newAgeing(t *testing.T, backups int) *ageing {
+	t.Helper()
+	ctx := t.Context()
+	a := &ageing{pool: pgtest.Pool(t), id: remora.NewID[remora.ResourceID]()}
+	cfg := s3test.Config(t)
+	a.real = s3test.Open(t, cfg)
+	var err error
+	if a.faults, err = faultproxy.NewHTTP(cfg.Endpoint); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.faults.Close)
+	cfg.Endpoint = a.faults.URL
+	if a.keys, err = keyring.Parse(keyring.Generate("k1")); err != nil {
+		t.Fatal(err)
+	}
+	store, err := postgres.New(postgres.Config{Pool: a.pool, Keys: a.keys, Now: func(at time.Time) time.Time { return at.Add(a.ahead) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Deleter = newDeleter(t, store, s3test.Open(t, cfg))
+	_, err = store.ProvisionResource(ctx, remora.Provision{ID: a.id, Name: "remora-backup-1", Plan: "mako", Region: "us", Grant: redact.New("grant")}, redact.New("key"), "age1recipient")
+	err = errors.Join(err, store.SaveTokens(ctx, a.id, redact.New("access"), redact.New("refresh"), time.Now().Add(8*time.Hour)),
+		store.SetReady(ctx, a.id, "app", "helper"),
+		store.SaveFound(ctx, a.id, "helper", []postgres.Found{{AddonID: "addon", Addon: "postgresql-1", OwnerApp: "shop", Attachment: "DB", Credential: "ro"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := store.Overview(ctx, a.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.db = o.Databases[0].ID
+	for n := range backups {
+		if n > 0 {
+			a.ahead += 24 * time.Hour
+		}
+		a.backup(t)
+	}
+	return a
+}
+
+// backup makes one in the store and in our database.
+func (a *ageing) backup(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	b, err := a.Store.RequestBackup(ctx, a.id, a.db, "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := a.Store.ClaimBackup(ctx, b, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.store(t, archivestore.Ref{Resource: a.id, Backup: b, Epoch: c.Epoch})
+	if err := a.Store.KeepBackup(ctx, c, remora.Kept{Objects: []remora.Object{{Name: "head", Size: 4, SHA256: []byte{1}}}}); err != nil {
+		t.Fatal(err)
+	}
+	a.backups = append(a.backups, b)
+}
+
+func (a *ageing) store(t *testing.T, ref archivestore.Ref) {
+	t.Helper()
+	key, err := seal.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := archivestore.Create(t.Context(), a.real, ref, key.Recipient())
+	if _, err := w.Write([]byte("body")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, a.keys, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (a *ageing) round(t *testing.T) error {
+	t.Helper()
+	return work(t, t.Context(), &expireBackups{Deleter: a.Deleter}, jobargs.ExpireBackups{})
+}
+
+func (a *ageing) delete(t *testing.T, b remora.BackupID) error {
+	t.Helper()
+	return work(t, t.Context(), &deleteBackup{Deleter: a.Deleter}, jobargs.DeleteBackup{Backup: b})
+}
+
+// in lists the backups in a state, oldest first.
+func (a *ageing) in(t *testing.T, state remora.BackupState) (out []remora.BackupID) {
+	t.Helper()
+	for _, id := range a.backups {
+		b, err := a.Store.Backup(t.Context(), a.id, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.State == state {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// stored are the keys in the bucket, by backup.
+func (a *ageing) stored(t *testing.T) map[remora.BackupID][]string {
+	t.Helper()
+	out := map[remora.BackupID][]string{}
+	err := a.real.List(t.Context(), "", func(o objectstore.Object) error {
+		ref, _ := archivestore.ParseKey(o.Key)
+		out[ref.Backup] = append(out[ref.Backup], o.Key)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// gone asks that all and only these backups are deleted, rows and objects.
+func (a *ageing) gone(t *testing.T, want []remora.BackupID) {
+	t.Helper()
+	if got := a.in(t, remora.BackupDeleted); !slices.Equal(got, want) {
+		t.Errorf("deleted are %v and not %v", got, want)
+	}
+	stored := a.stored(t)
+	for _, id := range a.backups {
+		if (len(stored[id]) == 0) != slices.Contains(want, id) {
+			t.Errorf("of %s there is %v", id, stored[id])
+		}
+	}
+}
+
+// Old backups go: out of sight first, with their links; once the delay has passed what is stored, of every run; then the
+// rows say so. What the rules keep stays, and nothing happens twice.
+func TestOldBackupsGo(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	a := newAgeing(t, 14)
+	standing, err := a.Store.Retention(ctx, a.id, a.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	going, err := standing.Going()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old []remora.BackupID
+	for _, v := range slices.Backward(going) {
+		old = append(old, v.Backup.ID)
+	}
+	if len(old) < 4 {
+		t.Fatalf("only %v would go", old)
+	}
+	a.store(t, archivestore.Ref{Resource: a.id, Backup: old[0], Epoch: 7}) // a run that nobody wrote down
+	_, token, err := a.Store.MakeLink(ctx, a.id, old[1], "ada", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.round(t); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.in(t, remora.BackupExpired); !slices.Equal(got, old) {
+		t.Fatalf("expired are %v and not %v", got, old)
+	}
+	if _, _, err := a.Store.UseLink(ctx, token, "somebody"); remora.KindOf(err) != remora.KindGone {
+		t.Errorf("its link: %v", err)
+	}
+	var snoozed *river.JobSnoozeError
+	for _, id := range old {
+		if err := a.delete(t, id); !errors.As(err, &snoozed) {
+			t.Errorf("before the delay has passed: %v", err)
+		}
+	}
+	for _, id := range a.in(t, remora.BackupVerified) { // a job that should not be
+		if err := a.delete(t, id); err != nil {
+			t.Error(err)
+		}
+	}
+	a.gone(t, nil)
+	a.ahead += 61 * time.Minute
+	for range 2 {
+		for _, id := range old {
+			if err := a.delete(t, id); err != nil {
+				t.Error(err)
+			}
+		}
+		a.gone(t, old)
+	}
+	if n := testutil.ToFloat64(a.deleted.WithLabelValues("deleted")); int(n) != len(old) {
+		t.Errorf("%v counted", n)
+	}
+	if o, err := a.Store.Objects(ctx, a.id, old[0]); err != nil || len(o) > 0 {
+		t.Errorf("its objects' rows: %v %v", o, err)
+	}
+}
+
+// What cannot be deleted keeps nothing else: the other objects and the other backups go, the operator sees what does not,
+// and it goes once it can. One that is missing is no error.
+func TestDeletionGoesOnPastErrors(t *testing.T) {
+	t.Parallel()
+	a := newAgeing(t, 14)
+	if err := a.round(t); err != nil {
+		t.Fatal(err)
+	}
+	old := a.in(t, remora.BackupExpired)
+	stuck, headless, missing := old[0], old[1], old[2]
+	deny := func(key string) faultproxy.Rule {
+		return faultproxy.Rule{
+			Match: func(r *http.Request) bool { return r.Method == http.MethodDelete && strings.Contains(r.URL.Path, key) },
+			Do:    faultproxy.Answer(http.StatusForbidden, "<Error><Code>AccessDenied</Code></Error>"),
+		}
+	}
+	a.faults.Add(deny(string(stuck) + "/1/body-001"))
+	a.faults.Add(deny(string(headless) + "/1/head"))
+	a.faults.Add(faultproxy.Rule{ // and a bad moment of the store
+		Match: func(r *http.Request) bool { return r.Method == http.MethodDelete }, Times: 2,
+		Do: faultproxy.Answer(http.StatusServiceUnavailable, "<Error><Code>SlowDown</Code></Error>"),
+	})
+	for _, key := range a.stored(t)[missing][:1] {
+		if err := a.real.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.ahead += 3 * time.Hour
+	for _, id := range old {
+		err := a.delete(t, id)
+		if hindered := id == stuck || id == headless; (err != nil) != hindered {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	if got := a.in(t, remora.BackupDeleted); !slices.Equal(got, old[2:]) {
+		t.Errorf("deleted are %v and not %v", got, old[2:])
+	}
+	stored := a.stored(t)
+	if len(stored[stuck]) != 1 || len(stored[headless]) < 2 {
+		t.Errorf("left are %v and %v", stored[stuck], stored[headless])
+	}
+	if err := a.round(t); err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.ToFloat64(a.overdue); n != 2 {
+		t.Errorf("the operator sees %v", n)
+	}
+	a.faults.Clear()
+	for _, id := range old[:2] {
+		if err := a.delete(t, id); err != nil {
+			t.Error(err)
+		}
+	}
+	a.gone(t, old)
+	if err := a.round(t); err != nil || testutil.ToFloat64(a.overdue) != 0 {
+		t.Errorf("%v, and the operator sees %v", err, testutil.ToFloat64(a.overdue))
+	}
+}
+
+// Broken off between two objects, a deletion is taken up again: the head is gone first, so that what is left is no backup.
+func TestABrokenOffDeletionIsTakenUp(t *testing.T) {
+	t.Parallel()
+	a := newAgeing(t, 14)
+	if err := a.round(t); err != nil {
+		t.Fatal(err)
+	}
+	id := a.in(t, remora.BackupExpired)[0]
+	a.ahead += 61 * time.Minute
+	arrived, release := make(chan struct{}, 9), make(chan struct{})
+	a.faults.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return r.Method == http.MethodDelete }, Skip: 1, Do: faultproxy.Hold(arrived, release)})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- work(t, ctx, &deleteBackup{Deleter: a.Deleter}, jobargs.DeleteBackup{Backup: id})
+	}()
+	<-arrived
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it says that it is done")
+	}
+	close(release)
+	a.faults.Clear()
+	left := a.stored(t)[id]
+	if len(left) == 0 || slices.ContainsFunc(left, func(k string) bool { return strings.HasSuffix(k, "/head") }) {
+		t.Errorf("left are %v", left)
+	}
+	if got := a.in(t, remora.BackupExpired); !slices.Contains(got, id) {
+		t.Errorf("expired are %v", got)
+	}
+	if err := a.delete(t, id); err != nil {
+		t.Error(err)
+	}
+	a.gone(t, []remora.BackupID{id})
+}
+
+// Two deleters at once do the same as one.
+func TestTwoDeletersAtOnce(t *testing.T) {
+	t.Parallel()
+	a := newAgeing(t, 14)
+	two := []*Deleter{a.Deleter, newDeleter(t, a.Store, a.Bucket)}
+	both := func(do func(*Deleter) error) {
+		t.Helper()
+		var all sync.WaitGroup
+		for _, d := range two {
+			all.Go(func() {
+				if err := do(d); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	both(func(d *Deleter) error {
+		return work(t, t.Context(), &expireBackups{Deleter: d}, jobargs.ExpireBackups{})
+	})
+	old := a.in(t, remora.BackupExpired)
+	if n := testutil.ToFloat64(two[0].expired) + testutil.ToFloat64(two[1].expired); int(n) != len(old) || n == 0 {
+		t.Errorf("%d expired, %v counted", len(old), n)
+	}
+	var jobs int
+	if err := a.pool.QueryRow(t.Context(), "SELECT count(*) FROM river.river_job WHERE kind = 'delete_backup'").Scan(&jobs); err != nil || jobs != len(old) {
+		t.Errorf("%d jobs for %d backups: %v", jobs, len(old), err)
+	}
+	a.ahead += 61 * time.Minute
+	both(func(d *Deleter) error {
+		var errs []error
+		for _, id := range old {
+			errs = append(errs, work(t, t.Context(), &deleteBackup{Deleter: d}, jobargs.DeleteBackup{Backup: id}))
+		}
+		return errors.Join(errs...)
+	})
+	a.gone(t, old)
+}
+
+// Nothing goes by a database that has forgotten what the bucket still knows.
+func TestASetBackDatabaseLetsNothingGo(t *testing.T) {
+	t.Parallel()
+	a := newAgeing(t, 14)
+	forgotten := archivestore.Ref{Resource: a.id, Backup: remora.NewID[remora.BackupID](), Epoch: 1}
+	a.store(t, forgotten)
+	if err := a.round(t); err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.ToFloat64(a.refused); n != 1 || len(a.in(t, remora.BackupExpired)) > 0 {
+		t.Errorf("refused %v, expired %v", n, a.in(t, remora.BackupExpired))
+	}
+	if err := archivestore.Delete(t.Context(), a.real, forgotten); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.round(t); err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.ToFloat64(a.refused); n != 0 || len(a.in(t, remora.BackupExpired)) == 0 {
+		t.Errorf("refused %v, expired %v", n, a.in(t, remora.BackupExpired))
+	}
+}
+
+// What is being read stays until that is done: a proof that runs or that a person asked for, and a download, which may
+// run for hours after its link was last used.
+func TestWhatIsReadWaits(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	a := newAgeing(t, 14)
+	claim := func(id remora.BackupID) postgres.ProofClaim {
+		t.Helper()
+		if err := a.Store.RequestProof(ctx, a.id, id, remora.ProofReread, "ada"); err != nil {
+			t.Fatal(err)
+		}
+		all, err := a.Store.Proofs(ctx, a.id, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := a.Store.ClaimProof(ctx, all[0].ID, "v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	proven, asked, downloaded := a.backups[0], a.backups[1], a.backups[2]
+	running := claim(proven)
+	if err := a.Store.RequestProof(ctx, a.id, asked, remora.ProofReread, "ada"); err != nil {
+		t.Fatal(err)
+	}
+	_, token, err := a.Store.MakeLink(ctx, a.id, downloaded, "ada", time.Hour)
+	if err == nil {
+		_, _, err = a.Store.UseLink(ctx, token, "somebody")
+	}
+	if err == nil {
+		err = a.round(t)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.in(t, remora.BackupExpired); len(got) == 0 || slices.Contains(got, proven) || slices.Contains(got, asked) || slices.Contains(got, downloaded) {
+		t.Errorf("expired are %v", got)
+	}
+	if _, err := a.Store.LinkEnds(ctx, token); err != nil {
+		t.Errorf("the download is cut: %v", err)
+	}
+	if err := a.Store.EndProof(ctx, running, remora.ProofOutcome{State: remora.ProofPassed}); err != nil {
+		t.Fatal(err)
+	}
+	a.ahead += 12*time.Hour + time.Minute
+	if err := a.round(t); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.in(t, remora.BackupExpired); !slices.Contains(got, proven) || slices.Contains(got, asked) || !slices.Contains(got, downloaded) {
+		t.Errorf("then expired are %v", got)
+	}
+	if _, err := a.Store.LinkEnds(ctx, token); remora.KindOf(err) != remora.KindGone {
+		t.Errorf("the link of one that has gone: %v", err)
+	}
+}

@@ -1,0 +1,205 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/remora-backup/remora/internal/postgres/pgsql"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/retention"
+)
+
+// maxNote bounds a lock's note, in bytes.
+const maxNote = 200
+
+// mostBackups bounds how many backups of one database are decided on at once: plans keep fewer.
+const mostBackups = 20000
+
+// Retention returns how a database's backups are kept, and the backups that it decides on. Errors: KindNotFound, also for
+// another resource's, KindGone.
+func (s *Store) Retention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (retention.Standing, error) {
+	var out retention.Standing
+	err := s.forResource(ctx, id, func(t *tx) error {
+		r, err := t.live(ctx, id)
+		if err != nil {
+			return err
+		}
+		out, err = t.retention(ctx, r, db)
+		return err
+	})
+	return out, err
+}
+
+// SetRetention says how long a database's backups are to be kept. Nothing goes because of it for remora.RetentionGrace;
+// until then it can be undone. One that waits already is undone. It returns how many backups it will remove, as it looks
+// now. Errors: KindInvalid, KindNotFound, KindGone.
+func (s *Store) SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, person string) (removes int, err error) {
+	if err := retention.Check(r); err != nil {
+		return 0, err
+	}
+	err = s.withRetention(ctx, id, db, func(t *tx, now retention.Standing) error {
+		going, err := now.Preview(r)
+		if err != nil {
+			return err
+		}
+		if _, err := t.q.UndoRetention(ctx, pgsql.UndoRetentionParams{DatabaseID: string(db), ResourceID: string(id), Now: &t.now, UndoneBy: person}); err != nil {
+			return fmt.Errorf("undo what waits: %w", err)
+		}
+		effective := t.now.Add(remora.RetentionGrace)
+		err = t.q.InsertRetention(ctx, pgsql.InsertRetentionParams{
+			ID: string(remora.NewID[remora.EventID]()), ResourceID: string(id), DatabaseID: string(db),
+			Last: int32(r.Last), Days: int32(r.Days), Hourly: int32(r.Hourly), Daily: int32(r.Daily), //nolint:gosec // bounded by retention.Check
+			Weekly: int32(r.Weekly), Monthly: int32(r.Monthly), Yearly: int32(r.Yearly), Zone: r.Zone, //nolint:gosec // as above
+			SetBy: person, Now: t.now, EffectiveAt: effective,
+		})
+		if err != nil {
+			return fmt.Errorf("set retention: %w", err)
+		}
+		if removes = len(going); removes > 0 {
+			detail := fmt.Sprintf("%s has set that this database keeps %s. From %s on this removes %s. It can be undone on the database's page until then.",
+				person, retention.Words(r), effective.Format("2 January 2006, 15:04 UTC"), remora.Count(removes, "backup"))
+			if err := t.happened(ctx, id, remora.Event{Kind: remora.EventRetentionPending, Database: db, Detail: detail}); err != nil {
+				return err
+			}
+		}
+		return t.audit(ctx, id, person, "change retention", retention.Words(r))
+	})
+	return removes, err
+}
+
+// UndoRetention takes back what has not come into force. Errors: KindNotFound, KindGone, KindConflict where nothing waits.
+func (s *Store) UndoRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error {
+	return s.withRetention(ctx, id, db, func(t *tx, _ retention.Standing) error {
+		n, err := t.q.UndoRetention(ctx, pgsql.UndoRetentionParams{DatabaseID: string(db), ResourceID: string(id), Now: &t.now, UndoneBy: person})
+		if err != nil {
+			return fmt.Errorf("undo what waits: %w", err)
+		}
+		if n == 0 {
+			return &remora.Error{Kind: remora.KindConflict, Public: "No change waits to come into force, so there is nothing to undo. Set what you want to be kept."}
+		}
+		return t.audit(ctx, id, person, "undo retention", string(db))
+	})
+}
+
+// LockBackup keeps a backup whatever the rules say. Errors: KindNotFound, KindGone, KindConflict where there is no archive,
+// KindPlanLimit with what to do.
+func (s *Store) LockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, note, person string) error {
+	return s.ofBackup(ctx, id, b, func(t *tx, db remora.DatabaseID, now retention.Standing) error {
+		row, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: string(b), ResourceID: string(id)})
+		if err != nil {
+			return or404(err, "backup")
+		}
+		if !remora.BackupState(row.State).Restorable() {
+			return &remora.Error{Kind: remora.KindConflict, Public: "This backup has no archive that could be kept."}
+		}
+		if err := now.MayLock(b); err != nil {
+			return err
+		}
+		err = t.q.LockForGood(ctx, pgsql.LockForGoodParams{
+			BackupID: string(b), ResourceID: string(id), DatabaseID: string(db), Note: foreign(strings.TrimSpace(note), maxNote), LockedBy: person, Now: t.now,
+		})
+		if err != nil {
+			return fmt.Errorf("lock backup: %w", err)
+		}
+		return t.audit(ctx, id, person, "lock backup", string(b))
+	})
+}
+
+// UnlockBackup releases a lock, which holds for remora.RetentionGrace more. Errors: KindNotFound, KindGone, KindConflict
+// where it is not locked.
+func (s *Store) UnlockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error {
+	return s.ofBackup(ctx, id, b, func(t *tx, _ remora.DatabaseID, _ retention.Standing) error {
+		n, err := t.q.ReleaseLock(ctx, pgsql.ReleaseLockParams{BackupID: string(b), ResourceID: string(id), Now: &t.now, ReleasedBy: person})
+		if err != nil {
+			return fmt.Errorf("release lock: %w", err)
+		}
+		if n == 0 {
+			return &remora.Error{Kind: remora.KindConflict, Public: "This backup is not locked."}
+		}
+		return t.audit(ctx, id, person, "unlock backup", string(b))
+	})
+}
+
+// withRetention holds the resource, so that of two changes, or of a change and a round of the deleter, each sees the other.
+func (s *Store) withRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, do func(*tx, retention.Standing) error) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		r, err := t.lockLive(ctx, id)
+		if err != nil {
+			return err
+		}
+		now, err := t.retention(ctx, r, db)
+		if err != nil {
+			return err
+		}
+		return do(t, now)
+	})
+}
+
+func (s *Store) ofBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, do func(*tx, remora.DatabaseID, retention.Standing) error) error {
+	backup, err := s.Backup(ctx, id, b)
+	if err != nil {
+		return err
+	}
+	return s.withRetention(ctx, id, backup.Database, func(t *tx, now retention.Standing) error { return do(t, backup.Database, now) })
+}
+
+// counted are the states that retention looks at: what is stored, and what is being made.
+var counted = []remora.BackupState{
+	remora.BackupVerified, remora.BackupProven, remora.BackupIncomplete, remora.BackupQueued, remora.BackupRunning,
+}
+
+func (t *tx) retention(ctx context.Context, r pgsql.Resource, db remora.DatabaseID) (retention.Standing, error) {
+	out := retention.Standing{Now: t.now}
+	id := remora.ResourceID(r.ID)
+	if _, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: string(db), ResourceID: r.ID}); err != nil {
+		return out, or404(err, "database")
+	}
+	var err error
+	if out.Plan, err = remora.PlanOf(r.Plan); err != nil {
+		return out, err
+	}
+	out.Current = remora.DefaultRetention(out.Plan)
+	set, err := t.q.ListRetentions(ctx, pgsql.ListRetentionsParams{DatabaseID: string(db), ResourceID: r.ID})
+	if err != nil {
+		return out, fmt.Errorf("read retention: %w", err)
+	}
+	for _, row := range set { // newest first
+		if row.EffectiveAt.After(t.now) {
+			out.Pending = &retention.Pending{Retention: retentionOf(row), SetBy: row.SetBy, SetAt: row.SetAt, EffectiveAt: row.EffectiveAt}
+			continue
+		}
+		out.Current, out.SetBy, out.SetAt = retentionOf(row), row.SetBy, row.SetAt
+		break
+	}
+	if out.Backups, err = t.looked(ctx, id, db, remora.Look{States: counted, Most: mostBackups}); err != nil {
+		return out, err
+	}
+	out.Locks, err = t.locks(ctx, id, db)
+	return out, err
+}
+
+func (t *tx) locks(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) ([]remora.Lock, error) {
+	rows, err := t.q.ListLocks(ctx, pgsql.ListLocksParams{DatabaseID: string(db), ResourceID: string(id)})
+	if err != nil {
+		return nil, fmt.Errorf("list locks: %w", err)
+	}
+	var out []remora.Lock
+	for _, l := range rows {
+		out = append(out, remora.Lock{
+			Backup: remora.BackupID(l.BackupID), Note: l.Note, By: l.LockedBy, At: l.LockedAt, ReleasedAt: orZero(l.ReleasedAt), ReleasedBy: l.ReleasedBy,
+		})
+	}
+	return out, nil
+}
+
+func retentionOf(r pgsql.Retention) remora.Retention {
+	return remora.Retention{
+		Last: int(r.Last), Days: int(r.Days), Hourly: int(r.Hourly), Daily: int(r.Daily), Weekly: int(r.Weekly), Monthly: int(r.Monthly),
+		Yearly: int(r.Yearly), Zone: r.Zone,
+	}
+}
+
+// downloadLast is how long a download that has begun may run: one whose link was used since then may be running.
+const downloadLast = 12 * time.Hour
