@@ -15,6 +15,7 @@ type backupPage struct {
 	Proofs proofs
 	Report *report // nil where none was made
 	Phases []phase
+	Keep   *keepPart // nil where nothing of it is stored
 }
 
 // proofs are a backup's, newest first.
@@ -110,6 +111,9 @@ func (p backupPage) Key() string {
 func (p *Pages) backup(w http.ResponseWriter, r *http.Request, s remora.Session) error {
 	page, err := p.backupPage(r, s)
 	if err != nil {
+		return err
+	}
+	if page.Keep, err = p.keepPart(r, s, page.Backup); err != nil {
 		return err
 	}
 	return p.render(w, http.StatusOK, "backup.html", page)

@@ -22,6 +22,7 @@ import (
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/retention"
 	"github.com/remora-backup/remora/internal/websession"
 )
 
@@ -36,6 +37,11 @@ type Store interface {
 	Backup(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.Backup, error)
 	RequestBackup(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) (remora.BackupID, error)
 	CancelBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
+	Retention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (retention.Standing, error)
+	SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, person string) (int, error)
+	UndoRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	LockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, note, person string) error
+	UnlockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
 	RequestAudit(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 	Acknowledge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, code, object, person string) error
 	RequestCheck(ctx context.Context, id remora.ResourceID) error
@@ -183,6 +189,11 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Post(Home+"/backups/{backup}/proofs", p.with(p.prove))
 		r.Post(Home+"/backups/{backup}/links", p.with(p.makeLink))
 		r.Post(Home+"/backups/{backup}/links/{link}/revoke", p.with(p.revokeLink))
+		r.Get(Home+"/databases/{database}/retention", p.with(p.editRetention))
+		r.Post(Home+"/databases/{database}/retention", p.with(p.saveRetention))
+		r.Post(Home+"/databases/{database}/retention/undo", p.with(p.undoRetention))
+		r.Post(Home+"/backups/{backup}/lock", p.with(p.lockBackup))
+		r.Post(Home+"/backups/{backup}/unlock", p.with(p.unlockBackup))
 		r.Post("/logout", p.with(p.logout))
 	})
 }

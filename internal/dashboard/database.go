@@ -20,6 +20,7 @@ type databasePage struct {
 	Sizes    *chart // nil where there is too little to draw
 	Takes    *chart
 	Parts    []part
+	Kept     map[remora.BackupID]string // until when, or why
 	IsLive   bool
 }
 
@@ -46,6 +47,9 @@ var tabs = []tab{
 func (p *Pages) database(w http.ResponseWriter, r *http.Request, s remora.Session) error {
 	page, err := p.databasePage(r, s)
 	if err != nil {
+		return err
+	}
+	if page.Kept, err = p.keptOf(r, s, page.ID); err != nil {
 		return err
 	}
 	for _, read := range databaseParts {

@@ -219,6 +219,31 @@ var screens = []screen{
 		}
 		return n, databaseOf(n, t)
 	}},
+	{"database-retention-pending", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		b := n.keep(t)
+		n.years(t, 40)
+		n.reported(t)
+		n.pending(t)
+		if err := n.LockBackup(t.Context(), n.id, b.ID, "before the migration", "owner@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		return n, databaseOf(n, t) + "#retention"
+	}},
+	{"retention", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.keep(t)
+		n.years(t, 60)
+		return n, databaseOf(n, t) + "/retention"
+	}},
+	{"backup-locked", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		b := n.keep(t)
+		if err := n.LockBackup(t.Context(), n.id, b.ID, "before the migration", "owner@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		return n, "/dashboard/backups/" + string(b.ID) + "#kept"
+	}},
 	{"schedule", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
 		return n, databaseOf(n, t) + "/schedule"

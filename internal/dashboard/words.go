@@ -17,7 +17,7 @@ var functions = template.FuncMap{
 	"frameOf": frameOf, "when": when, "share": share, "clock": clock, "day": day, "thousands": thousands, "brief": brief,
 	"sentence":  func(r remora.Reason) string { return r.Sentence() },
 	"number":    func(d time.Weekday) int { return int(d) },
-	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phaseText, "hex": hex.EncodeToString,
+	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phaseText, "hex": hex.EncodeToString, "untilOf": untilOf,
 }
 
 func bytesText(n int64) string {
