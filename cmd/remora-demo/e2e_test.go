@@ -59,6 +59,7 @@ type bundle struct {
 	*stack.Stack
 	logs        *logtest.Buffer
 	web, worker *stack.Process
+	longer      time.Duration // than usual, for a backup to end
 }
 
 // start brings the stack up, with web and worker, and a filled database. The processes are this program, or
@@ -152,7 +153,7 @@ func (b *bundle) get(t *testing.T, v *stack.Visitor, path string) string {
 // await waits for the newest backup to be as wanted.
 func (b *bundle) await(t *testing.T, ok func(remora.Backup) bool) remora.Backup {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute+b.longer)
 	defer cancel()
 	got, err := b.Await(ctx, ok, nil)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/remora-backup/remora/internal/devtools/faultproxy"
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/devtools/nullstore"
 	"github.com/remora-backup/remora/internal/devtools/stack"
@@ -37,6 +39,7 @@ type bench struct {
 	pg      *localpg.Cluster
 	near    *nullstore.Server
 	far     *nullstore.Server
+	link    *faultproxy.TCP // to pg
 	closers []func() error
 }
 
@@ -44,16 +47,24 @@ type bench struct {
 type variant struct {
 	name  string
 	note  string
-	needs string // a program
-	only  string // a set
+	needs string   // a program
+	only  []string // sets
+	link  bool     // the database lies behind a link
 	run   func(ctx context.Context, b *bench, url string) (took, error)
 }
 
 const (
 	limit     = "limit"
+	linkLimit = "limit_link"
 	reference = "pg_dump_upload"
 	standard  = "ours" // what a worker does
 )
+
+// linked are the sets that are measured through a link too: what compresses well, and what does not.
+var linked = []string{"json", "binary"}
+
+// linkRate is the link's, in bytes a second.
+const linkRate = 100_000_000
 
 var variants = []variant{
 	{name: limit, note: "pg_dump -Fc -Z0 >/dev/null: the most one connection gives", run: shell("pg_dump -Fc -Z0 -d $URL")},
@@ -62,7 +73,10 @@ var variants = []variant{
 	{name: "ours_unread", note: "ours, but not read by pg_restore: what reading adds", run: pipe(task{Level: pgarchive.DefaultLevel(), Unread: true})},
 	{name: "ours_level_1", note: "ours, but at level 1, as on a single core", run: pipe(task{Level: pgarchive.Fast})},
 	{name: "ours_level_1_unread", note: "ours, but at level 1 and not read by pg_restore: the pipeline of the laboratory's goals", run: pipe(task{Level: pgarchive.Fast, Unread: true})},
-	{name: "ours_far", note: "ours to a store 60 ms away that takes 50 MB/s a connection", only: "json", run: pipe(task{Level: pgarchive.DefaultLevel(), Store: "far"})},
+	{name: "ours_far", note: "ours to a store 60 ms away that takes 50 MB/s a connection", only: []string{"json"}, run: pipe(task{Level: pgarchive.DefaultLevel(), Store: "far"})},
+	{name: linkLimit, note: "limit, with the database behind a link of 100 MB/s, which no core of ours serves", only: linked, link: true, run: shell("pg_dump -Fc -Z0 -d $URL")},
+	{name: "ours_link", note: "ours, with the database behind that link", only: linked, link: true, run: pipe(task{Level: pgarchive.DefaultLevel()})},
+	{name: "ours_link_unread", note: "and not read by pg_restore: what reading adds there", only: linked, link: true, run: pipe(task{Level: pgarchive.DefaultLevel(), Unread: true})},
 	{name: "zstd", note: "pg_dump -Fc -Z0 | zstd -T0 | the AWS SDK's uploader", needs: "zstd", run: shell("pg_dump -Fc -Z0 -d $URL", "zstd -q -T0 -c", "$UPLOADER")},
 	{name: "rclone", note: "pg_dump -Fc | rclone rcat", needs: "rclone", run: shell("pg_dump -Fc -d $URL", "rclone rcat --s3-no-check-bucket --retries 1 s:bench/rclone")},
 	{name: "pg_dump", note: "pg_dump -Fc >/dev/null", run: shell("pg_dump -Fc -d $URL")},
@@ -88,6 +102,12 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	b.closers = append(b.closers, b.pg.Stop)
+	host, port := b.pg.Addr()
+	if b.link, err = faultproxy.NewTCP(net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
+		return err
+	}
+	b.closers = append(b.closers, b.link.Close)
+	b.link.Rate(linkRate)
 	for _, s := range []struct {
 		server **nullstore.Server
 		cfg    nullstore.Config
@@ -264,8 +284,8 @@ func (b *bench) ended(ctx context.Context, db string) error {
 func (b *bench) chosen(set string) []variant {
 	var out []variant
 	for _, v := range variants {
-		wanted := len(b.variants) == 0 || slices.Contains(b.variants, v.name) || v.name == limit || v.name == reference
-		if !wanted || v.only != "" && v.only != set {
+		wanted := len(b.variants) == 0 || slices.Contains(b.variants, v.name) || v.name == limit || v.name == reference || v.name == linkLimit && slices.ContainsFunc(b.variants, func(name string) bool { return strings.HasPrefix(name, "ours_link") })
+		if !wanted || v.only != nil && !slices.Contains(v.only, set) {
 			continue
 		}
 		if v.needs != "" {
@@ -345,7 +365,12 @@ func (b *bench) one(ctx context.Context, v variant, set string) (took, error) {
 	}
 	b.near.Bytes()
 	b.far.Bytes()
-	t, err := v.run(ctx, b, b.pg.SuperuserURL(set))
+	url := b.pg.SuperuserURL(set)
+	if v.link {
+		host, port := b.pg.Addr()
+		url = strings.Replace(url, net.JoinHostPort(host, strconv.Itoa(port)), b.link.Addr, 1)
+	}
+	t, err := v.run(ctx, b, url)
 	if err != nil {
 		return took{}, err
 	}
@@ -402,7 +427,11 @@ func report(set string, all []variant, runs map[string][]took, file io.Writer) e
 			Set: set, Variant: v.name, Wall: median(r, wall), Client: median(r, client), Server: median(r, func(t took) float64 { return t.Server }),
 			CPU: map[string]float64{}, EachRSS: map[string]float64{},
 		}
-		l.LimitLow, l.ToLimit, l.LimitTop = ratio(r, runs[limit], wall)
+		most := runs[limit]
+		if v.link {
+			most = runs[linkLimit]
+		}
+		l.LimitLow, l.ToLimit, l.LimitTop = ratio(r, most, wall)
 		_, l.ToUpload, _ = ratio(r, runs[reference], wall)
 		_, l.CPUTo, _ = ratio(r, runs[reference], client)
 		l.Bytes = int64(median(r, func(t took) float64 { return float64(t.Bytes) }))

@@ -148,6 +148,13 @@ func TestTCPFaults(t *testing.T) {
 		t.Errorf("delayed by %v, %v", time.Since(begin), err)
 	}
 	p.Delay(0)
+	p.Rate(600)
+	slow, sr := dial()
+	begin = time.Now()
+	if err := say(slow, sr); err != nil || time.Since(begin) < 20*time.Millisecond { // 6 bytes there, 6 back
+		t.Errorf("at its rate after %v, %v", time.Since(begin), err)
+	}
+	p.Rate(0)
 	p.Stop()
 	answered := make(chan error, 1)
 	go func() { answered <- say(c, r) }()

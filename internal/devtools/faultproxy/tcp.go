@@ -18,6 +18,7 @@ type TCP struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	delay  time.Duration
+	rate   int           // bytes a second in each direction of a connection; 0 is as fast as it goes
 	paused chan struct{} // closed by Resume; nil while bytes pass
 	refuse bool
 	left   int64 // bytes until a cut; 0 is never
@@ -40,6 +41,13 @@ func (p *TCP) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
+}
+
+// Rate lets each connection that is made from now on pass that many bytes a second in each direction; 0 is as many as come.
+func (p *TCP) Rate(bytes int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rate = bytes
 }
 
 // Stop lets no byte pass until Resume, as a network does that drops packets: connections stay open.
@@ -160,7 +168,7 @@ func (p *TCP) remove(c net.Conn) {
 	delete(p.conns, c)
 }
 
-// piece is what one read gave, and when.
+// piece is what one read gave, and when it came, or got through at the proxy's rate.
 type piece struct {
 	data []byte
 	came time.Time
@@ -174,7 +182,18 @@ func (p *TCP) pass(to, from net.Conn) {
 	quit := make(chan struct{})
 	defer close(quit)
 	p.wg.Go(func() { read(from, way, quit) })
+	p.mu.Lock()
+	rate := p.rate
+	p.mu.Unlock()
+	var free time.Time // when the way is, at its rate
 	for x := range way {
+		if rate > 0 {
+			if free.Before(x.came) {
+				free = x.came
+			}
+			free = free.Add(time.Duration(len(x.data)) * time.Second / time.Duration(rate))
+			x.came = free
+		}
 		if p.count(len(x.data)) {
 			p.Cut()
 			return
@@ -217,8 +236,8 @@ func (p *TCP) gate(came time.Time) bool {
 	p.mu.Lock()
 	delay, paused := p.delay, p.paused
 	p.mu.Unlock()
-	if delay > 0 {
-		t := time.NewTimer(time.Until(came.Add(delay)))
+	if wait := time.Until(came.Add(delay)); wait > 0 {
+		t := time.NewTimer(wait)
 		defer t.Stop()
 		select {
 		case <-t.C:
