@@ -31,6 +31,7 @@ const softStop = 15 * time.Second
 
 func (p process) worker(ctx context.Context) error {
 	debug.SetGCPercent(pipeline.GCPercent)
+	runtime.MemProfileRate = 0 // nobody asks for a profile, whose table takes 1.5 MiB
 	concurrency := cmp.Or(p.Work.Concurrency, 8*runtime.GOMAXPROCS(0))
 	pool, err := p.pool(ctx, int32(concurrency)+12) //nolint:gosec // at most some thousand
 	if err != nil {
