@@ -135,7 +135,7 @@ func Inventory(ctx context.Context, conn *pgx.Conn) (remora.Inventory, error) {
 
 func inventory(ctx context.Context, conn *pgx.Conn) (remora.Inventory, error) {
 	var all remora.Inventory
-	err := run(ctx, conn, "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off; "+parts["inventory"], func(name string, row [][]byte) error {
+	err := run(ctx, conn, "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL quote_all_identifiers = off; SET LOCAL jit = off; "+parts["inventory"], func(name string, row [][]byte) error {
 		if name != "kind" || len(row) != 3 {
 			return fmt.Errorf("an inventory's row has %d columns, first %s", len(row), name)
 		}
