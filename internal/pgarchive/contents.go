@@ -40,9 +40,11 @@ type Table struct {
 	Rows   int64  `json:"rows"`
 	Bytes  int64  `json:"bytes"` // of that text
 	SHA256 string `json:"sha256"`
-	// RowSum is the same whatever the rows' order: see the type of that name. Empty where a row is longer than 64 KiB.
-	RowSum string `json:"row_sum,omitempty"`
-	Raw    *Raw   `json:"raw,omitempty"`
+	// RowSum is the same whatever the rows' order: see the type of that name. Empty where a row is longer than 64 KiB:
+	// LongRowSum is there then, but of what an earlier release counted.
+	RowSum     string `json:"row_sum,omitempty"`
+	LongRowSum string `json:"long_row_sum,omitempty"`
+	Raw        *Raw   `json:"raw,omitempty"`
 }
 
 // Stored are the names as the archive has them, in its own encoding.
@@ -135,6 +137,6 @@ func (c *counter) take(p []byte) {
 
 // end returns what was counted; ok is false where the text did not end as pg_dump ends it.
 func (c *counter) end() (t Table, ok bool) {
-	c.table.SHA256, c.table.RowSum = hex.EncodeToString(c.sum.Sum(nil)), c.rows.String()
+	c.table.SHA256, c.table.RowSum, c.table.LongRowSum = hex.EncodeToString(c.sum.Sum(nil)), c.rows.String(), c.rows.Long()
 	return c.table, string(c.held) == copyEnd
 }

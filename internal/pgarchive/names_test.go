@@ -87,6 +87,7 @@ func TestNamesInOtherEncodings(t *testing.T) {
 				t.Helper()
 				lines = append(lines, "equal     public.plain (1 rows)", "equal     large objects (0)")
 				got := strings.Split(strings.TrimSpace(m.checked(t, name+"_copy", script.String(), "PGCLIENTENCODING="+e.encoding)), "\n")
+				got = got[:len(got)-1] // what all comes to
 				slices.Sort(got)
 				slices.Sort(lines)
 				if !slices.Equal(got, lines) {

@@ -2,7 +2,10 @@ package pgarchive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
+	"hash"
 	"math/big"
 	"math/bits"
 )
@@ -15,35 +18,32 @@ import (
 type RowSum struct {
 	high int64 // of 128 bits, two's complement, as the sum of numbers of 64 bits needs
 	low  uint64
-	part []byte // of a row that is not here whole
-	long bool   // there was a row of more than longestRow
+	part []byte    // of a row that is not here whole
+	row  hash.Hash // of a long row that is not here whole; nil in others
+	long bool      // there was a row of more than longestRow
 }
 
-// longestRow is the most that is kept of a row until its end is there, in bytes: its length goes into its hash first. A
-// table with a longer one has no sum. Such a row lies outside of its page but for a few bytes.
+// longestRow is the most that is kept of a row until its end is there, in bytes: its length goes into its hash first. Of
+// a longer one the hash is that of its SHA-256, in hexadecimal, which needs no more memory.
 const longestRow = 64 << 10
 
 // Write takes more of the text, in pieces of any size.
 func (s *RowSum) Write(p []byte) (int, error) {
 	size := len(p)
-	for !s.long {
+	for len(p) > 0 {
 		n := bytes.IndexByte(p, '\n')
-		most := n
 		if n < 0 {
-			most = len(p)
-		}
-		if len(s.part)+most > longestRow {
-			s.long = true
-			break
-		}
-		if n < 0 {
-			s.part = append(s.part, p...)
+			s.keep(p)
 			break
 		}
 		row := p[:n]
-		if len(s.part) > 0 {
-			s.part = append(s.part, row...)
+		if s.row != nil || len(s.part) > 0 || n > longestRow {
+			s.keep(row)
 			row = s.part
+		}
+		if s.row != nil {
+			row = hex.AppendEncode(nil, s.row.Sum(nil))
+			s.row, s.long = nil, true
 		}
 		h := hashExtended(row)
 		var carry uint64
@@ -54,11 +54,37 @@ func (s *RowSum) Write(p []byte) (int, error) {
 	return size, nil
 }
 
-// String is the sum as the server's numeric prints it; empty where a row was too long.
+// keep takes a piece of a row that is not here whole.
+func (s *RowSum) keep(p []byte) {
+	if s.row == nil && len(s.part)+len(p) > longestRow {
+		s.row = sha256.New()
+		_, _ = s.row.Write(s.part) // hashes never fail
+		s.part = s.part[:0]
+	}
+	if s.row == nil {
+		s.part = append(s.part, p...)
+		return
+	}
+	_, _ = s.row.Write(p)
+}
+
+// String is the sum as the server's numeric prints it; empty where a row was too long for its own hash: see Long.
 func (s *RowSum) String() string {
 	if s.long {
 		return ""
 	}
+	return s.text()
+}
+
+// Long is the sum where a row was too long for its own hash; empty elsewhere.
+func (s *RowSum) Long() string {
+	if !s.long {
+		return ""
+	}
+	return s.text()
+}
+
+func (s *RowSum) text() string {
 	sum := new(big.Int).Lsh(big.NewInt(s.high), 64)
 	return sum.Add(sum, new(big.Int).SetUint64(s.low)).String()
 }

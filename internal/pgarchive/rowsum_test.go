@@ -2,6 +2,9 @@ package pgarchive
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -44,10 +47,41 @@ func TestRowSum(t *testing.T) {
 			t.Errorf("%d other rows have the same sum", len(other))
 		}
 	}
-	for _, piece := range []int{1 << 10, 1 << 20} {
-		if got := sum("a\n"+strings.Repeat("x", longestRow+1)+"\nb\n", piece); got != "" {
-			t.Errorf("with a row that is too long: %s", got)
+}
+
+// A row that is too long to be kept counts by its SHA-256, wherever it lies and however it is read.
+func TestLongRows(t *testing.T) {
+	t.Parallel()
+	sum := func(piece int, rows ...string) string {
+		var s RowSum
+		for p := range slices.Chunk([]byte(strings.Join(rows, "\n")+"\n"), piece) {
+			_, _ = s.Write(p)
 		}
+		if s.String() != "" {
+			t.Errorf("with a row that is too long: %s", s.String())
+		}
+		return s.Long()
+	}
+	long, other := strings.Repeat("x", longestRow+1), strings.Repeat("x", 3*longestRow)+"y"
+	want := sum(1<<20, "a", long, "b", other)
+	digests := new(big.Int)
+	for _, row := range []string{"a", fmt.Sprintf("%x", sha256.Sum256([]byte(long))), "b", fmt.Sprintf("%x", sha256.Sum256([]byte(other)))} {
+		digests.Add(digests, big.NewInt(int64(hashExtended([]byte(row)))))
+	}
+	if want != digests.String() {
+		t.Errorf("%s, and of digests %s", want, digests)
+	}
+	for _, piece := range []int{1, 1 << 10, longestRow, longestRow + 1, longestRow + 2, 1 << 20} {
+		if got := sum(piece, other, "b", long, "a"); got != want {
+			t.Errorf("in pieces of %d bytes: %s, want %s", piece, got, want)
+		}
+	}
+	if got := sum(1<<20, "a", long, "b", other[1:]); got == want {
+		t.Error("another row has the same sum")
+	}
+	var s RowSum
+	if _, _ = s.Write([]byte("a\n")); s.Long() != "" {
+		t.Errorf("of short rows: %s", s.Long())
 	}
 }
 

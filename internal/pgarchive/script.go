@@ -88,9 +88,11 @@ func one[T any](in *json.Decoder, do func(T)) error {
 }
 
 // Script is a psql script that holds a database against the contents and prints one line for each table, each
-// sequence and the large objects, which begins with "equal" or "DIFFERENT". It changes nothing. Rows may lie in any order:
-// the server writes each as COPY does and adds up their hashes (see RowSum). Tables with a row longer than 64 KiB have no
-// such sum; theirs is the SHA-256 of COPY's text in the order in which their rows lie, and needs sha256sum beside psql.
+// sequence and the large objects, which begins with "equal", "DIFFERENT" or "MISSING", and one of all in the end. psql ends
+// with 3 where something differs or is missing. Where the script did not arrive whole, that line is missing.
+// It changes nothing. Rows may lie in any
+// order: the server writes each as COPY does and adds up their hashes (see RowSum). Tables of which there is no such sum
+// are held against the SHA-256 of COPY's text in the order in which their rows lie, which needs sha256sum beside psql.
 func (c *Contents) Script() string {
 	var b strings.Builder
 	s := &script{w: bufio.NewWriter(&b), encoding: c.Encoding}
@@ -108,18 +110,25 @@ func (c *Contents) Script() string {
 
 // script writes one, in this order: begin, tables, sequences, end. Errors are the last Flush's.
 type script struct {
-	w        *bufio.Writer
-	encoding string // of the archive
-	ended    bool
+	w         *bufio.Writer
+	encoding  string // of the archive
+	checked   int
+	unchecked int
+	ended     bool
 }
 
 func (s *script) printf(format string, args ...any) { _, _ = fmt.Fprintf(s.w, format, args...) }
 
+// An \if that is never ended is an error of psql's at the end of what it reads, as where the rest got lost. What gets lost
+// may begin within \echo: \e would open an editor and wait.
 func (s *script) begin() {
 	s.printf(`\set QUIET on
-\set ON_ERROR_STOP off
+\set ON_ERROR_STOP on
+\setenv PSQL_EDITOR true
+\set different 0
 \pset tuples_only on
 \pset format unaligned
+\if true
 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY;
 SET search_path = pg_catalog;
 SET standard_conforming_strings = on;
@@ -138,37 +147,72 @@ SET row_security = off;
 func (s *script) table(t Table) {
 	name := t.Schema + "." + t.Name
 	if t.Via != "" {
+		s.unchecked++
 		s.printf("\\echo 'not checked:' %s 'is restored by way of' %s', which may put its rows into other partitions'\n", echo(name), echo(t.Via))
 		return
 	}
 	if s.unreadable(name, t.Raw) {
 		return
 	}
-	// A savepoint for each, so that a table that is missing is one line and not the end.
-	s.printf("SAVEPOINT one;\n")
+	relation := ident(t.Schema) + "." + ident(t.Name)
+	var check string
 	if line, ok := t.line(); ok {
-		s.printf(`SELECT CASE WHEN count(*) = %[1]d AND coalesce(sum(hashtextextended(line COLLATE "C", 0)), 0) = %[2]s THEN 'equal     ' ELSE 'DIFFERENT ' END || %[3]s
-  FROM (SELECT %[4]s AS line FROM ONLY %[5]s.%[6]s) AS lines;
-`, t.Rows, t.RowSum, literal(printable(fmt.Sprintf("%s (%d rows)", name, t.Rows))), line, ident(t.Schema), ident(t.Name))
+		check = fmt.Sprintf(`SELECT count(*) = %d AND coalesce(sum(hashtextextended((%s) COLLATE "C", 0)), 0) = %s AS equal
+  FROM (SELECT %s AS line FROM ONLY %s) AS lines \gset
+`, t.Rows, t.hashed(), cmp.Or(t.RowSum, t.LongRowSum), line, relation)
 	} else {
-		if s.encoding != "" { // the digest is of the text in it
-			s.printf("SET client_encoding = %s;\n", literal(s.encoding))
-		}
-		s.printf(`COPY %s.%s%s TO STDOUT \g | [ "$(sha256sum | cut -c1-64)" = %s ] && printf 'equal     ' || printf 'DIFFERENT '
-\echo %s '(%d rows)'
-`, s.ident(t.Schema), s.ident(t.Name), s.list(t), t.SHA256, echo(name), t.Rows)
+		check = s.digest(t)
 	}
-	s.printf("ROLLBACK TO one;\n")
+	s.check(relation, "equal    ", fmt.Sprintf("%s (%d rows)", name, t.Rows), check)
+}
+
+// digest holds COPY's text in the order of the rows against its SHA-256. What a pipe comes to, psql tells by a file only.
+func (s *script) digest(t Table) string {
+	set := ""
+	if s.encoding != "" { // the digest is of the text in it
+		set = fmt.Sprintf("SET client_encoding = %s;\n", literal(s.encoding))
+	}
+	return "\\setenv REMORA_EQUAL `mktemp`\n" + set + fmt.Sprintf(`COPY %s.%s%s TO STDOUT \g | [ "$(sha256sum | cut -c1-64)" = %s ] && echo true >"$REMORA_EQUAL"
+`, s.ident(t.Schema), s.ident(t.Name), s.list(t), t.SHA256) + "\\set equal `grep true \"$REMORA_EQUAL\" || echo false; rm -f \"$REMORA_EQUAL\"`\n"
+}
+
+// check writes a check, which sets the variable equal, and what is printed of it. What is missing is one line, and so is
+// what cannot be read, below psql's own words: neither is the end. relation is "" where there is nothing to be missing.
+func (s *script) check(relation, equal, title, check string) {
+	s.checked++
+	there := `\set there true`
+	if relation != "" {
+		there = `\set there false
+SELECT to_regclass(` + literal(relation) + `) IS NOT NULL AS there \gset`
+	}
+	s.printf(`\set ON_ERROR_STOP off
+\set equal false
+SAVEPOINT one;
+%s
+\if :there
+%s\endif
+ROLLBACK TO one;
+\set ON_ERROR_STOP on
+\if :equal
+\echo %s %[4]s
+\else
+SELECT :different + 1 AS different \gset
+\if :there
+\echo 'DIFFERENT' %[4]s
+\else
+\echo 'MISSING  ' %[4]s
+\endif
+\endif
+`, there, check, echo(equal), echo(title))
 }
 
 func (s *script) sequence(q Sequence) {
-	if s.unreadable(q.Schema+"."+q.Name+" (sequence)", q.Raw) {
+	name := q.Schema + "." + q.Name + " (sequence)"
+	if s.unreadable(name, q.Raw) {
 		return
 	}
-	s.printf(`SAVEPOINT one;
-SELECT CASE WHEN last_value = %d AND is_called = %t THEN 'equal     ' ELSE 'DIFFERENT ' END || %s FROM %s.%s;
-ROLLBACK TO one;
-`, q.Value, q.Called, literal(printable(q.Schema+"."+q.Name+" (sequence)")), ident(q.Schema), ident(q.Name))
+	relation := ident(q.Schema) + "." + ident(q.Name)
+	s.check(relation, "equal    ", name, fmt.Sprintf("SELECT last_value = %d AND is_called = %t AS equal FROM %s \\gset\n", q.Value, q.Called, relation))
 }
 
 // unreadable says of what cannot be asked for by its name that it is not checked. Earlier releases kept no other names
@@ -177,6 +221,7 @@ func (s *script) unreadable(name string, raw *Raw) bool {
 	if raw == nil && (s.encoding != "" || !strings.ContainsRune(name, utf8.RuneError)) || raw != nil && !raw.Unreadable {
 		return false
 	}
+	s.unchecked++
 	s.printf("\\echo 'not checked:' %s 'has a name that cannot be read; its encoding is' %s\n", echo(name), echo(cmp.Or(s.encoding, "not known")))
 	return true
 }
@@ -198,24 +243,36 @@ func (s *script) ident(name string) string {
 	return "U&" + ident(b.String())
 }
 
-// end compares the large objects, whose line is the last.
+// end compares the large objects, and says what all comes to.
 func (s *script) end(l LargeObjects) {
-	compared := "ELSE 'equal     '"
-	switch {
-	case l.Sum != "":
-		compared = `WHEN sum(hashtextextended(number || ' ' || piece || ' ' || encode(bytes, 'hex') COLLATE "C", 0)) = ` + l.Sum + ` THEN 'equal     ' ELSE 'DIFFERENT '`
-	case l.Count > 0:
-		compared = "ELSE 'not checked: the bytes of as many and as long '"
+	equal, sum := "equal    ", ""
+	if l.Sum != "" {
+		sum = ` AND coalesce(sum(hashtextextended(number || ' ' || piece || ' ' || encode(bytes, 'hex') COLLATE "C", 0)), 0) = ` + l.Sum
+	} else if l.Count > 0 {
+		equal = "not checked: the bytes of as many and as long"
+		s.unchecked++
 	}
 	// Each is opened for its length alone, and closed again. A subquery with OFFSET is evaluated by itself and once.
-	s.printf(`SELECT CASE WHEN count(*) FILTER (WHERE piece = 0) <> %d OR coalesce(sum(length(bytes)), 0) <> %d THEN 'DIFFERENT '
-            %s END || 'large objects (%[1]d)'
+	s.check("", equal, fmt.Sprintf("large objects (%d)", l.Count), fmt.Sprintf(`SELECT count(*) FILTER (WHERE piece = 0) = %d AND coalesce(sum(length(bytes)), 0) = %d%s AS equal
   FROM (SELECT number, piece, lo_get(number, piece * %[4]d, %[4]d) AS bytes
           FROM (SELECT number, lo_lseek64(opened, 0, 2) AS size, lo_close(opened)
                   FROM (SELECT oid AS number, lo_open(oid, 262144) AS opened FROM pg_largeobject_metadata OFFSET 0) AS a OFFSET 0) AS b,
-               generate_series(0, greatest(size - 1, 0) / %[4]d) AS piece OFFSET 0) AS pieces;
-ROLLBACK;
-`, l.Count, l.Bytes, compared, objectPiece)
+               generate_series(0, greatest(size - 1, 0) / %[4]d) AS piece OFFSET 0) AS pieces \gset
+`, l.Count, l.Bytes, sum, objectPiece))
+	s.printf("ROLLBACK;\n")
+	unchecked := ""
+	if s.unchecked > 0 {
+		unchecked = fmt.Sprintf("; %d could not be checked", s.unchecked)
+	}
+	s.printf(`SELECT :different = 0 AS equal, set_config('remora.different', :'different', false) AS ignored \gset
+\if :equal
+\echo 'EQUAL: all %[1]d that were checked%[2]s'
+\else
+\set VERBOSITY terse
+DO $$BEGIN RAISE EXCEPTION '%% of %[1]d are DIFFERENT or MISSING%[2]s', current_setting('remora.different'); END$$;
+\endif
+\endif
+`, s.checked, unchecked)
 	s.ended = true
 }
 
@@ -228,7 +285,7 @@ var escapes = [][2]string{
 // line is an expression that makes of a row what COPY writes for it; ok is false where there is no sum to hold it against.
 // format writes a value by its type's own output function, as COPY does, where a cast to text has rules of its own.
 func (t Table) line() (sql string, ok bool) {
-	if t.RowSum == "" || len(t.Columns) == 0 && t.Bytes != t.Rows { // the archive did not tell the columns
+	if t.RowSum+t.LongRowSum == "" || len(t.Columns) == 0 && t.Bytes != t.Rows { // the archive did not tell the columns
 		return "", false
 	}
 	values := make([]string, len(t.Columns))
@@ -240,6 +297,14 @@ func (t Table) line() (sql string, ok bool) {
 		values[i] = "CASE WHEN " + ident(c) + " IS DISTINCT FROM NULL THEN " + v + " END"
 	}
 	return `array_to_string(ARRAY[` + strings.Join(values, ", ") + `]::text[], E'\t', '\N')`, true
+}
+
+// hashed is what of a line goes into its hash.
+func (t Table) hashed() string {
+	if t.RowSum != "" {
+		return "line"
+	}
+	return fmt.Sprintf("CASE WHEN octet_length(line) > %d THEN encode(sha256(convert_to(line, getdatabaseencoding())), 'hex') ELSE line END", longestRow)
 }
 
 // list is how a statement names the columns: without one, COPY takes them in the order of the table that it finds.

@@ -3,10 +3,13 @@ package pgarchive_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,17 +85,82 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-// checked runs a script with the psql of that server and returns what it says, errors among it.
+// checked runs a script with the psql of that server and returns what it says, errors among it. psql must end with 0
+// exactly where it says that all is equal.
 func (m *major) checked(t *testing.T, db, script string, env ...string) string {
 	t.Helper()
+	said, err := m.psql(db, script, env...)
+	var exit *exec.ExitError
+	if equal := strings.Contains(string(said), "EQUAL: all "); equal != (err == nil) || err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 3) {
+		t.Errorf("%v: %s", err, said)
+	}
+	return string(said)
+}
+
+func (m *major) psql(db, script string, env ...string) ([]byte, error) {
 	cmd := m.program("psql", "-X", "-f", "-", "-d", m.pg.SuperuserURL(db))
 	cmd.Stdin = strings.NewReader(script)
 	cmd.Env = append(os.Environ(), env...)
-	said, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, said)
+	return cmd.CombinedOutput()
+}
+
+// equal is the line that ends a script which found nothing; differ is that of one which did.
+func equal(n int) string { return fmt.Sprintf("EQUAL: all %d that were checked", n) }
+
+func differ(d, n int) string { return fmt.Sprintf("ERROR:  %d of %d are DIFFERENT or MISSING", d, n) }
+
+// A program is told by psql's status, and a person by one line for each and one for all: what is missing too, and what
+// cannot be read.
+func TestScriptTellsByItsStatus(t *testing.T) {
+	t.Parallel()
+	for _, m := range majors(t) {
+		m.exec(t, "postgres", "CREATE DATABASE told")
+		m.exec(t, "told", `CREATE TABLE one AS SELECT g, repeat('x', g * 100) FROM generate_series(1, 1000) g; CREATE TABLE "it's \ two" (id int); CREATE SEQUENCE three;
+			CREATE TABLE long AS SELECT g, repeat(chr(64 + g), 50000 + g * 1000) AS a FROM generate_series(1, 40) g; CREATE TABLE wide AS SELECT repeat('x', 70000) AS a`)
+		a, _, _, err := recode(compressor(t, 2, pgarchive.Fast), bytes.NewReader(m.dump(t, "told")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := func(want ...string) {
+			t.Helper()
+			got := m.checked(t, "told", a.Contents.Script())
+			for _, line := range want {
+				if !strings.Contains(got, line+"\n") {
+					t.Errorf("%d: it does not say %q:\n%s", m.number, line, got)
+				}
+			}
+			if n := strings.Count(got, "ERROR:"); n > 1 && !strings.Contains(got, "does not exist") || n > 2 {
+				t.Errorf("%d: %d errors:\n%s", m.number, n, got)
+			}
+		}
+		said("equal     public.one (1000 rows)", `equal     public.it's \ two (0 rows)`, "equal     public.long (40 rows)", "equal     public.three (sequence)", equal(6))
+		old := *a.Contents
+		old.Tables = slices.Clone(old.Tables)
+		for i := range old.Tables {
+			old.Tables[i].RowSum, old.Tables[i].LongRowSum = "", ""
+		}
+		if got := m.checked(t, "told", old.Script()); strings.Count(got, "equal     public.") != 5 || !strings.Contains(got, equal(6)) {
+			t.Errorf("%d, by digests: %s", m.number, got)
+		}
+		m.exec(t, "told", "UPDATE wide SET a = 'y'")
+		if got := m.checked(t, "told", old.Script()); !strings.Contains(got, "DIFFERENT public.wide (1 rows)\n") || !strings.Contains(got, differ(1, 6)) {
+			t.Errorf("%d, by digests: %s", m.number, got)
+		}
+		m.exec(t, "told", "UPDATE wide SET a = repeat('x', 70000)")
+		m.exec(t, "told", "UPDATE long SET g = g; DELETE FROM one WHERE g = 7; INSERT INTO one VALUES (7, repeat('x', 700))")
+		said("equal     public.long (40 rows)", equal(6)) // in another order
+		m.exec(t, "told", "UPDATE long SET a = left(a, -1) || 'y' WHERE g = 40; SELECT nextval('three')")
+		said("DIFFERENT public.long (40 rows)", "DIFFERENT public.three (sequence)", differ(2, 6))
+		m.exec(t, "told", `DROP TABLE "it's \ two"; ALTER TABLE one DROP g; DROP SEQUENCE three`)
+		said("MISSING   public.three (sequence)", `MISSING   public.it's \ two (0 rows)`, "DIFFERENT public.one (1000 rows)", differ(4, 6))
+		// Half of it is no word that all is well, wherever it ends.
+		script := a.Contents.Script()
+		for n := len(script) / 10; n < len(script)-3; n += len(script) / 20 {
+			if got, _ := m.psql("postgres", script[:n]); bytes.Contains(got, []byte("EQUAL")) {
+				t.Errorf("%d of %d bytes: %s", n, len(script), got)
+			}
+		}
 	}
-	return string(said)
 }
 
 // Large objects are compared by what they hold, in any order: from version 17 on pg_dump writes them by owner, and groups
@@ -121,7 +189,7 @@ func TestScriptComparesLargeObjects(t *testing.T) {
 		script := a.Contents.Script()
 		says := func(want string) {
 			t.Helper()
-			if got := m.checked(t, "objects_copy", script); got != want+"large objects (2206)\n" {
+			if got := m.checked(t, "objects_copy", script); !strings.HasPrefix(got, want+"large objects (2206)\n") || strings.Count(got, "\n") != 2 {
 				t.Errorf("%d: %s", m.number, got)
 			}
 		}

@@ -370,6 +370,24 @@ func TestRowsMayLieInAnotherOrder(t *testing.T) {
 	wants(t, prove(t, b), proof.Impossible, "table public.t has a row of more than 64 KiB")
 }
 
+// So it is where a row is long.
+func TestLongRowsMayLieInAnotherOrder(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	fill(t, d.owner, "CREATE TABLE t AS SELECT g, repeat('x', (g * 7919) % 256) || repeat('y', CASE g WHEN 3000 THEN 100000 ELSE 0 END) AS a FROM generate_series(1, 6000) g")
+	a := d.archive(t)
+	if c := a.Contents.Tables[0]; c.RowSum != "" || c.LongRowSum == "" {
+		t.Fatalf("%+v", c)
+	}
+	wants(t, prove(t, a), proof.Passed)
+	b := a
+	c := *a.Contents
+	c.Tables = append([]pgarchive.Table{}, c.Tables...)
+	c.Tables[0].SHA256, c.Tables[0].LongRowSum = strings.Repeat("0", 64), "4711"
+	b.Contents = &c
+	wants(t, prove(t, b), proof.Differs, "table public.t has other contents")
+}
+
 // A dump that its owner could not restore either: a check that works only where it was made.
 func TestDoesNotRestore(t *testing.T) {
 	t.Parallel()
