@@ -94,6 +94,9 @@ func (v *Verifier) unread(ctx context.Context, c postgres.ProofClaim, told func(
 }
 
 func outcomeOf(r proof.Result) remora.ProofOutcome {
+	if len(r.Missing) > 0 { // the log says it to whoever runs the verifier; this, to whom the archive belongs
+		r.LeftOut = append(r.LeftOut, "the verifier's machine did not allow all of the sandbox: while it was restored, the archive was not kept from "+strings.Join(r.Missing, ", nor from "))
+	}
 	o := remora.ProofOutcome{
 		State: remora.ProofPassed, Detail: strings.Join(r.Why, "\n"), LeftOut: strings.Join(r.LeftOut, "\n"), ServerVersion: r.ServerVersion,
 		Tables: r.Tables, Rows: r.Rows, Bytes: r.Bytes, Objects: r.Objects,

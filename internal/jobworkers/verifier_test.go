@@ -68,6 +68,24 @@ func (b *bundle) backup(t *testing.T) remora.Backup {
 	return got
 }
 
+// Where the kernel does not allow all of the sandbox, the proof itself says so, beside the verifier's log.
+func TestAnIncompleteSandboxIsTold(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	v, _ := b.verifier(t)
+	v.Prover.Sandbox.Missing = []string{"the moon"}
+	got := b.backup(t)
+	if err := work(t, t.Context(), &tick{Workers: b.Workers}, jobargs.Tick{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := work(t, t.Context(), &proveBackup{Verifier: v}, jobargs.ProveBackup{Proof: b.newestProof(t, got.ID).ID, Attempt: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if p := b.newestProof(t, got.ID); p.State != remora.ProofPassed || !strings.Contains(p.LeftOut, "not kept from the moon") {
+		t.Errorf("%+v", p)
+	}
+}
+
 // A backup that a worker has made becomes proven, by what the tick finds due.
 func TestABackupIsProven(t *testing.T) {
 	t.Parallel()
