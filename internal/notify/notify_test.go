@@ -503,13 +503,14 @@ func TestSlowAndLargeAnswersAreBounded(t *testing.T) {
 	s := sender(t, func(c *Config) { c.Timeout = 300 * time.Millisecond })
 	_, err := s.Send(t.Context(), message(remora.ChannelWebhook, srv.URL+"/silent", news(remora.EventFailed)))
 	failed(t, err, "in time", true)
-	if _, err := s.Send(t.Context(), message(remora.ChannelWebhook, srv.URL+"/large", news(remora.EventFailed))); err != nil {
+	patient := sender(t)
+	if _, err := patient.Send(t.Context(), message(remora.ChannelWebhook, srv.URL+"/large", news(remora.EventFailed))); err != nil {
 		t.Error(err)
 	}
 	if n := <-written; n > 64<<20 {
 		t.Errorf("%d bytes were taken", n)
 	}
-	_, err = s.Send(t.Context(), message(remora.ChannelWebhook, srv.URL+"/headers", news(remora.EventFailed)))
+	_, err = patient.Send(t.Context(), message(remora.ChannelWebhook, srv.URL+"/headers", news(remora.EventFailed)))
 	failed(t, err, "reached", true)
 	// One that takes the connection and says nothing, not even TLS.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
