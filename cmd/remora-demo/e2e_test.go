@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -323,11 +324,16 @@ func (b *bundle) checked(t *testing.T, v *stack.Visitor, backup remora.Backup, r
 	cmd := exec.Command(filepath.Join(b.Customer.BinDir(), "psql"), "-X", "-f", "-", restored)
 	cmd.Stdin = strings.NewReader(script)
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatal(err)
+	var exit *exec.ExitError
+	if (differs != "") != (errors.As(err, &exit) && exit.ExitCode() == 3) || differs == "" && err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
 	equal := 0
-	for line := range strings.Lines(string(out)) {
+	lines := slices.Collect(strings.Lines(string(out)))
+	if last := lines[len(lines)-1]; strings.HasPrefix(last, "EQUAL: all ") != (differs == "") {
+		t.Errorf("it ends: %s", last)
+	}
+	for _, line := range lines[:len(lines)-1] {
 		same, differing := strings.HasPrefix(line, "equal     "), strings.HasPrefix(line, "DIFFERENT ")
 		if same {
 			equal++
@@ -479,6 +485,78 @@ func TestKilledWorkerLeavesNothing(t *testing.T) {
 	if odd := b.unlisted(t); len(odd) != 1 || odd[0] != killed {
 		t.Errorf("an archive of a run that was killed is not found: %v", odd)
 	}
+}
+
+// A verifier that is killed with -9 in the middle of a restore: its scratch server and pg_restore die with it, and another
+// verifier removes the folder and makes the proof.
+func TestKilledVerifier(t *testing.T) {
+	t.Parallel()
+	b := start(t, 250_000)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	v := b.connect(t)
+	first := b.verified(t, "")
+	id := remora.ResourceID(b.Sim.AddonID("remora-backup", stack.HelperApp))
+	verifier, err := b.Spawn("verifier")
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	until := func(what string, so func() bool) {
+		t.Helper()
+		for !so() {
+			select {
+			case <-ctx.Done():
+				t.Fatalf("waited in vain until %s", what)
+			case <-poll.C:
+			}
+		}
+	}
+	var running []string
+	until("pg_restore is at it", func() bool {
+		running = b.scratched()
+		return slices.ContainsFunc(running, func(at string) bool { return strings.Contains(cmdline(at), "remora_owner scratch [local] COPY") })
+	})
+	if err := verifier.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	until("nothing of it runs", func() bool {
+		return !slices.ContainsFunc(running, func(at string) bool { return strings.Contains(cmdline(at), "postgres") })
+	})
+	if left, err := os.ReadDir(b.Scratch); err != nil || len(left) != 2 { // the folder and its lock
+		t.Errorf("left by the verifier: %v %v", left, err)
+	}
+	if all, err := b.Store.Proofs(ctx, id, first.ID); err != nil || len(all) == 0 || all[0].State.Ended() {
+		t.Fatalf("it was not in the middle of it: %+v %v", all, err)
+	}
+	if _, err := b.Spawn("verifier"); err != nil {
+		t.Fatal(err)
+	}
+	b.proven(t, v, first)
+	if all, err := b.Store.Proofs(ctx, id, first.ID); err != nil || all[0].Attempts != 2 {
+		t.Errorf("%+v %v", all, err)
+	}
+}
+
+// scratched are the folders below /proc of scratch servers and of what they have started.
+func (b *bundle) scratched() (all []string) {
+	found, _ := filepath.Glob("/proc/[0-9]*")
+	for _, at := range found {
+		status, _ := os.ReadFile(filepath.Join(at, "status"))
+		_, parent, _ := strings.Cut(string(status), "\nPPid:\t")
+		parent, _, _ = strings.Cut(parent, "\n")
+		if strings.Contains(cmdline(at), b.Scratch) || strings.Contains(cmdline("/proc/"+parent), b.Scratch) {
+			all = append(all, at)
+		}
+	}
+	return all
+}
+
+// cmdline is how a process was started, or what PostgreSQL says that it does; "" where it has gone.
+func cmdline(at string) string {
+	line, _ := os.ReadFile(filepath.Join(at, "cmdline"))
+	return strings.ReplaceAll(string(line), "\x00", " ")
 }
 
 // A deleter that is killed between two objects leaves what is no backup any more, and the next one takes it up, by itself.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -110,6 +111,7 @@ var inherent = []string{
 func could(t *testing.T, p patient) (did []string) {
 	t.Helper()
 	c, _ := cluster()
+	t.Cleanup(func() { _ = os.Remove("/tmp/remora-doctor-test-" + p.name) }) // what the server has written, where it may
 	victim, err := pgx.Connect(t.Context(), c.URL("owner", "owner", p.name)) // to be ended
 	if err != nil {
 		t.Fatal(err)
