@@ -1,6 +1,7 @@
 package jobworkers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,16 @@ type CourierConfig struct {
 	Sender  *notify.Sender
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+	// PerResource is how many messages and pings of one resource are on their way at a time in this process, so that an
+	// other side that never answers keeps nobody else's news waiting. Default 3.
+	PerResource int
 }
 
 // Courier does the work of the queue of news. The web process has one, so that news goes out with every worker stopped.
 type Courier struct {
 	CourierConfig
 	messages *prometheus.CounterVec
+	seats    *seats
 }
 
 // NewCourier returns the courier. It does no I/O.
@@ -35,7 +40,8 @@ func NewCourier(cfg CourierConfig) (*Courier, error) {
 	if cfg.Store == nil || cfg.Sender == nil || cfg.Log == nil || cfg.Metrics == nil {
 		return nil, errors.New("jobworkers: a dependency is missing")
 	}
-	c := &Courier{CourierConfig: cfg, messages: prometheus.NewCounterVec(prometheus.CounterOpts{
+	cfg.PerResource = cmp.Or(cfg.PerResource, 3)
+	c := &Courier{CourierConfig: cfg, seats: &seats{most: cfg.PerResource, of: map[remora.ResourceID]int{}}, messages: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "remora_messages_total", Help: "Tries to deliver a message, by kind of channel and outcome.",
 	}, []string{"channel", "outcome"})}
 	cfg.Metrics.MustRegister(c.messages)
@@ -104,7 +110,11 @@ func (w *deliverNews) Work(ctx context.Context, job *river.Job[jobargs.DeliverNe
 		w.Log.ErrorContext(ctx, "message cannot be read", "delivery_id", job.Args.Delivery, "attempt", job.Attempt, "error", err)
 		return err
 	}
+	if !w.seats.take(m.Resource.ID) {
+		return river.JobSnooze(seatAgain)
+	}
 	said, err := w.Sender.Send(ctx, m)
+	w.seats.leave(m.Resource.ID)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err() // this process stops; another goes on
 	}

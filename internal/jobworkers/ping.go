@@ -34,7 +34,11 @@ func (w *ping) Work(ctx context.Context, job *river.Job[jobargs.Ping]) error {
 		w.Log.ErrorContext(ctx, "ping cannot be read", "database_id", job.Args.Database, "attempt", job.Attempt, "error", err)
 		return err
 	}
+	if !w.seats.take(job.Args.Resource) {
+		return river.JobSnooze(seatAgain)
+	}
 	said, err := w.Sender.Ping(ctx, to)
+	w.seats.leave(job.Args.Resource)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err() // this process stops; another goes on
 	}

@@ -43,7 +43,11 @@ func (s *Store) Channels(ctx context.Context, id remora.ResourceID) ([]remora.Ch
 // addresses were tried today.
 func (s *Store) AddChannel(ctx context.Context, id remora.ResourceID, n remora.NewChannel, person string) (remora.ChannelID, redact.Secret, error) {
 	channel := remora.NewID[remora.ChannelID]()
-	mac, err := s.Keys.MAC(addressMAC, []byte(n.Address.Reveal()))
+	address := n.Address.Reveal()
+	if n.Kind == remora.ChannelEmail { // another spelling is no other person
+		address = remora.Mailbox(address)
+	}
+	mac, err := s.Keys.MAC(addressMAC, []byte(address))
 	if err != nil {
 		return "", redact.Secret{}, err
 	}
@@ -103,7 +107,7 @@ func (s *Store) mayMail(ctx context.Context, mac []byte) error {
 
 const day = 24 * time.Hour
 
-var errTooOften = &remora.Error{Kind: remora.KindBusy, Public: "E-mail addresses were added too often today. Try again tomorrow."}
+var errTooOften = &remora.Error{Kind: remora.KindBusy, Public: "Channels were added too often today. Try again tomorrow."}
 
 func (t *tx) mayAdd(ctx context.Context, id remora.ResourceID, kind remora.ChannelKind, mac []byte) error {
 	all, err := t.q.ListChannels(ctx, string(id))
@@ -118,13 +122,10 @@ func (t *tx) mayAdd(ctx context.Context, id remora.ResourceID, kind remora.Chann
 		return fmt.Errorf("look for the address: %w", err)
 	}
 	if same {
-		return &remora.Error{Kind: remora.KindConflict, Public: "This address is among the channels already."}
+		return &remora.Error{Kind: remora.KindConflict, Public: "This address, or another spelling of it, is among the channels already."}
 	}
-	if kind != remora.ChannelEmail {
-		return nil
-	}
-	n, err := t.q.CountAdded(ctx, pgsql.CountAddedParams{ResourceID: string(id), Kind: string(kind), Since: t.now.Add(-day)})
-	if err == nil && n >= remora.MaxConfirmations {
+	n, err := t.q.CountAdded(ctx, pgsql.CountAddedParams{ResourceID: string(id), Since: t.now.Add(-day)})
+	if err == nil && (n.Added >= remora.MaxAdded || kind == remora.ChannelEmail && n.Mails >= remora.MaxConfirmations) {
 		err = errTooOften
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,6 +32,18 @@ func (t *tx) happened(ctx context.Context, id remora.ResourceID, e remora.Event)
 		return nil
 	}
 	return t.enqueue(ctx, jobargs.PlanNews{Resource: id}, t.now.Add(t.s.GatherNews))
+}
+
+// mayHappen keeps people from causing a kind of event again and again. Errors: KindBusy.
+func (t *tx) mayHappen(ctx context.Context, id remora.ResourceID, kind remora.EventKind) error {
+	n, err := t.q.CountEvents(ctx, pgsql.CountEventsParams{ResourceID: string(id), Kind: string(kind), Since: t.now.Add(-time.Hour)})
+	if err != nil {
+		return fmt.Errorf("count %s: %w", kind, err)
+	}
+	if most := kind.MostInHour(); most > 0 && n >= int64(most) {
+		return &remora.Error{Kind: remora.KindBusy, Public: fmt.Sprintf("This was done %d times within an hour, and everybody who is told of it was told each time. Try again later.", n)}
+	}
+	return nil
 }
 
 // maxDetail bounds an event's detail, in bytes: a sentence or two.

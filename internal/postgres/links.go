@@ -13,7 +13,8 @@ import (
 )
 
 // MakeLink makes a link to a restorable backup, good for as long as said, and returns it with its token,
-// which is shown once and not kept. Errors: KindNotFound, KindConflict where there is nothing to download.
+// which is shown once and not kept. Errors: KindNotFound, KindConflict where there is nothing to download,
+// KindBusy where too many were made.
 func (s *Store) MakeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string, good time.Duration) (remora.Link, string, error) {
 	var out remora.Link
 	token := remora.NewToken()
@@ -24,6 +25,9 @@ func (s *Store) MakeLink(ctx context.Context, id remora.ResourceID, b remora.Bac
 		}
 		if !remora.BackupState(row.Backup.State).Restorable() {
 			return &remora.Error{Kind: remora.KindConflict, Public: "This backup has no archive to download."}
+		}
+		if err := t.mayHappen(ctx, id, remora.EventLinkMade); err != nil {
+			return err
 		}
 		out = remora.Link{ID: remora.NewID[remora.LinkID](), Backup: b, MadeBy: person, CreatedAt: t.now, ExpiresAt: t.now.Add(good)}
 		err = t.q.InsertLink(ctx, pgsql.InsertLinkParams{

@@ -112,7 +112,7 @@ func (t *tx) situation(ctx context.Context, c pgsql.Channel, troubles []remora.H
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s, nil
 	}
-	s.LastSent, s.SentDay = sent.Last, int(sent.Since)
+	s.LastSent, s.SentDay, s.OnTheWay = sent.Last, int(sent.Since), int(sent.OnTheWay)
 	return s, err
 }
 

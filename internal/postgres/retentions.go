@@ -34,7 +34,7 @@ func (s *Store) Retention(ctx context.Context, id remora.ResourceID, db remora.D
 
 // SetRetention says how long a database's backups are to be kept. Nothing goes because of it for remora.RetentionGrace;
 // until then it can be undone. One that waits already is undone. It returns how many backups it will remove, as it looks
-// now. Errors: KindInvalid, KindNotFound, KindGone.
+// now. Errors: KindInvalid, KindNotFound, KindGone, KindBusy where that was done too often.
 func (s *Store) SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, person string) (removes int, err error) {
 	if err := retention.Check(r); err != nil {
 		return 0, err
@@ -58,6 +58,9 @@ func (s *Store) SetRetention(ctx context.Context, id remora.ResourceID, db remor
 			return fmt.Errorf("set retention: %w", err)
 		}
 		if removes = len(going); removes > 0 {
+			if err := t.mayHappen(ctx, id, remora.EventRetentionPending); err != nil {
+				return err
+			}
 			detail := fmt.Sprintf("%s has set that this database keeps %s. From %s on this removes %s. It can be undone on the database's page until then.",
 				person, retention.Words(r), effective.Format("2 January 2006, 15:04 UTC"), remora.Count(removes, "backup"))
 			if err := t.happened(ctx, id, remora.Event{Kind: remora.EventRetentionPending, Database: db, Detail: detail}); err != nil {

@@ -81,12 +81,15 @@ const maxPauseReason = 200
 
 // PauseSchedule stops a schedule until somebody resumes it: its occurrences are skipped. A backup that is queued or
 // running goes on, and a person can still ask for one. A schedule that is paused stays as it is. Errors: KindNotFound,
-// KindGone.
+// KindGone, KindBusy where that was done too often.
 func (s *Store) PauseSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, why, person string) error {
 	why = foreign(strings.TrimSpace(why), maxPauseReason)
 	return s.withSchedule(ctx, id, db, func(t *tx, _ remora.Plan, row pgsql.Schedule) error {
 		if row.PausedAt != nil {
 			return nil
+		}
+		if err := t.mayHappen(ctx, id, remora.EventPaused); err != nil {
+			return err
 		}
 		err := t.q.SetPause(ctx, pgsql.SetPauseParams{ID: row.ID, ResourceID: string(id), PausedAt: &t.now, PausedBy: person, PauseReason: why})
 		if err != nil {

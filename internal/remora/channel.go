@@ -58,6 +58,8 @@ const (
 	MaxChannels = 10
 	// MaxConfirmations is how many confirmation mails one resource, and one address, may cause in a day.
 	MaxConfirmations = 5
+	// MaxAdded is how many channels one resource may add in a day, removed ones included.
+	MaxAdded = 30
 	// ConfirmGood is how long the link in a confirmation mail is good.
 	ConfirmGood = 7 * day
 	// MaxTests is how many tests of one channel may be sent in an hour.
@@ -106,6 +108,21 @@ func parseEmail(address string) (shown string, err error) {
 		return "", Invalid("The e-mail address needs a whole domain after its @, such as example.com.")
 	}
 	return address[:1] + "…" + address[at:], nil
+}
+
+// Mailbox is what addresses of one mailbox have in common, as far as mail servers agree: upper and lower case, and what
+// follows a plus, are the same.
+func Mailbox(address string) string {
+	address = strings.ToLower(address)
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return address
+	}
+	name, _, _ := strings.Cut(address[:at], "+")
+	if name == "" {
+		name = address[:at]
+	}
+	return name + address[at:]
 }
 
 func parseURL(address string) (shown string, err error) {

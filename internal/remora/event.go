@@ -91,6 +91,18 @@ func EventKinds() []EventKind {
 // Title is the kind's name for people, three or four words.
 func (k EventKind) Title() string { return meanings[k].title }
 
+// MostInHour is how many events of a kind that people cause with a click one add-on may have within an hour; 0 is no
+// limit. Each goes to every channel, past everybody's couriers and before what matters more.
+func (k EventKind) MostInHour() int {
+	switch k {
+	case EventPaused, EventRetentionPending: // what they begin must be able to end, so that has no limit of its own
+		return 20
+	case EventLinkMade:
+		return 60
+	}
+	return 0
+}
+
 // Trouble tells whether the event says that something is not well.
 func (k EventKind) Trouble() bool {
 	return meanings[k].turn == turnOpens || k == EventProofFailed

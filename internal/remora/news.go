@@ -15,6 +15,10 @@ const (
 	remindAfter = 26 * time.Hour
 	// most events in one message to a program that reads lines
 	mostLines = 50
+	// mostOnTheWay is how many messages to one channel may wait for their first try: the couriers are everybody's.
+	mostOnTheWay = 20
+	// lookAgain is when the rest is looked at.
+	lookAgain = time.Minute
 )
 
 // gap is how far apart two messages are, after so many within a day.
@@ -47,6 +51,7 @@ type Situation struct {
 	Told     []Told     // to the channel, the newest of each database and kind
 	LastSent time.Time  // when the channel's newest message was made; zero where there was none
 	SentDay  int        // how many messages were made for it in the last 24 hours
+	OnTheWay int        // how many of its messages were not tried yet
 	Troubles []Happened // what is not well now: see Troubles
 }
 
@@ -58,13 +63,18 @@ type NewsPlan struct {
 	Wake     time.Time   // when to look again; zero where something happening is early enough
 }
 
-// PlanNews decides what a channel is told now. A program is told everything. A person is told of a trouble once, then
+// PlanNews decides what a channel is told now. A program is told everything, in its order, and where much waits, by and by. A person is told of a trouble once, then
 // daily, then that it has ended, for each database; what comes in a short time comes in one message, and the more
 // messages there were, the longer the next one waits.
 func (k ChannelKind) PlanNews(s Situation) NewsPlan {
 	var p NewsPlan
 	if !k.forPeople() {
+		room := max(mostOnTheWay-s.OnTheWay, 0)
 		for chunk := range slices.Chunk(s.Waiting, k.perMessage()) {
+			if len(p.Messages) == room {
+				p.Wake = s.Now.Add(lookAgain)
+				break
+			}
 			var ids []EventID
 			for _, e := range chunk {
 				ids = append(ids, e.ID)

@@ -179,9 +179,46 @@ func TestAProgramIsToldEverything(t *testing.T) {
 	}
 	hook.at(newsStart, events...)
 	log.at(newsStart, events...)
+	if len(hook.heard) != 20 {
+		t.Errorf("%d at once, past everybody else's", len(hook.heard))
+	}
+	for i := range 5 {
+		hook.at(newsStart.Add(time.Duration(i+1) * time.Minute))
+	}
 	log.at(newsStart.Add(100 * time.Hour))
 	if len(hook.heard) != 120 || len(log.heard) != 3 || len(hook.waiting)+len(log.waiting) != 0 {
 		t.Errorf("%d by webhook, %d to the log", len(hook.heard), len(log.heard))
+	}
+}
+
+// While none of what was made is tried, no more is made; it is looked at again.
+func TestAProgramsMessagesDoNotPileUp(t *testing.T) {
+	t.Parallel()
+	s := remora.Situation{Now: newsStart, OnTheWay: 19}
+	for _, id := range []remora.EventID{"a", "b"} {
+		s.Waiting = append(s.Waiting, remora.Happened{ID: id, Event: event(remora.EventFailed, "a")})
+	}
+	if p := remora.ChannelWebhook.PlanNews(s); len(p.Messages) != 1 || !p.Wake.Equal(newsStart.Add(time.Minute)) {
+		t.Errorf("%+v", p)
+	}
+	s.OnTheWay = 200
+	if p := remora.ChannelWebhook.PlanNews(s); len(p.Messages) != 0 || p.Wake.IsZero() {
+		t.Errorf("%+v", p)
+	}
+	s.OnTheWay, s.Waiting = 0, s.Waiting[:1]
+	if p := remora.ChannelWebhook.PlanNews(s); len(p.Messages) != 1 || !p.Wake.IsZero() {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestSpellingsOfOneMailbox(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"Victim+a+b@Example.COM": "victim@example.com", "victim@example.com": "victim@example.com", "+a@example.com": "+a@example.com", "none": "none",
+	} {
+		if got := remora.Mailbox(address); got != want {
+			t.Errorf("%s: %s", address, got)
+		}
 	}
 }
 

@@ -26,21 +26,26 @@ func (q *Queries) ConfirmChannel(ctx context.Context, arg ConfirmChannelParams) 
 }
 
 const countAdded = `-- name: CountAdded :one
-SELECT count(*) FROM channels WHERE resource_id = $1 AND kind = $2 AND added_at > $3
+SELECT count(*) AS added, count(*) FILTER (WHERE kind = 'email') AS mails
+  FROM channels WHERE resource_id = $1 AND added_at > $2
 `
 
 type CountAddedParams struct {
 	ResourceID string
-	Kind       string
 	Since      time.Time
 }
 
-// Channels of a kind that were added since: by the resource. Removed ones count.
-func (q *Queries) CountAdded(ctx context.Context, arg CountAddedParams) (int64, error) {
-	row := q.db.QueryRow(ctx, countAdded, arg.ResourceID, arg.Kind, arg.Since)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
+type CountAddedRow struct {
+	Added int64
+	Mails int64
+}
+
+// Channels that a resource has added since, and the e-mail addresses among them. Removed ones count.
+func (q *Queries) CountAdded(ctx context.Context, arg CountAddedParams) (CountAddedRow, error) {
+	row := q.db.QueryRow(ctx, countAdded, arg.ResourceID, arg.Since)
+	var i CountAddedRow
+	err := row.Scan(&i.Added, &i.Mails)
+	return i, err
 }
 
 const countAddress = `-- name: CountAddress :one

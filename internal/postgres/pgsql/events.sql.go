@@ -10,6 +10,24 @@ import (
 	"time"
 )
 
+const countEvents = `-- name: CountEvents :one
+SELECT count(*) FROM events WHERE resource_id = $1 AND at > $2 AND kind = $3
+`
+
+type CountEventsParams struct {
+	ResourceID string
+	Since      time.Time
+	Kind       string
+}
+
+// Of a kind, of a resource, since.
+func (q *Queries) CountEvents(ctx context.Context, arg CountEventsParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countEvents, arg.ResourceID, arg.Since, arg.Kind)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const insertEvent = `-- name: InsertEvent :exec
 INSERT INTO events (id, resource_id, database_id, backup_id, kind, reason, detail, at)
 VALUES ($1, $2,

@@ -11,7 +11,8 @@ import (
 )
 
 const countMessages = `-- name: CountMessages :one
-SELECT max(queued_at)::timestamptz AS last, count(*) FILTER (WHERE queued_at > $1) AS since
+SELECT max(queued_at)::timestamptz AS last, count(*) FILTER (WHERE queued_at > $1) AS since,
+       count(*) FILTER (WHERE state = 'queued' AND attempts = 0) AS on_the_way
   FROM deliveries WHERE channel_id = $2 AND resource_id = $3 AND kind IN ('news', 'reminder')
 HAVING count(*) > 0
 `
@@ -23,14 +24,15 @@ type CountMessagesParams struct {
 }
 
 type CountMessagesRow struct {
-	Last  time.Time
-	Since int64
+	Last     time.Time
+	Since    int64
+	OnTheWay int64
 }
 
 func (q *Queries) CountMessages(ctx context.Context, arg CountMessagesParams) (CountMessagesRow, error) {
 	row := q.db.QueryRow(ctx, countMessages, arg.Since, arg.ChannelID, arg.ResourceID)
 	var i CountMessagesRow
-	err := row.Scan(&i.Last, &i.Since)
+	err := row.Scan(&i.Last, &i.Since, &i.OnTheWay)
 	return i, err
 }
 

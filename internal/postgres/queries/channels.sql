@@ -47,8 +47,9 @@ SELECT c.*, r.name AS resource, r.helper_app FROM channels c JOIN resources r ON
 SELECT EXISTS (SELECT 1 FROM channels WHERE resource_id = sqlc.arg(resource_id) AND kind = sqlc.arg(kind) AND address_mac = sqlc.arg(address_mac) AND removed_at IS NULL) AS same;
 
 -- name: CountAdded :one
--- Channels of a kind that were added since: by the resource. Removed ones count.
-SELECT count(*) FROM channels WHERE resource_id = sqlc.arg(resource_id) AND kind = sqlc.arg(kind) AND added_at > sqlc.arg(since);
+-- Channels that a resource has added since, and the e-mail addresses among them. Removed ones count.
+SELECT count(*) AS added, count(*) FILTER (WHERE kind = 'email') AS mails
+  FROM channels WHERE resource_id = sqlc.arg(resource_id) AND added_at > sqlc.arg(since);
 
 -- name: CountAddress :one
 -- How often an address was added since, by anybody. Runs in the service's scope.

@@ -18,6 +18,10 @@ SELECT kind FROM events
  WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) AND kind = ANY (sqlc.arg(kinds)::text[])
  ORDER BY at DESC, id DESC LIMIT 1;
 
+-- name: CountEvents :one
+-- Of a kind, of a resource, since.
+SELECT count(*) FROM events WHERE resource_id = sqlc.arg(resource_id) AND at > sqlc.arg(since) AND kind = sqlc.arg(kind);
+
 -- name: WasGoodBefore :one
 -- Whether a database had a verified backup other than this one.
 SELECT EXISTS (SELECT 1 FROM backups WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id)

@@ -18,7 +18,8 @@ SELECT DISTINCT ON (e.database_id, e.kind) e.*
  ORDER BY e.database_id, e.kind, e.at DESC;
 
 -- name: CountMessages :one
-SELECT max(queued_at)::timestamptz AS last, count(*) FILTER (WHERE queued_at > sqlc.arg(since)) AS since
+SELECT max(queued_at)::timestamptz AS last, count(*) FILTER (WHERE queued_at > sqlc.arg(since)) AS since,
+       count(*) FILTER (WHERE state = 'queued' AND attempts = 0) AS on_the_way
   FROM deliveries WHERE channel_id = sqlc.arg(channel_id) AND resource_id = sqlc.arg(resource_id) AND kind IN ('news', 'reminder')
 HAVING count(*) > 0;
 
