@@ -488,3 +488,32 @@ SELECT kind, count(*), encode(sha256(convert_to(string_agg(identity, E'\n' ORDER
 -- name: witness
 -- A fresh snapshot's: outside of the transaction that begin began.
 SELECT pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text AS next_xid, pg_catalog.pg_is_in_recovery();
+
+
+-- name: waiting
+-- Who waits for what we hold: a lock of this session, or of one under our other name ($1), which is pg_dump's. Everybody
+-- may see pg_locks, and of pg_stat_activity what is used here. pg_blocking_pids() takes the lock manager for a moment, so it is
+-- asked of sessions that wait, and of no other. waitstart is there from 14 on. The last column counts also those who wait behind them.
+WITH RECURSIVE ours AS (
+    SELECT array_agg(pid) AS pids FROM pg_catalog.pg_stat_activity
+     WHERE pid = pg_catalog.pg_backend_pid()
+        OR application_name = $1 AND datname = pg_catalog.current_database()
+       AND usesysid = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)
+), waits AS MATERIALIZED (
+    SELECT l.pid, l.mode, (pg_catalog.to_jsonb(l) ->> 'waitstart')::timestamptz AS since, pg_catalog.pg_blocking_pids(l.pid) AS blockers,
+           CASE WHEN l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) THEN l.relation END AS relation
+      FROM pg_catalog.pg_locks l, ours
+     WHERE NOT l.granted AND NOT l.pid = ANY (ours.pids)
+), blocked AS (
+    SELECT w.pid FROM waits w, ours WHERE w.blockers && ours.pids
+    UNION SELECT w.pid FROM blocked b JOIN waits w ON b.pid = ANY (w.blockers)
+)
+SELECT pg_catalog.left(w.mode, 100), coalesce(pg_catalog.left(w.relation::regclass::text, 200), ''),
+       coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - w.since), 0)::float8, (SELECT count(*) FROM blocked)
+  FROM waits w, ours WHERE w.blockers && ours.pids ORDER BY 3 DESC LIMIT 1;
+
+
+-- name: leave
+SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
+ WHERE application_name = $1 AND datname = pg_catalog.current_database() AND usesysid = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)
+   AND pid <> pg_catalog.pg_backend_pid();

@@ -62,7 +62,8 @@ func newSiteWriting(t *testing.T, write time.Duration, change ...func(*dashboard
 		t.Fatal(err)
 	}
 	s.Store, err = postgres.New(postgres.Config{
-		Pool: pgtest.Pool(t), Keys: keys, Now: func(at time.Time) time.Time { return at.Add(s.ahead) },
+		GiveWay: time.Nanosecond, // what waits on one page is worked by nobody
+		Pool:    pgtest.Pool(t), Keys: keys, Now: func(at time.Time) time.Time { return at.Add(s.ahead) },
 	})
 	if err != nil {
 		t.Fatal(err)

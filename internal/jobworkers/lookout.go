@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/remora-backup/remora/internal/customerdb"
 	"github.com/remora-backup/remora/internal/remora"
@@ -11,7 +12,7 @@ import (
 
 // lookout is our own session on the customer's server beside pg_dump's: it asks what the credential may do, writes the
 // report down and takes the inventory of the snapshot, lets go of the snapshot when pg_dump has it, and looks at the end
-// whether anything was written.
+// whether anything was written. In between it watches whom the dump keeps waiting.
 //
 // A backup does not fail because our session has: then nobody can tell, and the report says so. It fails where rows
 // that pg_dump was to see all of may have been hidden from it.
@@ -21,12 +22,16 @@ type lookout struct {
 	audit     remora.Audit                              // once verdict has returned
 	inventory remora.Inventory                          // nil where it could not be taken
 	witness   remora.Witness
+	gentle    gentle
 	failed    error // what kept us from looking; nobody's fault
 
 	judged  chan struct{} // closed when the credential has been asked about
 	asking  error         // of that
+	began   time.Time
 	has     chan struct{} // closed when pg_dump has the snapshot
 	once    sync.Once
+	over    chan struct{} // closed when pg_dump has ended well
+	unseen  error         // what kept us from watching; nobody's fault
 	wg      sync.WaitGroup
 	cancel  context.CancelFunc
 	looking error // of what was asked beside pg_dump
@@ -36,7 +41,8 @@ type lookout struct {
 func (l *lookout) start(ctx context.Context) {
 	saving := ctx
 	ctx, l.cancel = context.WithCancel(ctx)
-	l.judged, l.has = make(chan struct{}), make(chan struct{})
+	l.judged, l.has, l.over, l.began = make(chan struct{}), make(chan struct{}), make(chan struct{}), time.Now()
+	l.gentle.session = l.session
 	l.witness = l.session.Before()
 	l.wg.Go(func() {
 		l.audit, l.asking = l.session.Ask(ctx)
@@ -46,6 +52,9 @@ func (l *lookout) start(ctx context.Context) {
 		close(l.judged)
 		if l.asking == nil && l.audit.Refusal() == nil {
 			l.looking = l.look(ctx)
+		}
+		if l.looking == nil && l.asking == nil && l.audit.Refusal() == nil {
+			l.unseen = l.gentle.watch(ctx, l.over)
 		}
 	})
 }
@@ -89,7 +98,9 @@ func (l *lookout) begun() { l.once.Do(func() { close(l.has) }) }
 // end is for when pg_dump has ended well. Its error says that the archive must not be kept.
 func (l *lookout) end(ctx context.Context) error {
 	l.begun() // where the archive was passed unread
+	close(l.over)
 	l.wg.Wait()
+	l.gentle.impact.Held = time.Since(l.began)
 	if l.saving != nil {
 		return l.saving
 	}
@@ -116,4 +127,13 @@ func (l *lookout) stop() {
 		l.cancel()
 		l.wg.Wait()
 	}
+}
+
+// impact is what the run has cost the customer's database, once it has ended.
+func (l *lookout) impact() remora.Impact {
+	i := l.gentle.impact
+	if i.Held == 0 && l.cancel != nil {
+		i.Held = time.Since(l.began)
+	}
+	return i
 }

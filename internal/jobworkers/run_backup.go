@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -21,11 +22,8 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// How long a backup waits that cannot run yet: because others of its resource run, and because memory is short here.
-const (
-	busyPause = 5 * time.Second
-	roomPause = time.Second
-)
+// roomPause is how long a backup waits that cannot run yet because memory is short here.
+const roomPause = time.Second
 
 // runBackup makes one attempt at a backup.
 type runBackup struct {
@@ -47,6 +45,10 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 	if wait := w.Heroku.Wait(w.ServiceToken); wait > 0 { // it could read no credential; no attempt is spent on that
 		return river.JobSnooze(wait)
 	}
+	// Before it takes a place in the line for memory: who may not run yet keeps nobody waiting there.
+	if err := w.Store.MayRun(ctx, job.Args.Backup); errors.Is(err, postgres.ErrBusy) {
+		return river.JobSnooze(postgres.BusyPause(err))
+	}
 	history, err := w.Store.History(ctx, job.Args.Backup)
 	if err != nil {
 		return err
@@ -66,7 +68,7 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 	case errors.Is(err, postgres.ErrNothingToDo):
 		return nil
 	case errors.Is(err, postgres.ErrBusy):
-		return river.JobSnooze(busyPause)
+		return river.JobSnooze(postgres.BusyPause(err))
 	case err != nil:
 		return err
 	}
@@ -85,7 +87,7 @@ func (w *runBackup) attempt(ctx context.Context, c postgres.Claim, at *stages, m
 	h := &heart{claim: c, store: w.Store, every: w.BeatEvery, lost: stop}
 	h.start(ctx)
 	defer h.stop()
-	kept, err := w.pipeline(ctx, c, h, at, m)
+	kept, err := w.pipeline(ctx, c, h, at, m, stop)
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		return kept, cause // the first cause: what broke afterwards only followed from it
 	}
@@ -98,9 +100,16 @@ var errOpenRows = errors.New("every row is shown under row security only")
 // pipeline finds the database, asks what its credential may do, and makes the archive of the same moment. Where there is
 // a good backup of the database already, the answer and pg_dump's own questions about the catalogue are waited for at
 // the same time, and nothing is taken from pg_dump before the answer.
-func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at *stages, m *memory) (kept remora.Kept, err error) {
+func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at *stages, m *memory, stop context.CancelCauseFunc) (kept remora.Kept, err error) {
+	if c.Refusal != nil {
+		return kept, c.Refusal
+	}
 	target, err := w.locate(ctx, c.Database, c.HelperAppID(), at)
 	if err != nil {
+		return kept, err
+	}
+	server := netip.AddrPortFrom(target.Addr, target.Credential.Port).String()
+	if err := w.Store.EnterServer(ctx, c, server); err != nil {
 		return kept, err
 	}
 	session, err := m.open(ctx, target)
@@ -108,19 +117,26 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		return kept, err
 	}
 	defer session.Close()
-	server := session.Server()
-	client, _, err := pgdump.Choose(w.Clients, server.Major)
+	said := session.Server()
+	if err := c.Plan.Fits(c.Database.Addon, said.Size); err != nil { // before pg_dump is started
+		return kept, &remora.Failure{Reason: remora.ReasonTooLarge, Detail: remora.Public(err, "")}
+	}
+	client, _, err := pgdump.Choose(w.Clients, said.Major)
 	if err != nil {
 		return kept, err
 	}
-	look := &lookout{session: session, save: func(ctx context.Context, a remora.Audit) error {
-		return w.Store.SaveAudit(ctx, c, a, server.Version, server.Size)
-	}}
-	defer look.stop()
+	app := pgdump.AppName + "/" + string(c.Run)[:8]
+	look := &lookout{
+		session: session, gentle: gentle{app: app, every: w.WatchEvery, most: w.LockPatience, giveWay: stop},
+		save: func(ctx context.Context, a remora.Audit) error {
+			return w.Store.SaveAudit(ctx, c, a, said.Version, said.Size)
+		},
+	}
+	defer w.impact(ctx, c, look)
 	look.start(ctx)
 	source := pipeline.Source{
-		Client: client, Credential: target.Credential, Addr: target.Addr, ServerMajor: server.Major, ServerVersion: server.Version,
-		Snapshot: session.Snapshot(),
+		Client: client, Credential: target.Credential, Addr: target.Addr, ServerMajor: said.Major, ServerVersion: said.Version,
+		Snapshot: session.Snapshot(), AppName: app,
 	}
 	if !m.history.Known { // nobody knows this credential: pg_dump is not even started before the answer
 		if err := look.verdict(ctx); err != nil {
@@ -157,10 +173,23 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	}
 	kept = keptOf(made, client.Major)
 	kept.LeftOut, kept.Witness, kept.Inventory = look.audit.LeftOut(), look.witness, look.inventory
+	if look.unseen != nil {
+		w.Log.WarnContext(ctx, "whom the dump kept waiting could not be seen to its end", "backup_id", c.Backup, "error", look.unseen)
+	}
 	if look.failed != nil {
 		w.Log.WarnContext(ctx, "the database could not be asked once more", "backup_id", c.Backup, "error", look.failed)
 	}
 	return kept, nil
+}
+
+// impact ends the lookout and writes down what the run has cost the customer's database.
+func (w *runBackup) impact(ctx context.Context, c postgres.Claim, look *lookout) {
+	look.stop()
+	done, cancel := cleanup(ctx)
+	defer cancel()
+	if err := w.Store.SaveImpact(done, c, look.impact()); err != nil {
+		w.Log.WarnContext(ctx, "what the run cost the database could not be written down", "backup_id", c.Backup, "error", err)
+	}
 }
 
 // refOf is where a run stores its archive.
@@ -213,6 +242,9 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 	case remora.KindOf(err) == remora.KindStale:
 		log.WarnContext(ctx, "run was overtaken or canceled")
 		return nil
+	case errors.Is(err, postgres.ErrBusy):
+		log.InfoContext(ctx, "run was given back: others read from the same server")
+		return ignoreStale(w.Store.WaitForServer(done, c))
 	case errors.Is(context.Cause(ctx), context.DeadlineExceeded): // River's, after Longest: another run would take as long
 		err = &remora.Failure{Reason: remora.ReasonTooLong, Cause: err}
 	case ctx.Err() != nil: // this process stops

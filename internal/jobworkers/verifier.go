@@ -85,7 +85,7 @@ func (v *Verifier) work(ctx context.Context, id remora.ProofID) error {
 	case errors.Is(err, postgres.ErrNothingToDo):
 		return nil
 	case errors.Is(err, postgres.ErrBusy):
-		return river.JobSnooze(busyPause)
+		return river.JobSnooze(postgres.BusyPause(err))
 	case err != nil:
 		return err
 	}

@@ -37,9 +37,13 @@ type Config struct {
 	// ServiceToken is our service account's. It reads the Helper Apps that are shared with that account.
 	ServiceToken redact.Secret
 
-	Memory     int64         // bytes that this process and its children may take; default 512 MiB, a small dyno
-	BeatEvery  time.Duration // how often a run says how far it is; default 3 s, must be well below the store's lease
-	SweepAfter time.Duration // how old an upload without a live run must be; default 2 min
+	Memory    int64         // bytes that this process and its children may take; default 512 MiB, a small dyno
+	BeatEvery time.Duration // how often a run says how far it is; default 3 s, must be well below the store's lease
+	// LockPatience is how long sessions of a customer may wait for what one attempt holds, all waits together, before it gives
+	// way; default 30 s. WatchEvery is how often that is looked at; default 1 s.
+	LockPatience time.Duration
+	WatchEvery   time.Duration
+	SweepAfter   time.Duration // how old an upload without a live run must be; default 2 min
 	// Longest is how long one run may take; default 23 h, for a dyno lives 24 hours and some.
 	// (https://devcenter.heroku.com/articles/dyno-restarts)
 	Longest time.Duration
@@ -62,6 +66,12 @@ func New(cfg Config) (*Workers, error) {
 	}
 	if cfg.BeatEvery == 0 {
 		cfg.BeatEvery = 3 * time.Second
+	}
+	if cfg.LockPatience == 0 {
+		cfg.LockPatience = 30 * time.Second
+	}
+	if cfg.WatchEvery == 0 {
+		cfg.WatchEvery = time.Second
 	}
 	if cfg.SweepAfter == 0 {
 		cfg.SweepAfter = 2 * time.Minute

@@ -188,7 +188,11 @@ func (a *API) changePlan(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, err)
 		return
 	}
-	a.answer(w, http.StatusOK, message{Message: "The plan is now " + res.Plan + ". A backup that is running ends under the old one."})
+	said := "The plan is now " + res.Plan + ". A backup that is running ends under the old one."
+	if plan, err := remora.PlanOf(res.Plan); err == nil && !res.ShrinksAt.IsZero() {
+		said += " " + plan.Shrinks(res.ShrinksAt)
+	}
+	a.answer(w, http.StatusOK, message{Message: said})
 }
 
 func (a *API) deprovision(w http.ResponseWriter, r *http.Request) {

@@ -16,7 +16,7 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// AppName is what our sessions are called in the customer's pg_stat_activity.
+// AppName is what our sessions are called in the customer's pg_stat_activity, or what their names begin with.
 const AppName = "remora-backup"
 
 // Config of one dump.
@@ -27,6 +27,7 @@ type Config struct {
 	Plain       bool       // the archive's data uncompressed, for a reader that compresses it
 	ServerMajor int
 	Roots       string // file of who vouches for certificates, where the credential asks for that; default the system's
+	AppName     string // what its session is called on the server, at most 63 bytes; default AppName
 	Snapshot    string // one that another session has exported and still holds when pg_dump connects; "" is pg_dump's own
 	// OpenRows reads tables under row security, where pg_dump would refuse to (--enable-row-security). Rows that no
 	// policy shows are then missing without a word: only for a credential that is known to be shown all of them.
@@ -48,6 +49,9 @@ type Config struct {
 const systemRoots = "/etc/ssl/certs/ca-certificates.crt"
 
 func (c *Config) setDefaults() {
+	if c.AppName == "" {
+		c.AppName = AppName
+	}
 	if c.Roots == "" {
 		c.Roots = systemRoots
 	}
@@ -110,7 +114,7 @@ func (c *Config) env() []string {
 		"PGHOST=" + c.Credential.Host, "PGHOSTADDR=" + c.Addr.String(), "PGPORT=" + strconv.Itoa(int(c.Credential.Port)),
 		"PGUSER=" + c.Credential.User, "PGDATABASE=" + c.Credential.Database,
 		"PGTZ=UTC", // with it, and the option above, a row's text is the same for every role and machine
-		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=" + mode, "PGAPPNAME=" + AppName, "PGOPTIONS=" + options,
+		"PGPASSFILE=/proc/self/fd/3", "PGSSLMODE=" + mode, "PGAPPNAME=" + c.AppName, "PGOPTIONS=" + options,
 		"PGCONNECT_TIMEOUT=" + strconv.Itoa(max(int(c.ConnectTimeout.Seconds()), 2)), "PGGSSENCMODE=disable",
 		// SCRAM alone has it. It binds the login to the server's certificate, so that nobody in the middle can pass it on.
 		"PGCHANNELBINDING=require",

@@ -38,6 +38,7 @@ type Source struct {
 	ServerMajor   int
 	ServerVersion string
 	Snapshot      string // one that is held until Begun; "" is pg_dump's own
+	AppName       string // see pgdump.Config
 	OpenRows      bool   // see pgdump.Config
 }
 
@@ -103,7 +104,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	stage(StageDump)
 	dump, err := pgdump.Start(ctx, pgdump.Config{
 		Client: from.Client, Credential: from.Credential, Addr: from.Addr, ServerMajor: from.ServerMajor,
-		Plain: pgarchive.WrittenBy(from.Client.Major), Snapshot: from.Snapshot, OpenRows: from.OpenRows,
+		Plain: pgarchive.WrittenBy(from.Client.Major), Snapshot: from.Snapshot, AppName: from.AppName, OpenRows: from.OpenRows,
 	})
 	if err != nil {
 		return made, err

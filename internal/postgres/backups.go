@@ -24,11 +24,11 @@ type backupOrigin struct {
 }
 
 // RequestBackup asks for a backup of the database now. Where one is queued or running already, that one is
-// returned. Errors: KindNotFound, KindGone, KindConflict for a database that may not be backed up.
+// returned. Errors: KindNotFound, KindGone, KindConflict for a database that may not be backed up, KindBusy where too many wait.
 func (s *Store) RequestBackup(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) (remora.BackupID, error) {
 	var out remora.BackupID
 	err := s.forResource(ctx, id, func(t *tx) error {
-		if _, err := t.live(ctx, id); err != nil {
+		if _, err := t.lockLive(ctx, id); err != nil {
 			return err
 		}
 		row, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: string(db), ResourceID: string(id)})
@@ -37,6 +37,9 @@ func (s *Store) RequestBackup(ctx context.Context, id remora.ResourceID, db remo
 		}
 		if row.State != string(remora.DatabaseActive) {
 			return &remora.Error{Kind: remora.KindConflict, Public: "This database is not backed up at the moment. The database's entry says why and what to do."}
+		}
+		if err := t.mayAsk(ctx, id, db); err != nil {
+			return err
 		}
 		out, err = t.request(ctx, id, db, backupOrigin{person: person})
 		if err != nil {
@@ -148,8 +151,12 @@ func (s *Store) Backup(ctx context.Context, id remora.ResourceID, b remora.Backu
 	var out remora.Backup
 	err := s.forResource(ctx, id, func(t *tx) error {
 		row, err := t.q.GetBackup(ctx, pgsql.GetBackupParams{ID: string(b), ResourceID: string(id)})
+		if err != nil {
+			return or404(err, "backup")
+		}
 		out = backupOf(row.Backup, row.Addon, row.OwnerApp)
-		return or404(err, "backup")
+		out.Impact, err = t.impactOf(ctx, id, b)
+		return err
 	})
 	return out, err
 }

@@ -58,6 +58,13 @@
 //
 //	verified | proven | incomplete ──Expire──▶ expired ──EndDeletion──▶ deleted
 //
+// # Turns
+//
+// The queue hands jobs out in the order in which they came, and a claim decides whose turn it is (fair.go): a resource has
+// as many live runs as its plan allows at most, and whoever was served gives way to those who have waited since before that. A
+// server of a customer's is read by PerServer runs at a time, whoever they belong to. All of it is asked of rows at the
+// claim, so that there is nothing to lose with a process.
+//
 // # Proofs
 //
 // A proof is one look at what is stored of a backup, made by a verifier, which holds it as a worker holds a run: by a

@@ -47,7 +47,7 @@ func (t *tx) bringUpAll(ctx context.Context, database *string, removed bool) err
 }
 
 func (t *tx) bringUp(ctx context.Context, database *string, removed bool) (int, error) {
-	due, err := t.q.LockDueSchedules(ctx, pgsql.LockDueSchedulesParams{Now: t.now, DatabaseID: database, Most: dueBatch})
+	due, err := t.q.LockDueSchedules(ctx, pgsql.LockDueSchedulesParams{Now: &t.now, DatabaseID: database, Most: dueBatch})
 	if err != nil {
 		return 0, fmt.Errorf("find due schedules: %w", err)
 	}

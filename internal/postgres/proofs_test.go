@@ -274,9 +274,10 @@ func TestProofsAreFenced(t *testing.T) {
 func TestProofsOnDemand(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
-	id, other := b.resource(t, "db"), b.resource(t, "db2")
+	id := b.resource(t, "db")
 	first := b.verified(t, id)
 	second := b.verified(t, id)
+	other := b.resource(t, "db2")
 	for range 3 {
 		if err := b.RequestProof(t.Context(), id, first.ID, remora.ProofRestore, "p"); err != nil {
 			t.Fatal(err)

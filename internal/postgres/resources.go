@@ -66,7 +66,8 @@ func (s *Store) ProvisionResource(ctx context.Context, p remora.Provision, key r
 }
 
 // ChangePlan moves a resource to another plan. Errors: KindNotFound, KindGone, KindInvalid for an unknown
-// plan, KindPlanLimit where more is attached than the new plan protects.
+// plan, KindPlanLimit where more is attached than the new plan protects, or a larger
+// database. What it keeps, and how often it backs up, shrinks after a grace (remora.Resource.Limits).
 func (s *Store) ChangePlan(ctx context.Context, id remora.ResourceID, slug string) (remora.Resource, error) {
 	plan, err := remora.PlanOf(slug)
 	if err != nil {
@@ -89,9 +90,11 @@ func (s *Store) ChangePlan(ctx context.Context, id remora.ResourceID, slug strin
 		if row.Plan == plan.Slug {
 			return nil
 		}
-		out.Plan = plan.Slug
-		if err := t.q.SetPlan(ctx, pgsql.SetPlanParams{ID: string(id), Plan: plan.Slug}); err != nil {
-			return fmt.Errorf("set plan: %w", err)
+		if err := t.fits(ctx, id, plan); err != nil {
+			return err
+		}
+		if err := t.setPlan(ctx, &out, plan); err != nil {
+			return err
 		}
 		return t.audit(ctx, id, HerokuActor, "change plan", row.Plan+" to "+plan.Slug)
 	})
@@ -245,7 +248,8 @@ func resourceOf(r pgsql.Resource) remora.Resource {
 	return remora.Resource{
 		ID: remora.ResourceID(r.ID), Name: r.Name, Plan: r.Plan, Region: r.Region,
 		State: remora.ResourceState(r.State), Attention: remora.Reason(r.Attention), HelperApp: r.HelperApp,
-		CreatedAt: r.CreatedAt, ReadyAt: orZero(r.ReadyAt), CheckedAt: orZero(r.CheckedAt), ListedAt: orZero(r.ListedAt),
+		CreatedAt: r.CreatedAt, ReadyAt: orZero(r.ReadyAt), CheckedAt: orZero(r.CheckedAt),
+		ShrinksFrom: r.ShrinksFrom, ShrinksAt: orZero(r.ShrinksAt), OverSince: orZero(r.OverSince), ListedAt: orZero(r.ListedAt),
 	}
 }
 

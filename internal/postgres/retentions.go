@@ -160,7 +160,7 @@ func (t *tx) retention(ctx context.Context, r pgsql.Resource, db remora.Database
 		return out, or404(err, "database")
 	}
 	var err error
-	if out.Plan, err = remora.PlanOf(r.Plan); err != nil {
+	if out.Plan, err = resourceOf(r).Limits(t.now); err != nil {
 		return out, err
 	}
 	out.Current = remora.DefaultRetention(out.Plan)

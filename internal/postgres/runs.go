@@ -24,7 +24,9 @@ type Claim struct {
 	Epoch    int
 	Attempt  int // counted from 1
 
-	Recipient string // the public half of the resource's key: what its archives are sealed to
+	Plan      remora.Plan     // that holds for this run, whatever is changed meanwhile
+	Refusal   *remora.Failure // why no backup may be made; nil where one may
+	Recipient string          // the public half of the resource's key: what its archives are sealed to
 
 	helperAppID string
 }
@@ -36,8 +38,8 @@ func (c Claim) HelperAppID() string { return c.helperAppID }
 var (
 	// ErrNothingToDo: it has ended, or another run holds it.
 	ErrNothingToDo = errors.New("postgres: the backup needs no run")
-	// ErrBusy: not yet, because as many of the resource's backups run as its plan allows, or because the pause
-	// before another attempt is not over. Try again in a moment.
+	// ErrBusy: not yet, because as many of the resource's backups run as its plan allows, others wait for longer, as many
+	// runs read from the same server as may, or the pause before another attempt is not over. Try again after BusyPause.
 	ErrBusy = errors.New("postgres: the backup cannot run yet")
 )
 
@@ -68,16 +70,8 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 		if row.RetryAt != nil && row.RetryAt.After(t.now) {
 			return ErrBusy // River's clock and the database's are not the same
 		}
-		plan, err := remora.PlanOf(r.Plan)
-		if err != nil {
+		if err := t.turn(ctx, r, b); err != nil {
 			return err
-		}
-		running, err := t.q.CountLiveRuns(ctx, string(id))
-		if err != nil {
-			return fmt.Errorf("count runs: %w", err)
-		}
-		if int(running) >= plan.Parallel {
-			return ErrBusy
 		}
 		d, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: row.DatabaseID, ResourceID: string(id)})
 		if err != nil {
@@ -86,6 +80,9 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 		out = Claim{
 			Run: remora.NewID[remora.RunID](), Backup: b, Resource: resourceOf(r), Database: databaseOf(d),
 			Epoch: int(row.Epoch) + 1, Attempt: int(row.Attempts) + 1, Recipient: r.Recipient, helperAppID: r.HelperAppID,
+		}
+		if err := t.include(ctx, &out); err != nil {
+			return err
 		}
 		return t.start(ctx, out, worker)
 	})
@@ -110,6 +107,9 @@ func (t *tx) start(ctx context.Context, c Claim, worker string) error {
 	err = t.q.StartBackup(ctx, pgsql.StartBackupParams{ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: epoch, Now: &t.now})
 	if err != nil {
 		return fmt.Errorf("start backup: %w", err)
+	}
+	if err := t.q.SetServed(ctx, pgsql.SetServedParams{ID: string(c.Resource.ID), Now: &t.now}); err != nil {
+		return fmt.Errorf("note the turn: %w", err)
 	}
 	return nil
 }
@@ -175,6 +175,9 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 		if err := t.ended(ctx, state, reason, string(c.Backup)); err != nil {
 			return err
 		}
+		if err := t.filled(ctx, c, stored); err != nil {
+			return err
+		}
 		return t.kept(ctx, c, state, reason)
 	})
 }
@@ -182,13 +185,21 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 // FailRun ends a run badly. Where its reason heals and attempts are left, the backup is queued again and a
 // job for it is written; otherwise the backup has failed. It tells which. Errors: KindStale.
 func (s *Store) FailRun(ctx context.Context, c Claim, f *remora.Failure, fix string) (retried bool, err error) {
-	retried = f.Reason.Heals() && c.Attempt <= len(s.RetryAfter)
+	pauses := s.RetryAfter
+	if f.Reason.Yields() {
+		pauses = s.YieldAfter
+	}
+	retried = f.Reason.Heals() && c.Attempt <= len(pauses)
 	err = s.forResource(ctx, c.Resource.ID, func(t *tx) error {
 		if err := t.endRun(ctx, c, remora.RunFailed, f.Reason); err != nil {
 			return err
 		}
 		if retried {
-			return t.again(ctx, c.again(s.RetryAfter[c.Attempt-1], 0), f, fix)
+			pause := pauses[c.Attempt-1]
+			if err := t.gaveWay(ctx, c, f, pause); err != nil {
+				return err
+			}
+			return t.again(ctx, c.again(pause, 0), f, fix)
 		}
 		return t.fail(ctx, c, f, fix)
 	})
@@ -242,11 +253,15 @@ func (t *tx) kept(ctx context.Context, c Claim, state remora.BackupState, why re
 
 // ReleaseRun gives a run back that the worker's own stop cut short. The attempt is not counted.
 func (s *Store) ReleaseRun(ctx context.Context, c Claim) error {
+	return s.giveBack(ctx, c, remora.ReasonWorkerLost, 0)
+}
+
+func (s *Store) giveBack(ctx context.Context, c Claim, why remora.Reason, wait time.Duration) error {
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
-		if err := t.endRun(ctx, c, remora.RunFailed, remora.ReasonWorkerLost); err != nil {
+		if err := t.endRun(ctx, c, remora.RunFailed, why); err != nil {
 			return err
 		}
-		return t.again(ctx, c.again(0, 1), &remora.Failure{Reason: remora.ReasonWorkerLost}, "")
+		return t.again(ctx, c.again(wait, 1), &remora.Failure{Reason: why}, "")
 	})
 }
 

@@ -30,7 +30,7 @@ func (s *Store) Schedule(ctx context.Context, id remora.ResourceID, db remora.Da
 			Now: t.now, Rule: ruleOf(row), NextRunAt: row.NextRunAt, Pause: pauseOf(row.PausedAt, row.PausedBy, row.PauseReason),
 			ChangedAt: orZero(row.ChangedAt), ChangedBy: row.ChangedBy,
 		}
-		if out.Plan, err = remora.PlanOf(r.Plan); err != nil {
+		if out.Plan, err = resourceOf(r).Limits(t.now); err != nil {
 			return err
 		}
 		last, err := t.q.ListOccurrences(ctx, pgsql.ListOccurrencesParams{ScheduleID: row.ID, ResourceID: string(id), Most: shownOccurrences})

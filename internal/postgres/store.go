@@ -32,6 +32,16 @@ type Config struct {
 	// RetryAfter are the pauses before the second, third … attempt at a backup; there is one attempt more
 	// than pauses. Default 30 s, 2 min, 10 min.
 	RetryAfter []time.Duration
+	// YieldAfter are the pauses instead where the customer's own work was in the way (remora.Reason.Yields). Default 5 min,
+	// 20 min, 1 h.
+	YieldAfter []time.Duration
+	// PerServer is how many runs may read from one server of a customer's, its address and port, at a time. Default 2.
+	PerServer int
+	// GiveWay is how long a backup that waits makes others give way. After that something else keeps it, and one customer's
+	// backup that cannot begin must not keep those of all. Default 30 min.
+	GiveWay time.Duration
+	// MaxAsked is how many backups that people have asked for may wait in one resource. Default 20.
+	MaxAsked int
 	// ProveAgain is how long a proof that could not be made, attempt after attempt, waits until it is asked for anew.
 	// Default 1 h.
 	ProveAgain time.Duration
@@ -63,6 +73,18 @@ func New(cfg Config) (*Store, error) {
 	}
 	if cfg.RetryAfter == nil {
 		cfg.RetryAfter = []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute}
+	}
+	if cfg.YieldAfter == nil {
+		cfg.YieldAfter = []time.Duration{5 * time.Minute, 20 * time.Minute, time.Hour}
+	}
+	if cfg.PerServer == 0 {
+		cfg.PerServer = 2
+	}
+	if cfg.GiveWay == 0 {
+		cfg.GiveWay = 30 * time.Minute
+	}
+	if cfg.MaxAsked == 0 {
+		cfg.MaxAsked = 20
 	}
 	if cfg.ProveAgain == 0 {
 		cfg.ProveAgain = time.Hour

@@ -29,6 +29,10 @@ const (
 	ReasonRowSecurity        Reason = "row_security"
 	ReasonLargeObject        Reason = "large_object_denied"
 	ReasonLockTimeout        Reason = "lock_timeout"
+	ReasonLockGaveWay        Reason = "lock_gave_way"
+	ReasonServerBusy         Reason = "server_busy"
+	ReasonTooLarge           Reason = "database_too_large"
+	ReasonPlanFull           Reason = "plan_full"
 	ReasonConnectionLost     Reason = "connection_lost"
 	ReasonRecoveryConflict   Reason = "recovery_conflict"
 	ReasonSchemaChanged      Reason = "schema_changed"
@@ -88,6 +92,10 @@ var verdicts = map[Reason]verdict{
 	ReasonRowSecurity:        {"A table, named below, has row-level security. Under it a credential sees only the rows that a policy allows, and we do not store part of a table as a backup. Give the credential a policy that shows it every row, with the statements below, or take row security off that table. On Heroku no role can be given the right to pass it (BYPASSRLS).", ActorCustomer, false},
 	ReasonLargeObject:        {"The credential may not read a large object. Run GRANT SELECT ON LARGE OBJECT for it as the database's owner.", ActorCustomer, false},
 	ReasonLockTimeout:        {"A table was locked by another session, usually a migration. We step back and try again by ourselves.", ActorNobody, true},
+	ReasonLockGaveWay:        {"A session of yours, usually a migration, waited for us, so we broke the backup off to let it through; nothing was kept of this attempt. We try again by ourselves, a good while later.", ActorNobody, true},
+	ReasonTooLarge:           {"The database is larger than the plan backs up, so it was not read. The backups made so far stay. Which plan takes it is said below.", ActorCustomer, false},
+	ReasonPlanFull:           {"Your backups have taken more room than the plan includes for two weeks, so no new one was made. The backups made so far stay. Keep them for shorter, or choose a larger plan; then back up again.", ActorCustomer, false},
+	ReasonServerBusy:         {"Other backups read from the same database server at this moment. This one waits for its turn, so that the server is not read too hard.", ActorNobody, true},
 	ReasonConnectionLost:     {"The connection to the database broke while it was being read. We try again by ourselves.", ActorNobody, true},
 	ReasonRecoveryConflict:   {"The follower ended our read to keep up with its leader. We try again by ourselves; a credential on the leader avoids it.", ActorNobody, true},
 	ReasonSchemaChanged:      {"A table was changed or dropped while the backup began. We try again by ourselves.", ActorNobody, true},
@@ -133,6 +141,9 @@ func (r Reason) verdict() verdict {
 	}
 	return verdicts[ReasonInternal]
 }
+
+// Yields tells whether the customer's own work was in the way: then another attempt waits longer than after a fault.
+func (r Reason) Yields() bool { return r == ReasonLockGaveWay || r == ReasonLockTimeout }
 
 // Reasons lists every reason but ReasonNone, for tests and for metrics that must exist from the start.
 func Reasons() []Reason {

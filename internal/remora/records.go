@@ -30,6 +30,10 @@ type Resource struct {
 	ReadyAt   time.Time // zero until ready
 	CheckedAt time.Time // when a look at its attachments was last begun, or is due; zero until then
 	ListedAt  time.Time // when its attachments were last seen; zero until then
+
+	ShrinksFrom string    // the larger plan whose limits hold until ShrinksAt; empty where nothing is pending
+	ShrinksAt   time.Time // zero where nothing is pending
+	OverSince   time.Time // since when more is stored than the plan includes, as the last run found it; zero where it is not
 }
 
 // Database is the target of one attached credential.
@@ -90,6 +94,15 @@ type Backup struct {
 	DeleteAt       time.Time // when what is stored of it goes; zero unless it has expired
 	DeletedAt      time.Time // zero unless that is gone
 	Progress       *Progress // nil unless a worker holds it
+	Impact         *Impact   // of its newest run; nil where a list does not ask for it, or none was noted
+}
+
+// Impact is what a run cost the customer's database.
+type Impact struct {
+	Held    time.Duration // how long its snapshot was held, which keeps VACUUM from what was deleted since; 0 where it had none
+	Watched bool          // somebody looked whether sessions waited for it; else the rest is not known
+	Blocked int           // the most sessions that waited at a time
+	Waited  time.Duration // how long one at least waited, in all
 }
 
 // Progress is where a live run stands.

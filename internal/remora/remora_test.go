@@ -124,3 +124,26 @@ func TestIDs(t *testing.T) {
 		t.Error(a, b)
 	}
 }
+
+// What can heal without anybody is tried again, and nothing else: trying again where somebody must act first only costs his
+// database, and hides from him that he must.
+func TestOnlyWhatHealsIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	heals := map[remora.Reason]string{
+		remora.ReasonUnreachable: "a failover ends", remora.ReasonLoginRefused: "a rotation: the next attempt reads the config var anew",
+		remora.ReasonTooManyConnections: "connections end", remora.ReasonLockTimeout: "a migration ends", remora.ReasonLockGaveWay: "likewise",
+		remora.ReasonServerBusy: "the other backups end", remora.ReasonConnectionLost: "it breaks rarely", remora.ReasonRecoveryConflict: "the follower catches up",
+		remora.ReasonSchemaChanged: "a migration ends", remora.ReasonDumpFailed: "it is not known", remora.ReasonMoreMemory: "the next attempt gets more",
+		remora.ReasonArchiveInvalid: "a broken stream", remora.ReasonStoreFull: "we make room", remora.ReasonStoreFailed: "the store comes back",
+		remora.ReasonStalled: "a network heals", remora.ReasonHerokuUnavailable: "Heroku comes back", remora.ReasonWorkerLost: "another worker takes over",
+		remora.ReasonInternal: "it is not known",
+	}
+	for _, r := range remora.Reasons() {
+		if _, ok := heals[r]; ok != r.Heals() {
+			t.Errorf("%s is tried again: %v", r, r.Heals())
+		}
+		if r.Yields() && !r.Heals() {
+			t.Errorf("%s waits for an attempt that never comes", r)
+		}
+	}
+}

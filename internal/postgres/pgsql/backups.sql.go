@@ -49,6 +49,37 @@ func (q *Queries) CancelBackups(ctx context.Context, arg CancelBackupsParams) ([
 	return items, nil
 }
 
+const countAhead = `-- name: CountAhead :one
+SELECT count(*) FROM backups b, backups me
+ WHERE me.id = $1 AND me.resource_id = $2 AND b.resource_id = me.resource_id AND b.state = 'queued'
+   AND (coalesce(b.retry_at, b.queued_at), b.id) < (coalesce(me.retry_at, me.queued_at), me.id)
+`
+
+type CountAheadParams struct {
+	ID         string
+	ResourceID string
+}
+
+// How many backups of the resource wait since before this one.
+func (q *Queries) CountAhead(ctx context.Context, arg CountAheadParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countAhead, arg.ID, arg.ResourceID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const countAsked = `-- name: CountAsked :one
+SELECT count(*) FROM backups WHERE resource_id = $1 AND state = 'queued' AND requested_by <> ''
+`
+
+// How many queued backups of the resource somebody has asked for.
+func (q *Queries) CountAsked(ctx context.Context, resourceID string) (int64, error) {
+	row := q.db.QueryRow(ctx, countAsked, resourceID)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const endBackup = `-- name: EndBackup :execrows
 UPDATE backups
    SET state = $1, reason = $2, detail = $3, fix = $4, ended_at = $5
@@ -597,4 +628,25 @@ func (q *Queries) StartBackup(ctx context.Context, arg StartBackupParams) error 
 		arg.ResourceID,
 	)
 	return err
+}
+
+const waitsLonger = `-- name: WaitsLonger :one
+SELECT EXISTS (SELECT 1 FROM backups b
+                WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) <= $1::timestamptz
+                  AND coalesce(b.retry_at, b.queued_at) > $2::timestamptz AND b.resource_id <> $3
+                  AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.resource_id = b.resource_id AND r.state IN ('claimed', 'dumping', 'confirming'))) AS waits
+`
+
+type WaitsLongerParams struct {
+	Served     time.Time
+	Oldest     time.Time
+	ResourceID string
+}
+
+// Whether somebody else waits for a run since before this resource was served last, and none of his runs. In the service's scope.
+func (q *Queries) WaitsLonger(ctx context.Context, arg WaitsLongerParams) (bool, error) {
+	row := q.db.QueryRow(ctx, waitsLonger, arg.Served, arg.Oldest, arg.ResourceID)
+	var waits bool
+	err := row.Scan(&waits)
+	return waits, err
 }

@@ -260,6 +260,10 @@ type Resource struct {
 	ReadyAt             *time.Time
 	CheckedAt           *time.Time
 	DeprovisionedAt     *time.Time
+	ShrinksFrom         string
+	ShrinksAt           *time.Time
+	OverSince           *time.Time
+	ServedAt            *time.Time
 	ListedAt            *time.Time
 }
 
@@ -298,6 +302,10 @@ type Run struct {
 	StartedAt   time.Time
 	EndedAt     *time.Time
 	BytesOut    int64
+	Server      string
+	Held        *time.Duration
+	Blocked     *int32
+	Waited      *time.Duration
 }
 
 type Schedule struct {

@@ -134,7 +134,7 @@ func (q *Queries) Deprovision(ctx context.Context, arg DeprovisionParams) (int64
 }
 
 const getResource = `-- name: GetResource :one
-SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, listed_at FROM resources WHERE id = $1
+SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, shrinks_from, shrinks_at, over_since, served_at, listed_at FROM resources WHERE id = $1
 `
 
 func (q *Queries) GetResource(ctx context.Context, id string) (Resource, error) {
@@ -161,6 +161,10 @@ func (q *Queries) GetResource(ctx context.Context, id string) (Resource, error) 
 		&i.ReadyAt,
 		&i.CheckedAt,
 		&i.DeprovisionedAt,
+		&i.ShrinksFrom,
+		&i.ShrinksAt,
+		&i.OverSince,
+		&i.ServedAt,
 		&i.ListedAt,
 	)
 	return i, err
@@ -277,7 +281,7 @@ func (q *Queries) KeysInUse(ctx context.Context) ([]KeysInUseRow, error) {
 }
 
 const lockResource = `-- name: LockResource :one
-SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, listed_at FROM resources WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, shrinks_from, shrinks_at, over_since, served_at, listed_at FROM resources WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // Not against rows that only point at it: they are added by those who hold one of its backups.
@@ -305,6 +309,10 @@ func (q *Queries) LockResource(ctx context.Context, id string) (Resource, error)
 		&i.ReadyAt,
 		&i.CheckedAt,
 		&i.DeprovisionedAt,
+		&i.ShrinksFrom,
+		&i.ShrinksAt,
+		&i.OverSince,
+		&i.ServedAt,
 		&i.ListedAt,
 	)
 	return i, err
@@ -438,17 +446,40 @@ func (q *Queries) SetHelperApp(ctx context.Context, arg SetHelperAppParams) erro
 	return err
 }
 
-const setPlan = `-- name: SetPlan :exec
-UPDATE resources SET plan = $1 WHERE id = $2
+const setOver = `-- name: SetOver :exec
+UPDATE resources SET over_since = CASE WHEN $1::boolean THEN coalesce(over_since, $2) END WHERE id = $3
 `
 
-type SetPlanParams struct {
-	Plan string
+type SetOverParams struct {
+	Over bool
+	Now  *time.Time
 	ID   string
 }
 
+// Since when more is stored than the plan includes. One that is over already keeps its time.
+func (q *Queries) SetOver(ctx context.Context, arg SetOverParams) error {
+	_, err := q.db.Exec(ctx, setOver, arg.Over, arg.Now, arg.ID)
+	return err
+}
+
+const setPlan = `-- name: SetPlan :exec
+UPDATE resources SET plan = $1, shrinks_from = $2, shrinks_at = $3 WHERE id = $4
+`
+
+type SetPlanParams struct {
+	Plan        string
+	ShrinksFrom string
+	ShrinksAt   *time.Time
+	ID          string
+}
+
 func (q *Queries) SetPlan(ctx context.Context, arg SetPlanParams) error {
-	_, err := q.db.Exec(ctx, setPlan, arg.Plan, arg.ID)
+	_, err := q.db.Exec(ctx, setPlan,
+		arg.Plan,
+		arg.ShrinksFrom,
+		arg.ShrinksAt,
+		arg.ID,
+	)
 	return err
 }
 
@@ -476,6 +507,20 @@ func (q *Queries) SetReady(ctx context.Context, arg SetReadyParams) (int64, erro
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const setServed = `-- name: SetServed :exec
+UPDATE resources SET served_at = $1 WHERE id = $2
+`
+
+type SetServedParams struct {
+	Now *time.Time
+	ID  string
+}
+
+func (q *Queries) SetServed(ctx context.Context, arg SetServedParams) error {
+	_, err := q.db.Exec(ctx, setServed, arg.Now, arg.ID)
+	return err
 }
 
 const setTokens = `-- name: SetTokens :execrows
@@ -506,4 +551,16 @@ func (q *Queries) SetTokens(ctx context.Context, arg SetTokensParams) (int64, er
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const storedBytes = `-- name: StoredBytes :one
+SELECT coalesce(sum(stored_size), 0)::bigint FROM backups
+ WHERE resource_id = $1 AND state IN ('verified', 'proven', 'incomplete')
+`
+
+func (q *Queries) StoredBytes(ctx context.Context, resourceID string) (int64, error) {
+	row := q.db.QueryRow(ctx, storedBytes, resourceID)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
 }

@@ -115,6 +115,58 @@ func (q *Queries) EndRunsOfCanceled(ctx context.Context, arg EndRunsOfCanceledPa
 	return err
 }
 
+const enterServer = `-- name: EnterServer :execrows
+UPDATE runs me SET server = $1
+ WHERE me.id = $2 AND me.epoch = $3
+   AND (SELECT count(*) FROM runs x WHERE x.server = $1 AND x.id <> $2
+                                      AND x.state IN ('claimed', 'dumping', 'confirming')) < $4::bigint
+`
+
+type EnterServerParams struct {
+	Server string
+	ID     string
+	Epoch  int32
+	Most   int64
+}
+
+// Where fewer live runs than that read from the server. In the service's scope; the server's name is locked before.
+func (q *Queries) EnterServer(ctx context.Context, arg EnterServerParams) (int64, error) {
+	result, err := q.db.Exec(ctx, enterServer,
+		arg.Server,
+		arg.ID,
+		arg.Epoch,
+		arg.Most,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const impactOf = `-- name: ImpactOf :one
+SELECT held, blocked, waited FROM runs
+ WHERE backup_id = $1 AND resource_id = $2 AND held IS NOT NULL ORDER BY epoch DESC LIMIT 1
+`
+
+type ImpactOfParams struct {
+	BackupID   string
+	ResourceID string
+}
+
+type ImpactOfRow struct {
+	Held    *time.Duration
+	Blocked *int32
+	Waited  *time.Duration
+}
+
+// Of the newest run that had a snapshot.
+func (q *Queries) ImpactOf(ctx context.Context, arg ImpactOfParams) (ImpactOfRow, error) {
+	row := q.db.QueryRow(ctx, impactOf, arg.BackupID, arg.ResourceID)
+	var i ImpactOfRow
+	err := row.Scan(&i.Held, &i.Blocked, &i.Waited)
+	return i, err
+}
+
 const insertRun = `-- name: InsertRun :exec
 INSERT INTO runs (id, resource_id, backup_id, epoch, worker, state, lease_until, started_at)
 VALUES ($1, $2, $3, $4, $5, 'claimed',
@@ -205,7 +257,7 @@ func (q *Queries) ListUnwantedArchives(ctx context.Context, arg ListUnwantedArch
 }
 
 const lockLostRuns = `-- name: LockLostRuns :many
-SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, r.bytes_out, b.attempts
+SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, r.bytes_out, r.server, r.held, r.blocked, r.waited, b.attempts
   FROM runs r JOIN backups b ON b.id = r.backup_id
  WHERE r.state IN ('claimed', 'dumping', 'confirming') AND r.lease_until < now()
  ORDER BY r.lease_until LIMIT $1 FOR NO KEY UPDATE OF b, r SKIP LOCKED
@@ -242,6 +294,10 @@ func (q *Queries) LockLostRuns(ctx context.Context, most int32) ([]LockLostRunsR
 			&i.Run.StartedAt,
 			&i.Run.EndedAt,
 			&i.Run.BytesOut,
+			&i.Run.Server,
+			&i.Run.Held,
+			&i.Run.Blocked,
+			&i.Run.Waited,
 			&i.Attempts,
 		); err != nil {
 			return nil, err
@@ -252,4 +308,40 @@ func (q *Queries) LockLostRuns(ctx context.Context, most int32) ([]LockLostRunsR
 		return nil, err
 	}
 	return items, nil
+}
+
+const lockServer = `-- name: LockServer :exec
+SELECT pg_advisory_xact_lock(hashtextextended('server ' || $1::text, 0))
+`
+
+// Until the transaction ends.
+func (q *Queries) LockServer(ctx context.Context, server string) error {
+	_, err := q.db.Exec(ctx, lockServer, server)
+	return err
+}
+
+const saveImpact = `-- name: SaveImpact :exec
+UPDATE runs SET held = $1, blocked = $2, waited = $3
+ WHERE id = $4 AND resource_id = $5 AND epoch = $6
+`
+
+type SaveImpactParams struct {
+	Held       *time.Duration
+	Blocked    *int32
+	Waited     *time.Duration
+	ID         string
+	ResourceID string
+	Epoch      int32
+}
+
+func (q *Queries) SaveImpact(ctx context.Context, arg SaveImpactParams) error {
+	_, err := q.db.Exec(ctx, saveImpact,
+		arg.Held,
+		arg.Blocked,
+		arg.Waited,
+		arg.ID,
+		arg.ResourceID,
+		arg.Epoch,
+	)
+	return err
 }

@@ -243,7 +243,7 @@ func (q *Queries) ListOccurrences(ctx context.Context, arg ListOccurrencesParams
 }
 
 const lockDueSchedules = `-- name: LockDueSchedules :many
-SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, d.state AS database_state, r.plan
+SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, d.state AS database_state, (CASE WHEN r.shrinks_at > $1 THEN r.shrinks_from ELSE r.plan END)::text AS plan
   FROM schedules s JOIN databases d ON d.id = s.database_id JOIN resources r ON r.id = s.resource_id
  WHERE s.next_run_at <= $1 AND r.state <> 'deprovisioned'
    AND ($2::uuid IS NULL OR s.database_id = $2::uuid)
@@ -251,7 +251,7 @@ SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.ho
 `
 
 type LockDueSchedulesParams struct {
-	Now        time.Time
+	Now        *time.Time
 	DatabaseID *string
 	Most       int32
 }

@@ -10,6 +10,16 @@ import (
 	"time"
 )
 
+const leaveService = `-- name: LeaveService :exec
+SELECT set_config('remora.service', 'off', true)
+`
+
+// Back to the resource's scope, within a transaction that had left it.
+func (q *Queries) LeaveService(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, leaveService)
+	return err
+}
+
 const scopeToResource = `-- name: ScopeToResource :one
 SELECT set_config('remora.resource', $1::text, true), now()::timestamptz AS at
 `

@@ -33,6 +33,23 @@ SELECT b.id, b.attempts FROM backups b
                            OR j.state = 'running' AND j.attempted_at > now() - sqlc.arg(lease)::interval))
  ORDER BY b.queued_at LIMIT sqlc.arg(most) FOR UPDATE OF b SKIP LOCKED;
 
+-- name: WaitsLonger :one
+-- Whether somebody else waits for a run since before this resource was served last, and none of his runs. In the service's scope.
+SELECT EXISTS (SELECT 1 FROM backups b
+                WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) <= sqlc.arg(served)::timestamptz
+                  AND coalesce(b.retry_at, b.queued_at) > sqlc.arg(oldest)::timestamptz AND b.resource_id <> sqlc.arg(resource_id)
+                  AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.resource_id = b.resource_id AND r.state IN ('claimed', 'dumping', 'confirming'))) AS waits;
+
+-- name: CountAhead :one
+-- How many backups of the resource wait since before this one.
+SELECT count(*) FROM backups b, backups me
+ WHERE me.id = sqlc.arg(id) AND me.resource_id = sqlc.arg(resource_id) AND b.resource_id = me.resource_id AND b.state = 'queued'
+   AND (coalesce(b.retry_at, b.queued_at), b.id) < (coalesce(me.retry_at, me.queued_at), me.id);
+
+-- name: CountAsked :one
+-- How many queued backups of the resource somebody has asked for.
+SELECT count(*) FROM backups WHERE resource_id = sqlc.arg(resource_id) AND state = 'queued' AND requested_by <> '';
+
 -- name: LockBackup :one
 SELECT * FROM backups WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) FOR NO KEY UPDATE;
 

@@ -23,8 +23,19 @@ SELECT DISTINCT ON (substring(sealed_key FOR 2 + get_byte(sealed_key, 1))) id, s
 -- Not against rows that only point at it: they are added by those who hold one of its backups.
 SELECT * FROM resources WHERE id = sqlc.arg(id) FOR NO KEY UPDATE;
 
+-- name: SetOver :exec
+-- Since when more is stored than the plan includes. One that is over already keeps its time.
+UPDATE resources SET over_since = CASE WHEN sqlc.arg(over)::boolean THEN coalesce(over_since, sqlc.arg(now)) END WHERE id = sqlc.arg(id);
+
+-- name: StoredBytes :one
+SELECT coalesce(sum(stored_size), 0)::bigint FROM backups
+ WHERE resource_id = sqlc.arg(resource_id) AND state IN ('verified', 'proven', 'incomplete');
+
+-- name: SetServed :exec
+UPDATE resources SET served_at = sqlc.arg(now) WHERE id = sqlc.arg(id);
+
 -- name: SetPlan :exec
-UPDATE resources SET plan = sqlc.arg(plan) WHERE id = sqlc.arg(id);
+UPDATE resources SET plan = sqlc.arg(plan), shrinks_from = sqlc.arg(shrinks_from), shrinks_at = sqlc.narg(shrinks_at) WHERE id = sqlc.arg(id);
 
 -- name: SetTokens :execrows
 UPDATE resources

@@ -13,6 +13,26 @@ UPDATE runs
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch)
    AND state IN ('claimed', 'dumping', 'confirming') AND lease_until >= now();
 
+-- name: EnterServer :execrows
+-- Where fewer live runs than that read from the server. In the service's scope; the server's name is locked before.
+UPDATE runs me SET server = sqlc.arg(server)
+ WHERE me.id = sqlc.arg(id) AND me.epoch = sqlc.arg(epoch)
+   AND (SELECT count(*) FROM runs x WHERE x.server = sqlc.arg(server) AND x.id <> sqlc.arg(id)
+                                      AND x.state IN ('claimed', 'dumping', 'confirming')) < sqlc.arg(most)::bigint;
+
+-- name: LockServer :exec
+-- Until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended('server ' || sqlc.arg(server)::text, 0));
+
+-- name: SaveImpact :exec
+UPDATE runs SET held = sqlc.narg(held), blocked = sqlc.narg(blocked), waited = sqlc.narg(waited)
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch);
+
+-- name: ImpactOf :one
+-- Of the newest run that had a snapshot.
+SELECT held, blocked, waited FROM runs
+ WHERE backup_id = sqlc.arg(backup_id) AND resource_id = sqlc.arg(resource_id) AND held IS NOT NULL ORDER BY epoch DESC LIMIT 1;
+
 -- name: EndRun :execrows
 UPDATE runs
    SET state = sqlc.arg(state), reason = sqlc.arg(reason), ended_at = sqlc.arg(now)

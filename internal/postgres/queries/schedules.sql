@@ -11,7 +11,7 @@ SELECT * FROM schedules WHERE database_id = sqlc.arg(database_id) AND resource_i
 
 -- name: LockDueSchedules :many
 -- Of everybody in the service's scope; of one resource, or one database of it, in a resource's.
-SELECT sqlc.embed(s), d.state AS database_state, r.plan
+SELECT sqlc.embed(s), d.state AS database_state, (CASE WHEN r.shrinks_at > sqlc.arg(now) THEN r.shrinks_from ELSE r.plan END)::text AS plan
   FROM schedules s JOIN databases d ON d.id = s.database_id JOIN resources r ON r.id = s.resource_id
  WHERE s.next_run_at <= sqlc.arg(now) AND r.state <> 'deprovisioned'
    AND (sqlc.narg(database_id)::uuid IS NULL OR s.database_id = sqlc.narg(database_id)::uuid)

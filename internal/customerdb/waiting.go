@@ -1,0 +1,46 @@
+package customerdb
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Waiting is who waits for our locks on the customer's server at one moment. The zero value is nobody.
+type Waiting struct {
+	Sessions int           // that wait for us, and behind those
+	Mode     string        // of the lock that the one who waits longest wants, such as AccessExclusiveLock
+	Object   string        // what it is on, as SQL; empty where it is no table or index
+	Longest  time.Duration // how long that one has waited; 0 also where the server is before 14, which does not say
+}
+
+// Waiting asks who waits for what this session holds, or the sessions of the same role under another application's name.
+// It costs the server about what a look at pg_locks does. Errors are *remora.Failure.
+func (s *Session) Waiting(ctx context.Context, app string) (Waiting, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
+	defer cancel()
+	var w Waiting
+	var seconds float64
+	err := s.conn.QueryRow(ctx, parts["waiting"], app).Scan(&w.Mode, &w.Object, &seconds, &w.Sessions)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Waiting{}, nil
+	}
+	if err != nil {
+		return Waiting{}, failure(err, s.target.Credential.Password)
+	}
+	w.Longest = time.Duration(seconds * float64(time.Second))
+	return w, nil
+}
+
+// Leave ends the sessions of the same role under another application's name, at the server itself: what they hold is free
+// when it returns, or a moment later, whatever their clients do. Errors are *remora.Failure.
+func (s *Session) Leave(ctx context.Context, app string) error {
+	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
+	defer cancel()
+	if _, err := s.conn.Exec(ctx, parts["leave"], app); err != nil {
+		return failure(err, s.target.Credential.Password)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package jobworkers
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// A real ALTER TABLE waits for a real dump no longer than it is allowed to, by the server's own clock; those behind it go
+// on too; the backup comes back later and says what happened.
+func TestADumpGivesWay(t *testing.T) {
+	t.Parallel()
+	const patience = 700 * time.Millisecond
+	b := newBundle(t)
+	b.connect(t)
+	b.LockPatience, b.WatchEvery = patience, 20*time.Millisecond
+	b.broken(t, "PG_DUMP | { head -c 3000000; sleep 60; cat; }") // as behind a store that takes nothing more
+	id := b.newest(t).ID
+	ended := make(chan error, 1)
+	go func() { ended <- work(t, t.Context(), &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: id}) }()
+	b.dumping(t)
+
+	// The reader waits behind the ALTER, as a site's requests do.
+	waited := make(chan time.Duration, 2)
+	for _, sql := range []string{"ALTER TABLE large ADD COLUMN more int", "SELECT count(*) FROM large WHERE id = 1"} {
+		conn := b.own(t)
+		go func() {
+			began := time.Now()
+			if _, err := conn.Exec(context.Background(), sql); err != nil {
+				t.Error(err)
+			}
+			waited <- time.Since(began)
+		}()
+		if strings.HasPrefix(sql, "ALTER") {
+			b.waits(t, 1)
+		}
+	}
+	longest := max(<-waited, <-waited)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the ALTER and the reader behind it were held up for %v, of %v", longest, patience)
+	if longest < patience || longest > patience+time.Second {
+		t.Errorf("an ALTER TABLE waited for %v", longest)
+	}
+	got, err := b.Store.Backup(t.Context(), b.id, id)
+	if err != nil || got.State != remora.BackupQueued || got.Reason != remora.ReasonLockGaveWay || got.RetryAt.Sub(got.StartedAt) < 4*time.Minute {
+		t.Errorf("%+v %v", got, err)
+	}
+	if !strings.Contains(got.Detail, "AccessExclusiveLock") || !strings.Contains(got.Detail, "large") {
+		t.Errorf("said %q", got.Detail)
+	}
+	if i := got.Impact; i == nil || !i.Watched || i.Blocked < 1 || i.Waited < patience || i.Held < i.Waited {
+		t.Errorf("%+v", i)
+	}
+	events, err := b.Store.Events(t.Context(), b.id, 10)
+	if err != nil || len(events) == 0 || events[0].Kind != remora.EventLockGaveWay || !strings.Contains(events[0].Detail, "We try again at") {
+		t.Errorf("%+v %v", events, err)
+	}
+	b.nothing(t, b.Bucket)
+	b.noSession(t)
+}
+
+// Nobody waits: the run says so.
+func TestImpactOfAQuietRun(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	b.WatchEvery = time.Millisecond
+	id := b.attempt(t).ID
+	got, err := b.Store.Backup(t.Context(), b.id, id)
+	if err != nil || got.State != remora.BackupVerified || got.Impact == nil || !got.Impact.Watched || got.Impact.Blocked != 0 || got.Impact.Waited != 0 || got.Impact.Held <= 0 {
+		t.Errorf("%+v %+v %v", got, got.Impact, err)
+	}
+}
+
+// own is a connection of the customer's to his database.
+func (b *bundle) own(t *testing.T) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), b.dbURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
+// dumping waits until pg_dump has its locks and the side session has let go of the snapshot.
+func (b *bundle) dumping(t *testing.T) {
+	t.Helper()
+	b.until(t, `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE relation = 'large'::regclass AND application_name LIKE 'remora-backup/%' AND a.state <> 'idle in transaction'`, 1)
+}
+
+// waits waits until so many sessions wait for a lock.
+func (b *bundle) waits(t *testing.T, n int) {
+	t.Helper()
+	b.until(t, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'large'::regclass", n)
+}
+
+func (b *bundle) until(t *testing.T, sql string, least int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	conn := b.own(t)
+	for n := -1; n < least; {
+		if err := conn.QueryRow(ctx, "SELECT ("+sql+"), pg_sleep(0.01)::text").Scan(&n, new(string)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
