@@ -64,7 +64,7 @@ func (s *Sender) lines(m remora.Message) []logLine {
 	return out
 }
 
-// pairs writes key=value, quoted where a value has a blank, and leaves out what is empty.
+// pairs writes key=value, quoted where a value has a blank or what a terminal would obey, and leaves out what is empty.
 func pairs(all ...string) string {
 	var out []string
 	for i := 0; i+1 < len(all); i += 2 {
@@ -72,8 +72,8 @@ func pairs(all ...string) string {
 		if v == "" {
 			continue
 		}
-		if strings.ContainsAny(v, ` "=\`) {
-			v = strconv.Quote(v)
+		if quoted := strconv.Quote(v); quoted != `"`+v+`"` || strings.ContainsAny(v, " =") {
+			v = quoted
 		}
 		out = append(out, all[i]+"="+v)
 	}

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/emersion/go-smtp"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -68,6 +69,23 @@ func failed(t *testing.T, err error, word string, heals bool) *Failure {
 		t.Fatalf("%v (want %q, healing %v)", err, word, heals)
 	}
 	return f
+}
+
+// Names and reasons come from others: what turns the direction of a text, or begins a line, is not handed on.
+func TestForeignTextCannotTurnTheWords(t *testing.T) {
+	t.Parallel()
+	n := news(remora.EventPaused)
+	n.Event.Detail, n.Addon = "anna. Why: \u202eevil\u2066\u200f\r\nACT NOW", "db\u202e1"
+	m := message(remora.ChannelSlack, "", n)
+	w := wordsOf(about{&site, m.Resource, n})
+	for _, text := range []string{w.Subject, w.What, w.Act, w.Command, sender(t).lines(m)[0].text} {
+		if strings.ContainsFunc(text, func(r rune) bool { return unicode.Is(unicode.Bidi_Control, r) || r == '\r' }) {
+			t.Errorf("%q", text)
+		}
+	}
+	if got := pairs("addon", "a\x1b[31m"); got != `addon="a\x1b[31m"` {
+		t.Error(got)
+	}
 }
 
 func TestEveryKindOfEventHasWords(t *testing.T) {

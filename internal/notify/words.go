@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -157,6 +158,7 @@ func wordsOf(a about) Words {
 	}
 	w.Command = cmp.Or(w.Command, a.open())
 	w.Link = cmp.Or(w.Link, a.page())
+	w.Subject, w.What, w.Act, w.Command = line(w.Subject), line(w.What), line(w.Act), line(w.Command)
 	return w
 }
 
@@ -265,5 +267,14 @@ func (a about) mend() string {
 	return a.open()
 }
 
-// line makes a text fit for a header or a log line.
-func line(s string) string { return strings.Join(strings.Fields(s), " ") }
+// line makes a text of names and reasons that others gave fit for a header, a log line or a sentence: one line, whose
+// direction nothing in it turns.
+func line(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Bidi_Control, r) {
+			return -1
+		}
+		return r
+	}, s)
+	return strings.Join(strings.Fields(s), " ")
+}

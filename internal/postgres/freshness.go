@@ -64,6 +64,7 @@ func (s *Store) standings(ctx context.Context, after string) (rows []standing, n
 }
 
 func (t *tx) standings(ctx context.Context, which pgsql.ListStandingsParams) ([]standing, error) {
+	which.Now = t.now
 	rows, err := t.q.ListStandings(ctx, which)
 	if err != nil {
 		return nil, fmt.Errorf("list how databases stand: %w", err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -96,5 +97,48 @@ func TestSpellingsAndChurnDoNotAskMoreOften(t *testing.T) {
 		if busy := remora.KindOf(err) == remora.KindBusy; busy != (i >= remora.MaxAdded) || err != nil && !busy {
 			t.Fatalf("channel %d: %v", i+1, err)
 		}
+	}
+}
+
+// A clock that jumped a year ahead leaves a backup of next year behind. Nobody is told that all is well because of it.
+func TestABackupOfTheFutureSilencesNobody(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, db := b.scheduled(t, "mako", may(3, 12, 0), remora.Rule{Kind: remora.RuleDaily, Minute: 3*60 + 30, Zone: "UTC"})
+	b.backUp(t, id, db)
+	for _, column := range []string{"queued_at", "started_at", "ended_at"} { // a run may be longer than the jump
+		b.at(t, may(3, 13, 0))
+		b.exec(t, "INSERT INTO backups (id, resource_id, database_id, state, queued_at, started_at, ended_at) SELECT gen_random_uuid(), resource_id, id, 'verified', '2040-05-03 12:30Z', '2040-05-03 12:30Z', '2040-05-03 12:31Z' FROM databases")
+		b.exec(t, "UPDATE backups SET "+column+" = '2041-05-03 12:30Z' WHERE queued_at = '2040-05-03 12:30Z'")
+		if got := b.watch(t); got[remora.Fresh] != 1 {
+			t.Errorf("%s: the backup before it still counts, but %v", column, got)
+		}
+		b.at(t, may(4, 4, 1))
+		if got := b.watch(t); got[remora.Late] != 1 {
+			t.Errorf("%s: %v a day later", column, got)
+		}
+		b.exec(t, "UPDATE backups SET state = 'canceled' WHERE "+column+" = '2041-05-03 12:30Z'")
+	}
+}
+
+// What must not be backed up as it is attached is a trouble that goes on, and is told of day after day.
+func TestARefusedCredentialIsRemindedOf(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.resource(t, "db-1")
+	b.end(t, id, b.good)
+	b.channel(t, id, remora.ChannelSlack, "https://hooks.slack.com/services/x")
+	refused := []postgres.Found{{AddonID: "id-db-1", Addon: "db-1", OwnerApp: "shop", Attachment: "REMORA_DB", Problem: "It carries the owner's credential."}}
+	for day, want := range []remora.DeliveryKind{remora.DeliveryNews, remora.DeliveryReminder, remora.DeliveryReminder} {
+		if err := b.SaveFound(t.Context(), id, "helper", refused); err != nil {
+			t.Fatal(err)
+		}
+		b.plan(t, id)
+		got := b.queued(t, id)
+		if len(got) != 1 || got[0].Kind != want {
+			t.Fatalf("day %d: %+v", day, got)
+		}
+		b.sent(t, got[0])
+		b.ahead += 27 * time.Hour
 	}
 }

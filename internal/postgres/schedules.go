@@ -83,7 +83,7 @@ const maxPauseReason = 200
 // running goes on, and a person can still ask for one. A schedule that is paused stays as it is. Errors: KindNotFound,
 // KindGone, KindBusy where that was done too often.
 func (s *Store) PauseSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, why, person string) error {
-	why = foreign(strings.TrimSpace(why), maxPauseReason)
+	why = foreign(strings.Join(strings.Fields(why), " "), maxPauseReason)
 	return s.withSchedule(ctx, id, db, func(t *tx, _ remora.Plan, row pgsql.Schedule) error {
 		if row.PausedAt != nil {
 			return nil
@@ -95,9 +95,9 @@ func (s *Store) PauseSchedule(ctx context.Context, id remora.ResourceID, db remo
 		if err != nil {
 			return fmt.Errorf("pause schedule: %w", err)
 		}
-		said := "Paused by " + person + "."
+		said := person
 		if why != "" {
-			said += " Why: " + why
+			said += ". Why: " + why
 		}
 		if err := t.happened(ctx, id, remora.Event{Kind: remora.EventPaused, Database: db, Detail: said}); err != nil {
 			return err
@@ -115,7 +115,7 @@ func (s *Store) ResumeSchedule(ctx context.Context, id remora.ResourceID, db rem
 		if err := t.q.SetPause(ctx, pgsql.SetPauseParams{ID: row.ID, ResourceID: string(id)}); err != nil {
 			return fmt.Errorf("resume schedule: %w", err)
 		}
-		if err := t.happened(ctx, id, remora.Event{Kind: remora.EventResumed, Database: db, Detail: "Resumed by " + person + "."}); err != nil {
+		if err := t.happened(ctx, id, remora.Event{Kind: remora.EventResumed, Database: db, Detail: person}); err != nil {
 			return err
 		}
 		return t.audit(ctx, id, person, "resume schedule", "")

@@ -56,7 +56,7 @@ type Freshness struct {
 }
 
 // Freshness is how fresh a database is. With time it never gets better by itself, and without a verified backup it is never
-// Fresh. A backup of the future, which a clock that was put back leaves, is one of now.
+// Fresh. A backup of a moment ahead is one of now.
 func (s Standing) Freshness(now time.Time) Freshness {
 	f := Freshness{Verified: s.Verified, Overdue: s.Overdue}
 	if s.Paused {

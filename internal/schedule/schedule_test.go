@@ -146,6 +146,9 @@ func TestBadRulesSayWhatToChange(t *testing.T) {
 		"Europe/Berlin":   func(r *remora.Rule) { r.Zone = "Mars/Olympus" },
 		"time zone":       func(r *remora.Rule) { r.Zone = "../../etc/passwd" },
 		"the list":        func(r *remora.Rule) { r.Zone = "Local" },
+		"no time zone":    func(r *remora.Rule) { r.Zone = "Europe//Berlin" }, // names have one spelling: each is kept in memory
+		"There is no":     func(r *remora.Rule) { r.Zone = "./Europe/./Berlin" },
+		"is no time":      func(r *remora.Rule) { r.Zone = "Europe/Berlin/" },
 		"of that name":    func(r *remora.Rule) { r.Zone = "" },
 		"3, 4, 6":         func(r *remora.Rule) { r.Kind, r.Hours = remora.RuleEveryHours, 5 },
 		"day of the week": func(r *remora.Rule) { r.Kind, r.Weekday = remora.RuleWeekly, 7 },

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	_ "embed"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -74,6 +75,10 @@ func New(r remora.Rule) (*Times, error) {
 	return t, nil
 }
 
+// zoneName keeps out other spellings of a name, such as Europe//Berlin: LoadLocation takes them as paths, without end, and
+// each would stay in memory.
+var zoneName = regexp.MustCompile(`^[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,2}$`)
+
 // known are the zones that were asked for: time.LoadLocation reads a file each time, and a tick asks ten thousand times.
 var known sync.Map // of *time.Location, by name
 
@@ -82,7 +87,7 @@ func zone(name string) (*time.Location, error) {
 	if z, ok := known.Load(name); ok {
 		return z.(*time.Location), nil //nolint:forcetypeassert // nothing else is stored
 	}
-	if name != "" && name != "Local" {
+	if name != "Local" && zoneName.MatchString(name) {
 		if z, err := time.LoadLocation(name); err == nil {
 			known.Store(name, z)
 			return z, nil

@@ -121,6 +121,7 @@ SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.ho
        coalesce(f.counts_from, d.found_at)::timestamptz AS counts_from,
        coalesce((SELECT coalesce((SELECT u.started_at FROM runs u WHERE u.backup_id = b.id AND u.epoch = b.epoch), b.started_at, b.queued_at)
                    FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
+                    AND greatest(b.queued_at, b.started_at, b.ended_at) < $1::timestamptz + interval '1 hour'
                   ORDER BY b.queued_at DESC LIMIT 1), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS verified,
        coalesce((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM x.ended_at - x.started_at))
                    FROM (SELECT b.started_at, b.ended_at FROM backups b
@@ -129,13 +130,14 @@ SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.ho
        coalesce((SELECT min(b.reread_at) FROM backups b
                   WHERE b.database_id = d.id AND b.state IN ('verified', 'proven', 'incomplete')), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS reread_at
   FROM databases d JOIN resources r ON r.id = d.resource_id JOIN schedules s ON s.database_id = d.id LEFT JOIN freshness f ON f.database_id = d.id
- WHERE r.state <> 'deprovisioned' AND d.id > $1
-   AND ($2::uuid IS NULL OR d.resource_id = $2::uuid)
-   AND ($3::uuid IS NULL OR d.id = $3::uuid)
- ORDER BY d.id LIMIT $4
+ WHERE r.state <> 'deprovisioned' AND d.id > $2
+   AND ($3::uuid IS NULL OR d.resource_id = $3::uuid)
+   AND ($4::uuid IS NULL OR d.id = $4::uuid)
+ ORDER BY d.id LIMIT $5
 `
 
 type ListStandingsParams struct {
+	Now        time.Time
 	After      string
 	ResourceID *string
 	DatabaseID *string
@@ -158,9 +160,11 @@ type ListStandingsRow struct {
 }
 
 // Of everybody in the service's scope; of one resource, or one database of it, in a resource's. Year 1 stands for never.
+// One of the future, which a clock that was put back has left, is none: else nobody would hear of anything until then.
 // A backup is as old as the run that made it; how long backups usually take is the median of the last seven.
 func (q *Queries) ListStandings(ctx context.Context, arg ListStandingsParams) ([]ListStandingsRow, error) {
 	rows, err := q.db.Query(ctx, listStandings,
+		arg.Now,
 		arg.After,
 		arg.ResourceID,
 		arg.DatabaseID,

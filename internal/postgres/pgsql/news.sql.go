@@ -423,11 +423,11 @@ func (q *Queries) ListWaiting(ctx context.Context, arg ListWaitingParams) ([]Eve
 const newestEvents = `-- name: NewestEvents :many
 SELECT DISTINCT ON (e.database_id, e.kind) e.id, e.resource_id, e.database_id, e.backup_id, e.kind, e.reason, e.detail, e.at
   FROM events e LEFT JOIN databases d ON d.id = e.database_id
- WHERE e.resource_id = $1 AND (d.id IS NULL OR d.state = 'active')
+ WHERE e.resource_id = $1 AND (d.id IS NULL OR d.state <> 'detached')
  ORDER BY e.database_id, e.kind, e.at DESC
 `
 
-// The newest of each kind, of each database that is attached and of the add-on itself.
+// The newest of each kind, of each database that is attached, refused or not, and of the add-on itself.
 func (q *Queries) NewestEvents(ctx context.Context, resourceID string) ([]Event, error) {
 	rows, err := q.db.Query(ctx, newestEvents, resourceID)
 	if err != nil {

@@ -1,11 +1,13 @@
 -- name: ListStandings :many
 -- Of everybody in the service's scope; of one resource, or one database of it, in a resource's. Year 1 stands for never.
+-- One of the future, which a clock that was put back has left, is none: else nobody would hear of anything until then.
 -- A backup is as old as the run that made it; how long backups usually take is the median of the last seven.
 SELECT sqlc.embed(s), d.addon, d.state AS database_state, d.found_at, d.prove_at,
        coalesce(f.state, '')::text AS was, coalesce(f.told, '')::text AS told, coalesce(f.overdue, false)::boolean AS was_overdue,
        coalesce(f.counts_from, d.found_at)::timestamptz AS counts_from,
        coalesce((SELECT coalesce((SELECT u.started_at FROM runs u WHERE u.backup_id = b.id AND u.epoch = b.epoch), b.started_at, b.queued_at)
                    FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
+                    AND greatest(b.queued_at, b.started_at, b.ended_at) < sqlc.arg(now)::timestamptz + interval '1 hour'
                   ORDER BY b.queued_at DESC LIMIT 1), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS verified,
        coalesce((SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM x.ended_at - x.started_at))
                    FROM (SELECT b.started_at, b.ended_at FROM backups b

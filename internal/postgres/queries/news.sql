@@ -11,10 +11,10 @@ SELECT DISTINCT ON (e.database_id, e.kind) e.*, n.told_at::timestamptz AS told_a
  ORDER BY e.database_id, e.kind, n.told_at DESC, e.at DESC;
 
 -- name: NewestEvents :many
--- The newest of each kind, of each database that is attached and of the add-on itself.
+-- The newest of each kind, of each database that is attached, refused or not, and of the add-on itself.
 SELECT DISTINCT ON (e.database_id, e.kind) e.*
   FROM events e LEFT JOIN databases d ON d.id = e.database_id
- WHERE e.resource_id = sqlc.arg(resource_id) AND (d.id IS NULL OR d.state = 'active')
+ WHERE e.resource_id = sqlc.arg(resource_id) AND (d.id IS NULL OR d.state <> 'detached')
  ORDER BY e.database_id, e.kind, e.at DESC;
 
 -- name: CountMessages :one
