@@ -96,7 +96,7 @@ Open the dashboard, one click through Heroku's sign-on:
   %[1]s/sso/apps/%[2]s/addons/%[3]s
 The simulated Heroku, with the log of the Helper App, where the service says what happens:
   %[1]s
-Mail that is sent to any address (Settings, Notifications) is shown here.
+Mail to any address (Settings, Notifications) is printed below, in this shell, with its links.
 Drive it with the real Heroku CLI, in another shell:
   %[4]s
   alias heroku=%[5]s
@@ -244,7 +244,7 @@ func (p *progress) restore(ctx context.Context, s *stack.Stack, visitor *stack.V
 		if err != nil {
 			return fmt.Errorf("the restored database is NOT equal: %w", err)
 		}
-		fmt.Fprintf(p.out, "%5.1f s  EQUAL: %d tables with %d rows, %d sequences; the archive has %.1f MB, %.1f MB stored, sealed\n",
+		fmt.Fprintf(p.out, "%5.1f s  EQUAL: %d tables and materialized views with %d rows, %d sequences; the archive has %.1f MB, %.1f MB stored, sealed\n",
 			time.Since(p.started).Seconds(), c.Tables, c.Rows, c.Sequences, float64(backup.PlainSize)/1e6, float64(backup.StoredSize)/1e6)
 		return nil
 	})

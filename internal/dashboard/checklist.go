@@ -86,9 +86,10 @@ func (o overviewPage) checklist() *checklist {
 	return l
 }
 
-// first tells whether the card's good backup is its only one, and new.
+// first tells whether the card's good backup is its only one, and new, and nothing has come since that there is to see to.
 func (c card) first() bool {
-	return c.Stored.Backups == 1 && c.State == remora.DatabaseActive && c.Now.Sub(c.LastGood.EndedAt) <= celebrated
+	return c.Stored.Backups == 1 && c.State == remora.DatabaseActive && c.Now.Sub(c.LastGood.EndedAt) <= celebrated &&
+		c.Failing() == nil && !c.Refused() && c.Pause == nil
 }
 
 // had tells whether the database had a backup that is not there or not good any more.

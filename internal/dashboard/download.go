@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -52,7 +53,9 @@ func (p *Pages) withLink(h func(w http.ResponseWriter, r *http.Request, l link) 
 }
 
 // linkUser is who the audit log names for a link's use: whoever has it, from wherever.
-func linkUser(r *http.Request) string { return "link, from " + middleware.GetClientIP(r.Context()) }
+func linkUser(r *http.Request) string {
+	return "link, from " + cmp.Or(middleware.GetClientIP(r.Context()), "an address that nobody told us")
+}
 
 // download serves a backup's plain archive to whoever holds a link, or with ?table=schema.table the part of it that
 // holds these tables, with ranges, so that a download can be resumed and pg_restore, curl and

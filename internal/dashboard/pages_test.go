@@ -20,7 +20,7 @@ func TestFirstPage(t *testing.T) {
 
 	t.Run("nothing attached", func(t *testing.T) {
 		n := s.tenant(t)
-		says(t, n.do(t, "GET", "/dashboard").body, "remora-backup-clean-1", "Plan mako", "<strong>helper</strong>", "To a first verified backup", "1 of 7 done", `<li class="step late"><div class="step-head"><h3>The Helper App is shared with us`,
+		says(t, n.do(t, "GET", "/dashboard").body, "remora-backup-clean-1", "Plan Mako", "<strong>helper</strong>", "To a first verified backup", "1 of 7 done", `<li class="step late"><div class="step-head"><h3>The Helper App is shared with us`,
 			"heroku access:add "+serviceAccount+" -a helper", "heroku pg:credentials:create", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO remora_ro",
 			"--credential remora_ro -a helper", "data-live", "not", "Attachments listed", "Back up now", "All about")
 	})
@@ -145,7 +145,7 @@ func TestGettingItBack(t *testing.T) {
 	if a := s.send(t, "GET", link); a.body != string(content) {
 		t.Error(a.Status, len(a.body))
 	}
-	says(t, n.do(t, "GET", at+"/restore").body, "link, from", "not", "<td>never</td>")
+	says(t, n.do(t, "GET", at+"/restore").body, "link, from an address that nobody told us", "not", "<td>never</td>")
 	links, err := n.Links(t.Context(), n.id, b.ID)
 	if err != nil || len(links) != 1 {
 		t.Fatal(links, err)
@@ -328,5 +328,29 @@ func TestInnerWordsStayInside(t *testing.T) {
 	says(t, s.log.String(), id, "closed pool")
 	if a := s.send(t, "GET", "/d/x"); a.StatusCode != http.StatusBadGateway || strings.Contains(a.body, "closed pool") {
 		t.Error(a.Status, a.body)
+	}
+}
+
+// What comes after a first verified backup is not told as a step towards it.
+func TestFirstStepsEndWithTheFirstBackup(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for name, after := range map[string]func(*testing.T, *tenant){
+		"a failure": func(t *testing.T, n *tenant) {
+			n.do(t, "POST", "/dashboard/databases/"+string(n.view(t).Databases[0].ID)+"/backups")
+			n.fail(t, &remora.Failure{Reason: remora.ReasonPermission}, "")
+		},
+		"a pause": func(t *testing.T, n *tenant) {
+			n.do(t, "POST", "/dashboard/databases/"+string(n.view(t).Databases[0].ID)+"/schedule/pause")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := s.tenant(t, shop())
+			n.keep(t)
+			says(t, n.do(t, "GET", "/dashboard").body, "Your first backup is verified")
+			after(t, n)
+			says(t, n.do(t, "GET", "/dashboard").body, "look here", "Restore…", "not", "To a first verified backup", "Your first backup is verified")
+		})
 	}
 }

@@ -118,7 +118,7 @@ func (s *Sim) control(r chi.Router) {
 var indexPage = template.Must(template.New("").Parse(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Heroku, simulated</title>
 <body style="font:16px/1.5 sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem">
 <h1>Heroku, simulated</h1><p>The real Heroku CLI works with this program. In a shell:</p>
-<pre style="background:#f0f3f6;padding:.8rem">{{.Env}}</pre>
+<pre style="background:#f0f3f6;padding:.8rem;white-space:pre-wrap;overflow-wrap:anywhere">{{.Env}}</pre>
 {{range .Apps}}<h2>{{.Name}}</h2>
 <p>{{if .Shared}}Shared with {{range .Shared}}{{.}} {{end}}{{else}}Shared with nobody{{end}}. Release v{{.Version}}.</p>
 <ul>{{range .Attached}}<li><strong>{{.Name}}</strong>: {{.Addon}} ({{.State}}){{if .Namespace}}, {{.Namespace}}{{end}}{{if .SSO}} – <a href="{{.SSO}}">open</a>{{end}}</li>{{end}}</ul>{{end}}

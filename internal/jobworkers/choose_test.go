@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/remora-backup/remora/internal/herokuapi"
+	"github.com/remora-backup/remora/internal/redact"
 )
 
 // The owner's credential beside a read-only one is not used, and not passed over in silence.
@@ -26,6 +27,26 @@ func TestOwnersCredentialBesideAnother(t *testing.T) {
 	for _, alone := range []herokuapi.Attachment{attached("DATABASE", ""), attached("REMORA", "credential:remora_ro")} {
 		if found := choose([]herokuapi.Attachment{alone}, herokuapi.Addon{ID: "self"}); len(found) != 1 || found[0].Beside != "" {
 			t.Errorf("%+v", found)
+		}
+	}
+}
+
+// Of two read-only credentials the one that the page names is the one that is read with, whatever order Heroku lists
+// them in.
+func TestWhatIsNamedIsWhatIsRead(t *testing.T) {
+	t.Parallel()
+	shop := herokuapi.Addon{ID: "pg", Name: "postgresql-curved-1", Plan: herokuapi.Plan{Name: "heroku-postgresql:standard-0"}}
+	cobalt := herokuapi.Attachment{Name: "COBALT", Namespace: "credential:remora_ro", Addon: shop}
+	amber := herokuapi.Attachment{Name: "AMBER", Namespace: "credential:other", Addon: shop}
+	vars := map[string]redact.Secret{"COBALT_URL": redact.New("postgres://remora_ro"), "AMBER_URL": redact.New("postgres://other")}
+	for _, list := range [][]herokuapi.Attachment{{cobalt, amber}, {amber, cobalt}} {
+		read, err := named(append([]herokuapi.Attachment(nil), list...), vars, "pg")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := choose(list, herokuapi.Addon{ID: "self"})
+		if want := "postgres://" + found[0].Credential; len(found) != 1 || read.Reveal() != want {
+			t.Errorf("%v: the page names %s, and another is read with", list, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package jobworkers
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/remora-backup/remora/internal/credential"
 	"github.com/remora-backup/remora/internal/customerdb"
@@ -47,9 +48,16 @@ func (w *Workers) credentialOf(ctx context.Context, db remora.Database, helperAp
 	if err != nil {
 		return redact.Secret{}, herokuFailure(shared(err))
 	}
+	return named(list, vars, db.AddonID)
+}
+
+// named takes, of the attachments of an add-on, the one that choose takes, so that what is read with is what the page
+// names, whatever order Heroku lists them in.
+func named(list []herokuapi.Attachment, vars map[string]redact.Secret, addon string) (redact.Secret, error) {
 	why := remora.ReasonDetached
+	slices.SortFunc(list, byName)
 	for _, a := range list {
-		if a.Addon.ID != db.AddonID {
+		if a.Addon.ID != addon {
 			continue
 		}
 		if a.Credential() == "" {

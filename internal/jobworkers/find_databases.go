@@ -96,7 +96,7 @@ func shared(err error) error {
 // choose takes one attachment of each Postgres add-on: the named credential where there is one, and the owner's that is
 // beside it by its name; else the owner's, refused.
 func choose(list []herokuapi.Attachment, self herokuapi.Addon) []postgres.Found {
-	slices.SortFunc(list, func(a, b herokuapi.Attachment) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(list, byName)
 	at := map[string]int{}
 	var found []postgres.Found
 	for _, a := range list {
@@ -121,6 +121,9 @@ func choose(list []herokuapi.Attachment, self herokuapi.Addon) []postgres.Found 
 	}
 	return found
 }
+
+// byName is the order in which the first attachment of an add-on is taken.
+func byName(a, b herokuapi.Attachment) int { return strings.Compare(a.Name, b.Name) }
 
 // problem says why an attachment must not be used, with the commands that mend it.
 func problem(a herokuapi.Attachment, helper string) string {
