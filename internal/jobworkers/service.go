@@ -90,7 +90,7 @@ func exhaust(ctx context.Context, round func(context.Context) (int, error)) erro
 }
 
 // sweepUploads is the janitor: it aborts multipart uploads that no live run owns, which a killed worker or a
-// failed abort has left, and forgets old messages.
+// failed abort has left, and forgets old messages and occurrences.
 type sweepUploads struct {
 	river.WorkerDefaults[jobargs.SweepUploads]
 	*Workers
@@ -118,5 +118,5 @@ func (w *sweepUploads) Work(ctx context.Context, _ *river.Job[jobargs.SweepUploa
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, exhaust(ctx, w.Store.PurgeNews))...)
+	return errors.Join(append(errs, exhaust(ctx, w.Store.PurgeNews), exhaust(ctx, w.Store.PurgeOccurrences))...)
 }

@@ -41,7 +41,8 @@
 // A schedule is due when its next_run_at has come. Whoever finds it due (the tick, or a person who is about to change it)
 // brings it up to now in one transaction: a row in occurrences for each time that it was due, a queued backup for the
 // newest, next_run_at moved on. An occurrence is its schedule and its time; the primary key makes it one. Its outcome is
-// written once: at once where it is skipped, else in the transaction that ends its backup.
+// written once: at once where it is skipped, else in the transaction that ends its backup. Old ones are forgotten, but for a
+// schedule's newest.
 //
 //	due ──▶ skipped (missed, paused, still running, plan, detached, refused, removed)
 //	 │

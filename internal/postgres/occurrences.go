@@ -195,3 +195,21 @@ func (s *Store) EndOccurrences(ctx context.Context) (int, error) {
 	})
 	return n, err
 }
+
+// occurrencesKept is how long an occurrence is kept at least. A schedule's newest are kept whatever their age, since its page shows them.
+const occurrencesKept = 90 * day
+
+// PurgeOccurrences forgets occurrences that ended long ago. Their backups are another matter. It returns how many; call again while that is
+// not 0.
+func (s *Store) PurgeOccurrences(ctx context.Context) (int, error) {
+	n := int64(0)
+	err := s.forService(ctx, func(t *tx) (err error) {
+		before := t.now.Add(-occurrencesKept)
+		n, err = t.q.PurgeOccurrences(ctx, pgsql.PurgeOccurrencesParams{Before: before, Newest: shownOccurrences, Most: dueBatch})
+		if err != nil {
+			return fmt.Errorf("purge occurrences: %w", err)
+		}
+		return nil
+	})
+	return int(n), err
+}

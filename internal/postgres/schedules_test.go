@@ -192,6 +192,35 @@ func TestAMonthOfDowntime(t *testing.T) {
 	}
 }
 
+// Occurrences do not pile up for ever: old ones go, but for what a page shows and what has no outcome yet.
+func TestOldOccurrencesAreForgotten(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, db := b.scheduled(t, "great-white", may(1, 0, 0), remora.Rule{Kind: remora.RuleHourly, Zone: "UTC"})
+	b.at(t, may(31, 0, 1))
+	b.tick(t) // 720 were due
+	b.exec(t, "UPDATE occurrences SET outcome = 'pending', ended_at = NULL, backup_id = (SELECT id FROM backups WHERE schedule_id IS NULL) WHERE at = '2040-05-02 00:00Z'")
+	shown := b.outcomes(t, id, db)
+	for _, x := range []struct {
+		days time.Duration
+		want []int
+	}{{89, []int{0}}, {91, []int{699, 0}}} {
+		b.at(t, may(31, 0, 0).Add(x.days*24*time.Hour))
+		for _, want := range x.want {
+			if n, err := b.PurgeOccurrences(t.Context()); n != want || err != nil {
+				t.Error(x.days, n, err)
+			}
+		}
+	}
+	got := query[string](t, b, "SELECT outcome || ' ' || count(*) FROM occurrences GROUP BY outcome ORDER BY 1")
+	if want := []string{"pending 2", "skipped 19"}; !slices.Equal(got, want) {
+		t.Error(got)
+	}
+	if got := b.outcomes(t, id, db); got != shown {
+		t.Errorf("got\n%s, want\n%s", got, shown)
+	}
+}
+
 // Clocks that jump make nothing due twice and leave nothing out.
 func TestClocksJump(t *testing.T) {
 	t.Parallel()

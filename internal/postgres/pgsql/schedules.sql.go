@@ -392,6 +392,34 @@ func (q *Queries) MoveSchedules(ctx context.Context, arg MoveSchedulesParams) er
 	return err
 }
 
+const purgeOccurrences = `-- name: PurgeOccurrences :execrows
+DELETE FROM occurrences o
+ USING (SELECT x.schedule_id, x.at
+          FROM (SELECT s.id, (SELECT k.at FROM occurrences k WHERE k.schedule_id = s.id ORDER BY k.at DESC OFFSET $1::integer - 1 LIMIT 1) AS newest
+                  FROM schedules s
+                 WHERE EXISTS (SELECT FROM occurrences k WHERE k.schedule_id = s.id AND k.at < $2 AND k.ended_at < $2)
+                OFFSET 0) s
+          JOIN occurrences x ON x.schedule_id = s.id AND x.at < s.newest AND x.at < $2 AND x.ended_at < $2
+         LIMIT $3) old
+ WHERE o.schedule_id = old.schedule_id AND o.at = old.at
+`
+
+type PurgeOccurrencesParams struct {
+	Newest int32
+	Before time.Time
+	Most   int32
+}
+
+// In the service's scope: those that were due and ended before a time, but for the newest of each schedule. A schedule that has none
+// so old costs one look into the primary key.
+func (q *Queries) PurgeOccurrences(ctx context.Context, arg PurgeOccurrencesParams) (int64, error) {
+	result, err := q.db.Exec(ctx, purgeOccurrences, arg.Newest, arg.Before, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const setPause = `-- name: SetPause :exec
 UPDATE schedules SET paused_at = $1, paused_by = $2, pause_reason = $3
  WHERE id = $4 AND resource_id = $5

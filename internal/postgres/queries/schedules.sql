@@ -65,6 +65,19 @@ SELECT p.backup_id::uuid AS backup_id, (SELECT b.state FROM backups b WHERE b.id
 SELECT * FROM occurrences WHERE schedule_id = sqlc.arg(schedule_id) AND resource_id = sqlc.arg(resource_id)
  ORDER BY at DESC LIMIT sqlc.arg(most);
 
+-- name: PurgeOccurrences :execrows
+-- In the service's scope: those that were due and ended before a time, but for the newest of each schedule. A schedule that has none
+-- so old costs one look into the primary key.
+DELETE FROM occurrences o
+ USING (SELECT x.schedule_id, x.at
+          FROM (SELECT s.id, (SELECT k.at FROM occurrences k WHERE k.schedule_id = s.id ORDER BY k.at DESC OFFSET sqlc.arg(newest)::integer - 1 LIMIT 1) AS newest
+                  FROM schedules s
+                 WHERE EXISTS (SELECT FROM occurrences k WHERE k.schedule_id = s.id AND k.at < sqlc.arg(before) AND k.ended_at < sqlc.arg(before))
+                OFFSET 0) s
+          JOIN occurrences x ON x.schedule_id = s.id AND x.at < s.newest AND x.at < sqlc.arg(before) AND x.ended_at < sqlc.arg(before)
+         LIMIT sqlc.arg(most)) old
+ WHERE o.schedule_id = old.schedule_id AND o.at = old.at;
+
 -- name: LastOccurrence :one
 SELECT coalesce(max(at), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS at FROM occurrences
  WHERE schedule_id = sqlc.arg(schedule_id) AND resource_id = sqlc.arg(resource_id);
