@@ -374,7 +374,7 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 		holder := b.hold(t, "SELECT FROM backups WHERE id = $1 FOR UPDATE", c.Backup)
 		ended := make(chan error, 1)
 		go func() { ended <- write(ctx, c) }()
-		b.waits(t)
+		b.waits(t, 1)
 		_, run := holder.Exec(ctx, "SELECT FROM runs WHERE id = $1 FOR UPDATE NOWAIT", c.Run)
 		if run == nil { // a row beside the resource's, as the audit log's is
 			_, run = holder.Exec(ctx, "SELECT FROM resources WHERE id = $1 FOR KEY SHARE NOWAIT", id)
@@ -432,11 +432,17 @@ func (b *bundle) hold(t *testing.T, sql string, id any) pgx.Tx {
 	return holder
 }
 
-// waits returns once somebody waits for a lock.
-func (b *bundle) waits(t *testing.T) {
+// waits returns once so many wait for a lock, or one that might wait has ended.
+func (b *bundle) waits(t *testing.T, n int, orEnded ...<-chan struct{}) {
 	t.Helper()
-	for waiting := false; !waiting; {
-		err := b.pool.QueryRow(t.Context(), "SELECT count(*) > 0, pg_sleep(0.01)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting, new(string))
+	orEnded = append(orEnded, nil) // which nothing ever comes from
+	for waiting := 0; waiting < n; {
+		select {
+		case <-orEnded[0]:
+			return
+		default:
+		}
+		err := b.pool.QueryRow(t.Context(), "SELECT count(*), pg_sleep(0.01)::text FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting, new(string))
 		if err != nil {
 			t.Fatal(err)
 		}

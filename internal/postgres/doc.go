@@ -17,7 +17,11 @@
 // Rows are locked in one order: the resource, then the schedule, then the backup, then the run or the proof, then the
 // occurrence. Whoever ends one locks
 // its backup first; a beat locks the run or the proof alone. Rounds over many rows pass by what others have
-// locked and wait for nobody.
+// locked and wait for nobody, but for the tick: a new backup waits for the end of the one that its database has.
+//
+// A lock is FOR NO KEY UPDATE, never FOR UPDATE: no key ever changes, and a row that points at a locked one is written by
+// whoever holds another. PostgreSQL looks at what a row points at when it is inserted, and again when one transaction
+// changes it twice.
 //
 // # Backups and runs
 //

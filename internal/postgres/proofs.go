@@ -335,23 +335,20 @@ func (t *tx) strandedProofs(ctx context.Context) (int, error) {
 	return len(all), nil
 }
 
-// toBeProven says of a backup that was just kept when it is to be looked at.
-func (t *tx) toBeProven(ctx context.Context, c Claim, state remora.BackupState) error {
+// toBeProven says of a backup that is being kept when it is to be read again, and that it is to be restored.
+func (t *tx) toBeProven(ctx context.Context, c Claim, state remora.BackupState) (reread time.Time, err error) {
 	plan, err := remora.PlanOf(c.Resource.Plan)
 	if err != nil {
-		return err
+		return reread, err
 	}
-	next := plan.NextReread(t.now)
-	if err := t.q.SetRereadAt(ctx, pgsql.SetRereadAtParams{ID: string(c.Backup), ResourceID: string(c.Resource.ID), RereadAt: &next}); err != nil {
-		return fmt.Errorf("set when to read again: %w", err)
-	}
+	reread = plan.NextReread(t.now)
 	if !state.Good() {
-		return nil
+		return reread, nil
 	}
 	if err := t.q.ProveSoon(ctx, pgsql.ProveSoonParams{ID: string(c.Database.ID), ResourceID: string(c.Resource.ID), Now: &t.now}); err != nil {
-		return fmt.Errorf("set when to restore: %w", err)
+		return reread, fmt.Errorf("set when to restore: %w", err)
 	}
-	return nil
+	return reread, nil
 }
 
 // shownProofs is how many proofs a backup's page lists.

@@ -86,7 +86,7 @@ func TestTheEndOfAProofLocksTheBackupFirst(t *testing.T) {
 	holder := b.hold(t, "SELECT FROM backups WHERE id = $1 FOR UPDATE", backup.ID)
 	ended := make(chan error, 1)
 	go func() { ended <- b.EndProof(ctx, c, passed) }()
-	b.waits(t)
+	b.waits(t, 1)
 	if _, err := holder.Exec(ctx, "SELECT FROM proofs WHERE id = $1 FOR UPDATE NOWAIT", c.Proof); err != nil {
 		t.Errorf("it waits for the backup and holds the proof: %v", err)
 	}

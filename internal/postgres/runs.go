@@ -159,15 +159,16 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 				return fmt.Errorf("insert object: %w", err)
 			}
 		}
-		if err := t.toBeProven(ctx, c, state); err != nil {
+		reread, err := t.toBeProven(ctx, c, state)
+		if err != nil {
 			return err
 		}
-		err := changed(t.q.KeepBackup(ctx, pgsql.KeepBackupParams{
+		err = changed(t.q.KeepBackup(ctx, pgsql.KeepBackupParams{
 			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
 			State: string(state), Reason: string(reason), Detail: foreign(detail, maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),
 			ClientVersion: foreign(k.ClientVersion, maxWord), ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
 			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), Rows: k.Rows, //nolint:gosec // bounded by the archive's head
-			PlainSize: k.PlainSize, StoredSize: stored, PeakMemory: k.PeakMemory,
+			PlainSize: k.PlainSize, StoredSize: stored, PeakMemory: k.PeakMemory, RereadAt: &reread,
 		}))
 		if err != nil {
 			return err

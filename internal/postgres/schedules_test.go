@@ -2,7 +2,11 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -435,6 +439,52 @@ func TestSchedulersAndPeopleAtOnce(t *testing.T) {
 			if want := s.NextRunAt.Add(-time.Duration(i+1) * time.Hour); !o.At.Equal(want) {
 				t.Error(o.At, want)
 			}
+		}
+	}
+}
+
+// A backup's end and the tick that finds its schedule due again meet: the tick holds the schedule and waits for the backup, so who
+// ends the backup must not wait for the schedule, even as a row that others point at.
+func TestTheTickMeetsTheEndOfABackup(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, _ := b.scheduled(t, "mako", may(1, 0, 0), everySix)
+	b.at(t, may(1, 1, 1))
+	b.tick(t)
+	c, err := b.ClaimBackup(t.Context(), b.first(t, id).ID, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.exec(t, "UPDATE databases SET prove_at = NULL")
+	holder := b.hold(t, "SELECT FROM databases WHERE id = $1 FOR NO KEY UPDATE", c.Database.ID) // in the middle of the end
+	ended, ticked := make(chan error, 1), make(chan struct{})
+	go func() { ended <- b.good(t.Context(), c) }()
+	b.waits(t, 1)
+	b.at(t, may(1, 7, 1))
+	var tick error
+	go func() {
+		_, tick = b.EnqueueDue(t.Context())
+		close(ticked)
+	}()
+	b.waits(t, 2, ticked)
+	err = errors.Join(holder.Rollback(t.Context()), <-ended)
+	<-ticked
+	if err := errors.Join(err, tick); err != nil {
+		t.Error(err)
+	}
+}
+
+// Rows are locked against those who change them, never against those that point at them.
+func TestNoStatementLocksWhatIsPointedAt(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("queries/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		sql, err := os.ReadFile(f) //nolint:gosec // our own
+		if err != nil || regexp.MustCompile(`FOR (UPDATE|SHARE)`).Match(sql) {
+			t.Error(f, err)
 		}
 	}
 }

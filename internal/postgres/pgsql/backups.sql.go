@@ -254,8 +254,8 @@ UPDATE backups
    SET state = $1, reason = $2, detail = $3, fix = '', ended_at = $4,
        server_version = $5, client_version = $6, client_major = $7,
        archive_version = $8, tables = $9, rows = $10,
-       plain_size = $11, stored_size = $12, peak_memory = $13
- WHERE id = $14 AND resource_id = $15 AND epoch = $16 AND state = 'running'
+       plain_size = $11, stored_size = $12, peak_memory = $13, reread_at = $14
+ WHERE id = $15 AND resource_id = $16 AND epoch = $17 AND state = 'running'
 `
 
 type KeepBackupParams struct {
@@ -272,6 +272,7 @@ type KeepBackupParams struct {
 	PlainSize      int64
 	StoredSize     int64
 	PeakMemory     int64
+	RereadAt       *time.Time
 	ID             string
 	ResourceID     string
 	Epoch          int32
@@ -292,6 +293,7 @@ func (q *Queries) KeepBackup(ctx context.Context, arg KeepBackupParams) (int64, 
 		arg.PlainSize,
 		arg.StoredSize,
 		arg.PeakMemory,
+		arg.RereadAt,
 		arg.ID,
 		arg.ResourceID,
 		arg.Epoch,
@@ -536,7 +538,7 @@ SELECT b.id, b.attempts FROM backups b
                     WHERE j.kind = 'run_backup' AND j.args @> jsonb_build_object('backup_id', b.id)
                       AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
                            OR j.state = 'running' AND j.attempted_at > now() - $2::interval))
- ORDER BY b.queued_at LIMIT $3 FOR UPDATE OF b SKIP LOCKED
+ ORDER BY b.queued_at LIMIT $3 FOR NO KEY UPDATE OF b SKIP LOCKED
 `
 
 type LockStrandedBackupsParams struct {

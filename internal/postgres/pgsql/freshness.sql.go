@@ -218,7 +218,7 @@ func (q *Queries) ListStandings(ctx context.Context, arg ListStandingsParams) ([
 }
 
 const lockFreshness = `-- name: LockFreshness :one
-SELECT database_id, resource_id, state, since, told, told_at, overdue, counts_from FROM freshness WHERE database_id = $1 AND resource_id = $2 FOR UPDATE
+SELECT database_id, resource_id, state, since, told, told_at, overdue, counts_from FROM freshness WHERE database_id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockFreshnessParams struct {

@@ -304,7 +304,7 @@ SELECT b.id, b.resource_id, b.database_id
  WHERE b.reread_at <= $1 AND b.state IN ('verified', 'proven', 'incomplete') AND r.state IN ('active', 'needs_attention')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND p.kind = 'reread'
                       AND (p.state IN ('queued', 'running') OR p.state = 'lost' AND p.ended_at > $2))
- ORDER BY b.reread_at LIMIT $3 FOR UPDATE OF b SKIP LOCKED
+ ORDER BY b.reread_at LIMIT $3 FOR NO KEY UPDATE OF b SKIP LOCKED
 `
 
 type LockDueRereadsParams struct {
@@ -386,7 +386,7 @@ func (q *Queries) LockDueRestores(ctx context.Context, arg LockDueRestoresParams
 const lockLostProofs = `-- name: LockLostProofs :many
 SELECT id, resource_id, database_id, backup_id, kind, state, requested_by, reason, detail, left_out, epoch, attempts, worker, lease_until, current, done, server_version, tables, rows, bytes, objects, queued_at, started_at, ended_at, retry_at FROM proofs
  WHERE state = 'running' AND lease_until < now()
- ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED
+ ORDER BY lease_until LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
 `
 
 func (q *Queries) LockLostProofs(ctx context.Context, most int32) ([]Proof, error) {
@@ -436,7 +436,7 @@ func (q *Queries) LockLostProofs(ctx context.Context, most int32) ([]Proof, erro
 }
 
 const lockProof = `-- name: LockProof :one
-SELECT id, resource_id, database_id, backup_id, kind, state, requested_by, reason, detail, left_out, epoch, attempts, worker, lease_until, current, done, server_version, tables, rows, bytes, objects, queued_at, started_at, ended_at, retry_at FROM proofs WHERE id = $1 AND resource_id = $2 FOR UPDATE
+SELECT id, resource_id, database_id, backup_id, kind, state, requested_by, reason, detail, left_out, epoch, attempts, worker, lease_until, current, done, server_version, tables, rows, bytes, objects, queued_at, started_at, ended_at, retry_at FROM proofs WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockProofParams struct {
@@ -484,7 +484,7 @@ SELECT p.id, p.kind, p.attempts FROM proofs p
                     WHERE j.kind IN ('prove_backup', 'reread_backup') AND j.args @> jsonb_build_object('proof_id', p.id)
                       AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
                            OR j.state = 'running' AND j.attempted_at > now() - $2::interval))
- ORDER BY p.queued_at LIMIT $3 FOR UPDATE OF p SKIP LOCKED
+ ORDER BY p.queued_at LIMIT $3 FOR NO KEY UPDATE OF p SKIP LOCKED
 `
 
 type LockStrandedProofsParams struct {

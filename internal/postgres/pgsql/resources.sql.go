@@ -35,7 +35,7 @@ UPDATE resources SET checked_at = $1
  WHERE id IN (SELECT r.id FROM resources r
                WHERE r.state IN ('active', 'needs_attention') AND r.ready_at IS NOT NULL AND r.attention <> 'token_revoked'
                  AND (r.checked_at IS NULL OR r.checked_at <= $2)
-               ORDER BY r.checked_at NULLS FIRST LIMIT $3 FOR UPDATE SKIP LOCKED)
+               ORDER BY r.checked_at NULLS FIRST LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
 `
 
@@ -325,7 +325,7 @@ SELECT r.id FROM resources r
                     WHERE j.kind = 'make_ready' AND j.args @> jsonb_build_object('resource_id', r.id)
                       AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
                            OR j.state = 'running' AND j.attempted_at > now() - $2::interval))
- ORDER BY r.created_at LIMIT $3 FOR UPDATE OF r SKIP LOCKED
+ ORDER BY r.created_at LIMIT $3 FOR NO KEY UPDATE OF r SKIP LOCKED
 `
 
 type LockStrandedResourcesParams struct {

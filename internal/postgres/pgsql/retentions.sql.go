@@ -361,7 +361,7 @@ SELECT b.id FROM backups b
                     WHERE j.kind = 'delete_backup' AND j.args @> jsonb_build_object('backup_id', b.id)
                       AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
                            OR j.state = 'running' AND j.attempted_at > now() - $2::interval))
- ORDER BY b.delete_at LIMIT $3 FOR UPDATE OF b SKIP LOCKED
+ ORDER BY b.delete_at LIMIT $3 FOR NO KEY UPDATE OF b SKIP LOCKED
 `
 
 type LockStrandedDeletionsParams struct {

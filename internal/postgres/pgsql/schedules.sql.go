@@ -247,7 +247,7 @@ SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.ho
   FROM schedules s JOIN databases d ON d.id = s.database_id JOIN resources r ON r.id = s.resource_id
  WHERE s.next_run_at <= $1 AND r.state <> 'deprovisioned'
    AND ($2::uuid IS NULL OR s.database_id = $2::uuid)
- ORDER BY s.next_run_at LIMIT $3 FOR UPDATE OF s SKIP LOCKED
+ ORDER BY s.next_run_at LIMIT $3 FOR NO KEY UPDATE OF s SKIP LOCKED
 `
 
 type LockDueSchedulesParams struct {
@@ -308,7 +308,7 @@ SELECT p.backup_id::uuid AS backup_id, (SELECT b.state FROM backups b WHERE b.id
        (SELECT b.reason FROM backups b WHERE b.id = p.backup_id)::text AS reason
   FROM occurrences p
  WHERE p.outcome = 'pending' AND (SELECT b.state FROM backups b WHERE b.id = p.backup_id) NOT IN ('queued', 'running')
- LIMIT $1 FOR UPDATE OF p SKIP LOCKED
+ LIMIT $1 FOR NO KEY UPDATE OF p SKIP LOCKED
 `
 
 type LockLeftOccurrencesRow struct {
@@ -340,7 +340,7 @@ func (q *Queries) LockLeftOccurrences(ctx context.Context, most int32) ([]LockLe
 }
 
 const lockSchedule = `-- name: LockSchedule :one
-SELECT id, resource_id, database_id, minute, next_run_at, kind, hours, weekday, day, cron, zone, changed_at, changed_by, ran_at, paused_at, paused_by, pause_reason FROM schedules WHERE database_id = $1 AND resource_id = $2 FOR UPDATE
+SELECT id, resource_id, database_id, minute, next_run_at, kind, hours, weekday, day, cron, zone, changed_at, changed_by, ran_at, paused_at, paused_by, pause_reason FROM schedules WHERE database_id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockScheduleParams struct {

@@ -31,7 +31,7 @@ SELECT b.id, b.attempts FROM backups b
                     WHERE j.kind = 'run_backup' AND j.args @> jsonb_build_object('backup_id', b.id)
                       AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
                            OR j.state = 'running' AND j.attempted_at > now() - sqlc.arg(lease)::interval))
- ORDER BY b.queued_at LIMIT sqlc.arg(most) FOR UPDATE OF b SKIP LOCKED;
+ ORDER BY b.queued_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF b SKIP LOCKED;
 
 -- name: WaitsLonger :one
 -- Whether somebody else waits for a run since before this resource was served last, and none of his runs. In the service's scope.
@@ -91,7 +91,7 @@ UPDATE backups
    SET state = sqlc.arg(state), reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = '', ended_at = sqlc.arg(now),
        server_version = sqlc.arg(server_version), client_version = sqlc.arg(client_version), client_major = sqlc.arg(client_major),
        archive_version = sqlc.arg(archive_version), tables = sqlc.arg(tables), rows = sqlc.arg(rows),
-       plain_size = sqlc.arg(plain_size), stored_size = sqlc.arg(stored_size), peak_memory = sqlc.arg(peak_memory)
+       plain_size = sqlc.arg(plain_size), stored_size = sqlc.arg(stored_size), peak_memory = sqlc.arg(peak_memory), reread_at = sqlc.arg(reread_at)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch) AND state = 'running';
 
 -- name: CancelBackups :many

@@ -29,7 +29,7 @@ SELECT d.id, d.resource_id, 'never', sqlc.arg(now), d.found_at FROM databases d
 ON CONFLICT (database_id) DO NOTHING;
 
 -- name: LockFreshness :one
-SELECT * FROM freshness WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) FOR UPDATE;
+SELECT * FROM freshness WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) FOR NO KEY UPDATE;
 
 -- name: SetFreshness :exec
 UPDATE freshness

@@ -9,7 +9,7 @@ ON CONFLICT DO NOTHING;
 SELECT resource_id FROM proofs WHERE id = sqlc.arg(id);
 
 -- name: LockProof :one
-SELECT * FROM proofs WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) FOR UPDATE;
+SELECT * FROM proofs WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) FOR NO KEY UPDATE;
 
 -- name: StartProof :exec
 UPDATE proofs
@@ -44,7 +44,7 @@ UPDATE proofs SET state = 'lost', reason = sqlc.arg(reason), ended_at = sqlc.arg
 -- name: LockLostProofs :many
 SELECT * FROM proofs
  WHERE state = 'running' AND lease_until < now()
- ORDER BY lease_until LIMIT sqlc.arg(most) FOR UPDATE SKIP LOCKED;
+ ORDER BY lease_until LIMIT sqlc.arg(most) FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: LockStrandedProofs :many
 -- Queued, and no job will start them.
@@ -54,7 +54,7 @@ SELECT p.id, p.kind, p.attempts FROM proofs p
                     WHERE j.kind IN ('prove_backup', 'reread_backup') AND j.args @> jsonb_build_object('proof_id', p.id)
                       AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
                            OR j.state = 'running' AND j.attempted_at > now() - sqlc.arg(lease)::interval))
- ORDER BY p.queued_at LIMIT sqlc.arg(most) FOR UPDATE OF p SKIP LOCKED;
+ ORDER BY p.queued_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF p SKIP LOCKED;
 
 -- name: LockDueRestores :many
 -- Databases whose newest good backup is to be restored. One that could not be is left alone for a while.
@@ -73,7 +73,7 @@ SELECT b.id, b.resource_id, b.database_id
  WHERE b.reread_at <= sqlc.arg(now) AND b.state IN ('verified', 'proven', 'incomplete') AND r.state IN ('active', 'needs_attention')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND p.kind = 'reread'
                       AND (p.state IN ('queued', 'running') OR p.state = 'lost' AND p.ended_at > sqlc.arg(lost_since)))
- ORDER BY b.reread_at LIMIT sqlc.arg(most) FOR UPDATE OF b SKIP LOCKED;
+ ORDER BY b.reread_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF b SKIP LOCKED;
 
 -- name: CountOverdue :one
 -- What was due before the given times and is not done, for the operator.

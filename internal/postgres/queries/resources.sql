@@ -65,7 +65,7 @@ SELECT r.id FROM resources r
                     WHERE j.kind = 'make_ready' AND j.args @> jsonb_build_object('resource_id', r.id)
                       AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
                            OR j.state = 'running' AND j.attempted_at > now() - sqlc.arg(lease)::interval))
- ORDER BY r.created_at LIMIT sqlc.arg(most) FOR UPDATE OF r SKIP LOCKED;
+ ORDER BY r.created_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF r SKIP LOCKED;
 
 -- name: SetReady :execrows
 UPDATE resources
@@ -109,7 +109,7 @@ UPDATE resources SET checked_at = sqlc.arg(now)
  WHERE id IN (SELECT r.id FROM resources r
                WHERE r.state IN ('active', 'needs_attention') AND r.ready_at IS NOT NULL AND r.attention <> 'token_revoked'
                  AND (r.checked_at IS NULL OR r.checked_at <= sqlc.arg(before))
-               ORDER BY r.checked_at NULLS FIRST LIMIT sqlc.arg(most) FOR UPDATE SKIP LOCKED)
+               ORDER BY r.checked_at NULLS FIRST LIMIT sqlc.arg(most) FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id;
 
 -- name: InsertAudit :exec

@@ -82,7 +82,7 @@ SELECT b.id FROM backups b
                     WHERE j.kind = 'delete_backup' AND j.args @> jsonb_build_object('backup_id', b.id)
                       AND (j.state IN ('available', 'pending', 'scheduled', 'retryable')
                            OR j.state = 'running' AND j.attempted_at > now() - sqlc.arg(lease)::interval))
- ORDER BY b.delete_at LIMIT sqlc.arg(most) FOR UPDATE OF b SKIP LOCKED;
+ ORDER BY b.delete_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF b SKIP LOCKED;
 
 -- name: CountOverdueDeletions :one
 SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < sqlc.arg(before);

@@ -4,7 +4,7 @@ VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(database_id), sqlc.arg(min
 ON CONFLICT (database_id) DO NOTHING;
 
 -- name: LockSchedule :one
-SELECT * FROM schedules WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) FOR UPDATE;
+SELECT * FROM schedules WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) FOR NO KEY UPDATE;
 
 -- name: GetSchedule :one
 SELECT * FROM schedules WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id);
@@ -15,7 +15,7 @@ SELECT sqlc.embed(s), d.state AS database_state, (CASE WHEN r.shrinks_at > sqlc.
   FROM schedules s JOIN databases d ON d.id = s.database_id JOIN resources r ON r.id = s.resource_id
  WHERE s.next_run_at <= sqlc.arg(now) AND r.state <> 'deprovisioned'
    AND (sqlc.narg(database_id)::uuid IS NULL OR s.database_id = sqlc.narg(database_id)::uuid)
- ORDER BY s.next_run_at LIMIT sqlc.arg(most) FOR UPDATE OF s SKIP LOCKED;
+ ORDER BY s.next_run_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF s SKIP LOCKED;
 
 -- name: MoveSchedules :exec
 -- Each to its next occurrence. ran is when the newest occurrence that asked for a backup was due, or year 1.
@@ -59,7 +59,7 @@ SELECT p.backup_id::uuid AS backup_id, (SELECT b.state FROM backups b WHERE b.id
        (SELECT b.reason FROM backups b WHERE b.id = p.backup_id)::text AS reason
   FROM occurrences p
  WHERE p.outcome = 'pending' AND (SELECT b.state FROM backups b WHERE b.id = p.backup_id) NOT IN ('queued', 'running')
- LIMIT sqlc.arg(most) FOR UPDATE OF p SKIP LOCKED;
+ LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF p SKIP LOCKED;
 
 -- name: ListOccurrences :many
 SELECT * FROM occurrences WHERE schedule_id = sqlc.arg(schedule_id) AND resource_id = sqlc.arg(resource_id)
