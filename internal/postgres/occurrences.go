@@ -23,8 +23,8 @@ const (
 
 // EnqueueDue brings every schedule that is due up to now: for its newest occurrence a backup is queued, with its job,
 // and those before it are written down as missed. An occurrence of a schedule that is paused, or of a database that is
-// detached or refused or whose backup still runs, is written down as skipped. Several processes may call it at once: a
-// schedule is claimed by one. It returns how many schedules were due; call again while that is not 0.
+// detached or refused or whose backup still runs, is written down as skipped. Any number may call it at once, in one process
+// or in several: a schedule is claimed by one. It returns how many schedules were due; call again while that is not 0.
 //
 // What is due goes by the schedule's own next occurrence, never by when it was looked at. So a clock that is put back
 // makes nothing due twice, and one that is put forward leaves nothing out.

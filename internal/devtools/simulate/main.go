@@ -65,7 +65,7 @@ func say(w io.Writer, format string, args ...any) {
 }
 
 func withServer(ctx context.Context, do func(*localpg.Cluster) error) (err error) {
-	c, err := localpg.Start(ctx, localpg.Config{})
+	c, err := localpg.Start(ctx, localpg.Config{Settings: map[string]string{"shared_buffers": "512MB"}}) // a year's rows, as on any server of ours
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,11 @@ SELECT * FROM schedules WHERE database_id = sqlc.arg(database_id) AND resource_i
 SELECT * FROM schedules WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id);
 
 -- name: LockDueSchedules :many
--- Of everybody in the service's scope; of one resource, or one database of it, in a resource's.
-SELECT sqlc.embed(s), d.state AS database_state, (CASE WHEN r.shrinks_at > sqlc.arg(now) THEN r.shrinks_from ELSE r.plan END)::text AS plan
-  FROM schedules s JOIN databases d ON d.id = s.database_id JOIN resources r ON r.id = s.resource_id
+-- Of everybody in the service's scope; of one resource, or one database of it, in a resource's. What else is asked of a schedule is
+-- looked up for those that are due: in a join the planner, which takes few rows to be in scope, would begin with all databases.
+SELECT sqlc.embed(s), (SELECT d.state FROM databases d WHERE d.id = s.database_id)::text AS database_state,
+       (CASE WHEN r.shrinks_at > sqlc.arg(now) THEN r.shrinks_from ELSE r.plan END)::text AS plan
+  FROM schedules s CROSS JOIN LATERAL (SELECT x.state, x.plan, x.shrinks_at, x.shrinks_from FROM resources x WHERE x.id = s.resource_id OFFSET 0) r
  WHERE s.next_run_at <= sqlc.arg(now) AND r.state <> 'deprovisioned'
    AND (sqlc.narg(database_id)::uuid IS NULL OR s.database_id = sqlc.narg(database_id)::uuid)
  ORDER BY s.next_run_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF s SKIP LOCKED;
@@ -55,10 +57,9 @@ UPDATE occurrences SET outcome = sqlc.arg(outcome), reason = sqlc.arg(reason), e
 -- name: LockLeftOccurrences :many
 -- Of backups that were ended by a process of an older release, which knew no occurrences, with what became of them. Each
 -- backup is looked up by itself: a join would read all of them for each occurrence where the planner thinks that there are few.
-SELECT p.backup_id::uuid AS backup_id, (SELECT b.state FROM backups b WHERE b.id = p.backup_id)::text AS state,
-       (SELECT b.reason FROM backups b WHERE b.id = p.backup_id)::text AS reason
-  FROM occurrences p
- WHERE p.outcome = 'pending' AND (SELECT b.state FROM backups b WHERE b.id = p.backup_id) NOT IN ('queued', 'running')
+SELECT p.backup_id::uuid AS backup_id, b.state::text AS state, b.reason::text AS reason
+  FROM occurrences p CROSS JOIN LATERAL (SELECT x.state, x.reason FROM backups x WHERE x.id = p.backup_id OFFSET 0) b
+ WHERE p.outcome = 'pending' AND b.state NOT IN ('queued', 'running')
  LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF p SKIP LOCKED;
 
 -- name: ListOccurrences :many
