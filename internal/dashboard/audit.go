@@ -123,15 +123,7 @@ func (r report) WitnessWords() string {
 }
 
 // acknowledge takes a person's word that a finding is meant to be so.
-func (p *Pages) acknowledge(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db, err := databaseID(r)
-	if err != nil {
-		return err
-	}
+func (p *Pages) acknowledge(r *http.Request, s remora.Session, db remora.DatabaseID) error {
 	object := strings.ReplaceAll(r.PostFormValue("object"), "\r\n", "\n") // browsers send a line feed in a name as both
-	if err := p.Store.Acknowledge(r.Context(), s.Resource, db, r.PostFormValue("code"), object, s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, databaseURL(db)+"#credential", http.StatusSeeOther)
-	return nil
+	return p.Store.Acknowledge(r.Context(), s.Resource, db, r.PostFormValue("code"), object, s.Person())
 }

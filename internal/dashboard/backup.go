@@ -143,26 +143,10 @@ func (p *Pages) backupPage(r *http.Request, s remora.Session) (backupPage, error
 }
 
 // prove asks for the backup to be restored and compared.
-func (p *Pages) prove(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	id, err := backupID(r)
-	if err != nil {
-		return err
-	}
-	if err := p.Store.RequestProof(r.Context(), s.Resource, id, remora.ProofRestore, s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, Home+"/backups/"+string(id)+"#proof", http.StatusSeeOther)
-	return nil
+func (p *Pages) prove(r *http.Request, s remora.Session, id remora.BackupID) error {
+	return p.Store.RequestProof(r.Context(), s.Resource, id, remora.ProofRestore, s.Person())
 }
 
-func (p *Pages) cancel(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	id, err := backupID(r)
-	if err != nil {
-		return err
-	}
-	if err := p.Store.CancelBackup(r.Context(), s.Resource, id, s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, Home+"/backups/"+string(id), http.StatusSeeOther)
-	return nil
+func (p *Pages) cancel(r *http.Request, s remora.Session, id remora.BackupID) error {
+	return p.Store.CancelBackup(r.Context(), s.Resource, id, s.Person())
 }

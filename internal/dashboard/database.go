@@ -145,14 +145,6 @@ func trend(newestFirst []remora.Backup) (sizes, takes *chart) {
 }
 
 // audit asks for a database's credential to be looked at now: what is attached, and what it may do.
-func (p *Pages) audit(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db, err := databaseID(r)
-	if err != nil {
-		return err
-	}
-	if err := p.Store.RequestAudit(r.Context(), s.Resource, db, s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, databaseURL(db)+"#credential", http.StatusSeeOther)
-	return nil
+func (p *Pages) audit(r *http.Request, s remora.Session, db remora.DatabaseID) error {
+	return p.Store.RequestAudit(r.Context(), s.Resource, db, s.Person())
 }

@@ -40,7 +40,7 @@ type settingsPart func(p *Pages, r *http.Request, s remora.Session) (*part, erro
 // The parts of a database's page between its backups and its credential, and those of the settings page, from the top.
 // Each stands in a file of its own.
 var (
-	databaseParts = []databasePart{}
+	databaseParts = []databasePart{readOutside, readRetention, readSchedule}
 	settingsParts = []settingsPart{notificationsPart}
 )
 

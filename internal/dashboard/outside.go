@@ -19,8 +19,6 @@ type outsidePart struct {
 	BadgeURL string // empty where there is none
 }
 
-func init() { databaseParts = append(databaseParts, readOutside) }
-
 func readOutside(p *Pages, r *http.Request, s remora.Session, d remora.Database) (*part, error) {
 	if d.Freshness == nil { // it never had a usable credential
 		return nil, nil //nolint:nilnil // no part, as databasePart says
@@ -37,38 +35,19 @@ func readOutside(p *Pages, r *http.Request, s remora.Session, d remora.Database)
 }
 
 // setBadge makes a badge, gives it another address, or takes it away.
-func (p *Pages) setBadge(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db, err := databaseID(r)
-	if err != nil {
-		return err
-	}
+func (p *Pages) setBadge(r *http.Request, s remora.Session, db remora.DatabaseID) error {
 	if r.PostFormValue("do") == "remove" {
-		err = p.Store.RemoveBadge(r.Context(), s.Resource, db, s.Person())
-	} else {
-		err = p.Store.MakeBadge(r.Context(), s.Resource, db, r.PostFormValue("named") != "", s.Person())
+		return p.Store.RemoveBadge(r.Context(), s.Resource, db, s.Person())
 	}
-	return p.backTo(w, r, db, err)
+	return p.Store.MakeBadge(r.Context(), s.Resource, db, r.PostFormValue("named") != "", s.Person())
 }
 
 // setPing has the customer's own watch called, or not any more.
-func (p *Pages) setPing(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db, err := databaseID(r)
-	if err != nil {
-		return err
-	}
+func (p *Pages) setPing(r *http.Request, s remora.Session, db remora.DatabaseID) error {
 	if r.PostFormValue("do") == "remove" {
-		err = p.Store.RemovePing(r.Context(), s.Resource, db, s.Person())
-	} else {
-		err = p.Store.SetPing(r.Context(), s.Resource, db, redact.New(r.PostFormValue("address")), r.PostFormValue("starts") != "", s.Person())
+		return p.Store.RemovePing(r.Context(), s.Resource, db, s.Person())
 	}
-	return p.backTo(w, r, db, err)
-}
-
-func (p *Pages) backTo(w http.ResponseWriter, r *http.Request, db remora.DatabaseID, err error) error {
-	if err == nil {
-		http.Redirect(w, r, databaseURL(db)+"#freshness", http.StatusSeeOther)
-	}
-	return err
+	return p.Store.SetPing(r.Context(), s.Resource, db, redact.New(r.PostFormValue("address")), r.PostFormValue("starts") != "", s.Person())
 }
 
 // picture is a badge as it is drawn.

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
@@ -29,8 +28,6 @@ func (r retentionPart) Zone() string {
 	}
 	return r.Current.Zone
 }
-
-func init() { databaseParts = append(databaseParts, readRetention) }
 
 func readRetention(p *Pages, r *http.Request, s remora.Session, d remora.Database) (*part, error) {
 	now, err := p.Store.Retention(r.Context(), s.Resource, d.ID)
@@ -151,8 +148,8 @@ var ruleFields = []ruleField{
 	{Name: "hourly", Title: "Hourly", Hint: "the newest of each hour that has one, so many hours", Most: remora.MostOfHourly},
 	{Name: "daily", Title: "Daily", Hint: "the newest of each day, so many days", Most: remora.MostOfDaily},
 	{Name: "weekly", Title: "Weekly", Hint: "of each week, from Monday on", Most: remora.MostOfWeekly},
-	{Name: "monthly", Title: "Monthly", Hint: "of each month", Most: remora.MostOfMonths},
-	{Name: "yearly", Title: "Yearly", Hint: "of each year", Most: remora.MostOfYears},
+	{Name: "monthly", Title: "Monthly", Hint: "of each month", Most: remora.MostOfMonthly},
+	{Name: "yearly", Title: "Yearly", Hint: "of each year", Most: remora.MostOfYearly},
 }
 
 func numbersOf(r *remora.Retention) []*int {
@@ -168,13 +165,9 @@ func retentionFormOf(r remora.Retention) retentionForm {
 }
 
 func typedRetention(r *http.Request) retentionForm {
-	get := func(name string) string {
-		v := strings.TrimSpace(r.PostFormValue(name))
-		return v[:min(len(v), maxTyped)]
-	}
-	f := retentionForm{Rules: slices.Clone(ruleFields), Zone: get("zone")}
+	f := retentionForm{Rules: slices.Clone(ruleFields), Zone: typed(r, "zone")}
 	for i, x := range f.Rules {
-		f.Rules[i].Value = get(x.Name)
+		f.Rules[i].Value = typed(r, x.Name)
 	}
 	return f
 }
@@ -278,40 +271,16 @@ func (p *Pages) retentionPage(r *http.Request, s remora.Session) (retentionPage,
 	return page, err
 }
 
-func (p *Pages) undoRetention(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db, err := databaseID(r)
-	if err != nil {
-		return err
-	}
-	if err := p.Store.UndoRetention(r.Context(), s.Resource, db, s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, databaseURL(db)+"#retention", http.StatusSeeOther)
-	return nil
+func (p *Pages) undoRetention(r *http.Request, s remora.Session, db remora.DatabaseID) error {
+	return p.Store.UndoRetention(r.Context(), s.Resource, db, s.Person())
 }
 
-func (p *Pages) lockBackup(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	id, err := backupID(r)
-	if err != nil {
-		return err
-	}
-	if err := p.Store.LockBackup(r.Context(), s.Resource, id, r.PostFormValue("note"), s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, Home+"/backups/"+string(id)+"#kept", http.StatusSeeOther)
-	return nil
+func (p *Pages) lockBackup(r *http.Request, s remora.Session, id remora.BackupID) error {
+	return p.Store.LockBackup(r.Context(), s.Resource, id, r.PostFormValue("note"), s.Person())
 }
 
-func (p *Pages) unlockBackup(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	id, err := backupID(r)
-	if err != nil {
-		return err
-	}
-	if err := p.Store.UnlockBackup(r.Context(), s.Resource, id, s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, Home+"/backups/"+string(id)+"#kept", http.StatusSeeOther)
-	return nil
+func (p *Pages) unlockBackup(r *http.Request, s remora.Session, id remora.BackupID) error {
+	return p.Store.UnlockBackup(r.Context(), s.Resource, id, s.Person())
 }
 
 // untilOf is the date before which no rule lets a backup go; empty where none can be told.

@@ -37,8 +37,6 @@ type moment struct {
 	UTC, Local time.Time
 }
 
-func init() { databaseParts = append(databaseParts, readSchedule) }
-
 func readSchedule(p *Pages, r *http.Request, s remora.Session, d remora.Database) (*part, error) {
 	view, err := p.Store.Schedule(r.Context(), s.Resource, d.ID)
 	if remora.KindOf(err) == remora.KindNotFound { // it never had a usable credential
@@ -93,14 +91,8 @@ type scheduleForm struct {
 	Weekday, Day, Cron, Zone     string
 }
 
-// maxTyped bounds what a field of a form holds, in bytes.
-const maxTyped = 250
-
-func typed(r *http.Request) scheduleForm {
-	get := func(name string) string {
-		v := strings.TrimSpace(r.PostFormValue(name))
-		return v[:min(len(v), maxTyped)]
-	}
+func typedSchedule(r *http.Request) scheduleForm {
+	get := func(field string) string { return typed(r, field) }
 	return scheduleForm{
 		Kind: remora.RuleKind(get("kind")), Past: get("past"), Every: get("every"), EveryAt: get("every_at"), DailyAt: get("daily_at"),
 		WeeklyAt: get("weekly_at"), MonthlyAt: get("monthly_at"), Weekday: get("weekday"), Day: get("day"), Cron: get("cron"), Zone: get("zone"),
@@ -170,7 +162,7 @@ func (p *Pages) saveSchedule(w http.ResponseWriter, r *http.Request, s remora.Se
 	if err != nil {
 		return err
 	}
-	page.Form = typed(r)
+	page.Form = typedSchedule(r)
 	rule, err := page.Form.rule()
 	if err == nil {
 		err = page.look(view, rule)
@@ -233,28 +225,12 @@ func (f scheduleForm) Chosen(value int, typed string) bool { return strconv.Itoa
 // Is tells whether a kind is the one chosen.
 func (f scheduleForm) Is(kind string) bool { return string(f.Kind) == kind }
 
-func (p *Pages) pauseSchedule(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db, err := databaseID(r)
-	if err != nil {
-		return err
-	}
-	if err := p.Store.PauseSchedule(r.Context(), s.Resource, db, r.PostFormValue("why"), s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, databaseURL(db)+"#schedule", http.StatusSeeOther)
-	return nil
+func (p *Pages) pauseSchedule(r *http.Request, s remora.Session, db remora.DatabaseID) error {
+	return p.Store.PauseSchedule(r.Context(), s.Resource, db, r.PostFormValue("why"), s.Person())
 }
 
-func (p *Pages) resumeSchedule(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	db, err := databaseID(r)
-	if err != nil {
-		return err
-	}
-	if err := p.Store.ResumeSchedule(r.Context(), s.Resource, db, s.Person()); err != nil {
-		return err
-	}
-	http.Redirect(w, r, databaseURL(db)+"#schedule", http.StatusSeeOther)
-	return nil
+func (p *Pages) resumeSchedule(r *http.Request, s remora.Session, db remora.DatabaseID) error {
+	return p.Store.ResumeSchedule(r.Context(), s.Resource, db, s.Person())
 }
 
 // outcomes counts what came of the occurrences that are shown.

@@ -138,7 +138,7 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 			}
 			out.Backups = append(out.Backups, backup)
 		}
-		if err := t.standing(ctx, &out); err != nil {
+		if err := t.holdings(ctx, &out); err != nil {
 			return err
 		}
 		return t.audits(ctx, &out)

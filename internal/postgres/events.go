@@ -51,12 +51,7 @@ const maxDetail = 4 << 10
 
 // lastEvent is the newest event of a database among some kinds, or none.
 func (t *tx) lastEvent(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, kinds []remora.EventKind) (remora.EventKind, error) {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = string(k)
-	}
-	d := string(db)
-	last, err := t.q.LastEvent(ctx, pgsql.LastEventParams{DatabaseID: &d, ResourceID: string(id), Kinds: names})
+	last, err := t.q.LastEvent(ctx, pgsql.LastEventParams{DatabaseID: orNull(db), ResourceID: string(id), Kinds: words(kinds)})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", nil
 	}

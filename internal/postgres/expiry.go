@@ -21,14 +21,11 @@ type DatabaseRef struct {
 	Database remora.DatabaseID
 }
 
-// noDatabase comes before every identifier.
-const noDatabase = "00000000-0000-0000-0000-000000000000"
-
 // DatabasesWithArchives lists the databases that something is stored of, in the order of their identifiers, at most 200
 // from behind after on, or from the start where that is empty.
 func (s *Store) DatabasesWithArchives(ctx context.Context, after remora.DatabaseID) ([]DatabaseRef, error) {
 	if after == "" {
-		after = noDatabase
+		after = firstID
 	}
 	var out []DatabaseRef
 	err := s.forService(ctx, func(t *tx) error {
@@ -47,13 +44,9 @@ func (s *Store) DatabasesWithArchives(ctx context.Context, after remora.Database
 // Unknown returns those backups that our database has never heard of. One that was set back, or is empty, has not heard of
 // what was made since.
 func (s *Store) Unknown(ctx context.Context, backups []remora.BackupID) ([]remora.BackupID, error) {
-	ids := make([]string, len(backups))
-	for i, b := range backups {
-		ids[i] = string(b)
-	}
 	var out []remora.BackupID
 	err := s.forService(ctx, func(t *tx) error {
-		rows, err := t.q.UnknownBackups(ctx, ids)
+		rows, err := t.q.UnknownBackups(ctx, words(backups))
 		for _, id := range rows {
 			out = append(out, remora.BackupID(id))
 		}

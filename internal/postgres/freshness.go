@@ -21,8 +21,8 @@ type Watched struct {
 
 // WatchFreshness looks at every database that has a schedule, and writes down what has become of it since the last look,
 // with the events that say so. It needs no job to have run: whoever calls it, often enough, knows who is late. Several may look
-// at once: what has happened is written down once, under a lock on the database's own row. Errors of single databases do
-// not keep it from the others and are joined.
+// at once: what has happened is written down once, under a lock on the database's own row. The error of one database does
+// not keep it from the others: the first is returned, with how many there were.
 func (s *Store) WatchFreshness(ctx context.Context) (Watched, error) {
 	out := Watched{Databases: map[remora.FreshnessState]int{}}
 	for _, state := range remora.FreshnessStates() {

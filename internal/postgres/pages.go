@@ -52,7 +52,7 @@ func (s *Store) Database(ctx context.Context, id remora.ResourceID, db remora.Da
 		if out.Counts, err = t.counts(ctx, id, db); err != nil {
 			return err
 		}
-		if err := t.standing(ctx, &out.Overview); err != nil {
+		if err := t.holdings(ctx, &out.Overview); err != nil {
 			return err
 		}
 		return t.audits(ctx, &out.Overview)
@@ -62,12 +62,8 @@ func (s *Store) Database(ctx context.Context, id remora.ResourceID, db remora.Da
 
 // looked lists the backups that are looked at, newest first.
 func (t *tx) looked(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, look remora.Look) ([]remora.Backup, error) {
-	states := make([]string, len(look.States))
-	for i, s := range look.States {
-		states[i] = string(s)
-	}
 	rows, err := t.q.BackupsOfDatabase(ctx, pgsql.BackupsOfDatabaseParams{
-		ResourceID: string(id), DatabaseID: string(db), States: states, Before: orNil(look.Before), Most: int32(look.Most),
+		ResourceID: string(id), DatabaseID: string(db), States: words(look.States), Before: orNil(look.Before), Most: int32(look.Most),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the database's backups: %w", err)
@@ -95,8 +91,8 @@ func (t *tx) counts(ctx context.Context, id remora.ResourceID, db remora.Databas
 	return out, nil
 }
 
-// standing adds each database's last good backup and what of it is stored.
-func (t *tx) standing(ctx context.Context, o *remora.Overview) error {
+// holdings adds each database's last good backup and what of it is stored.
+func (t *tx) holdings(ctx context.Context, o *remora.Overview) error {
 	o.LastGood, o.Stored = map[remora.DatabaseID]remora.Backup{}, map[remora.DatabaseID]remora.Holding{}
 	goods, err := t.q.LastGoods(ctx, string(o.Resource.ID))
 	if err != nil {

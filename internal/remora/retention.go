@@ -17,13 +17,13 @@ type Retention struct {
 
 // Mosts bound each rule: about ten years of it.
 const (
-	MostOfLast   = 10000
-	MostOfDays   = 3660
-	MostOfHourly = 10000
-	MostOfDaily  = 3660
-	MostOfWeekly = 530
-	MostOfMonths = 120
-	MostOfYears  = 10
+	MostOfLast    = 10000
+	MostOfDays    = 3660
+	MostOfHourly  = 10000
+	MostOfDaily   = 3660
+	MostOfWeekly  = 530
+	MostOfMonthly = 120
+	MostOfYearly  = 10
 )
 
 // DefaultRetention is what a database has until somebody chooses: all of the last days, so that what a person asks for in

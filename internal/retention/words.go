@@ -76,8 +76,8 @@ func Check(r remora.Retention) error {
 		{"Hourly", r.Hourly, remora.MostOfHourly},
 		{"Daily", r.Daily, remora.MostOfDaily},
 		{"Weekly", r.Weekly, remora.MostOfWeekly},
-		{"Monthly", r.Monthly, remora.MostOfMonths},
-		{"Yearly", r.Yearly, remora.MostOfYears},
+		{"Monthly", r.Monthly, remora.MostOfMonthly},
+		{"Yearly", r.Yearly, remora.MostOfYearly},
 	} {
 		if x.got < 0 || x.got > x.most {
 			return remora.Invalid("%s must be a number from 0 to %d.", x.name, x.most)

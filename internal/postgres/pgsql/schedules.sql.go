@@ -243,8 +243,11 @@ func (q *Queries) ListOccurrences(ctx context.Context, arg ListOccurrencesParams
 }
 
 const lockDueSchedules = `-- name: LockDueSchedules :many
-SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, d.state AS database_state, (CASE WHEN r.shrinks_at > $1 THEN r.shrinks_from ELSE r.plan END)::text AS plan
-  FROM schedules s JOIN databases d ON d.id = s.database_id JOIN resources r ON r.id = s.resource_id
+SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, (SELECT d.state FROM databases d WHERE d.id = s.database_id)::text AS database_state,
+       r.plan::text AS plan
+  FROM schedules s
+ CROSS JOIN LATERAL (SELECT x.state, CASE WHEN x.shrinks_at > $1 THEN x.shrinks_from ELSE x.plan END AS plan
+                       FROM resources x WHERE x.id = s.resource_id OFFSET 0) r
  WHERE s.next_run_at <= $1 AND r.state <> 'deprovisioned'
    AND ($2::uuid IS NULL OR s.database_id = $2::uuid)
  ORDER BY s.next_run_at LIMIT $3 FOR NO KEY UPDATE OF s SKIP LOCKED
@@ -262,7 +265,8 @@ type LockDueSchedulesRow struct {
 	Plan          string
 }
 
-// Of everybody in the service's scope; of one resource, or one database of it, in a resource's.
+// Of everybody in the service's scope; of one resource, or one database of it, in a resource's. What else is asked of a schedule is
+// looked up for those that are due: in a join the planner, which takes few rows to be in scope, would begin with all databases.
 func (q *Queries) LockDueSchedules(ctx context.Context, arg LockDueSchedulesParams) ([]LockDueSchedulesRow, error) {
 	rows, err := q.db.Query(ctx, lockDueSchedules, arg.Now, arg.DatabaseID, arg.Most)
 	if err != nil {
@@ -304,10 +308,9 @@ func (q *Queries) LockDueSchedules(ctx context.Context, arg LockDueSchedulesPara
 }
 
 const lockLeftOccurrences = `-- name: LockLeftOccurrences :many
-SELECT p.backup_id::uuid AS backup_id, (SELECT b.state FROM backups b WHERE b.id = p.backup_id)::text AS state,
-       (SELECT b.reason FROM backups b WHERE b.id = p.backup_id)::text AS reason
-  FROM occurrences p
- WHERE p.outcome = 'pending' AND (SELECT b.state FROM backups b WHERE b.id = p.backup_id) NOT IN ('queued', 'running')
+SELECT p.backup_id::uuid AS backup_id, b.state::text AS state, b.reason::text AS reason
+  FROM occurrences p CROSS JOIN LATERAL (SELECT x.state, x.reason FROM backups x WHERE x.id = p.backup_id OFFSET 0) b
+ WHERE p.outcome = 'pending' AND b.state NOT IN ('queued', 'running')
  LIMIT $1 FOR NO KEY UPDATE OF p SKIP LOCKED
 `
 

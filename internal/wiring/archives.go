@@ -1,0 +1,87 @@
+package wiring
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/dashboard"
+	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/pgarchive"
+	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/proof"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/seal"
+)
+
+// archives is what the pages read of stored archives.
+type archives struct {
+	process
+	store  *postgres.Store
+	bucket *objectstore.Bucket
+}
+
+// key returns what opens a resource's archives.
+func (a archives) key(ctx context.Context, id remora.ResourceID) (seal.Key, error) {
+	secret, err := a.store.ResourceKey(ctx, id)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	return seal.ParseKey(secret)
+}
+
+func refOf(id remora.ResourceID, b remora.Backup) archivestore.Ref {
+	return archivestore.Ref{Resource: id, Backup: b.ID, Epoch: b.Epoch}
+}
+
+// open is dashboard.Config's Open.
+func (a archives) open(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (dashboard.Archive, error) {
+	key, err := a.key(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := archivestore.Open(ctx, a.bucket, refOf(id, b), key, a.Keys)
+	if err != nil || len(tables) == 0 {
+		return archive, err
+	}
+	part, err := pgarchive.Select(archive, archive.Size(), tables...)
+	if errors.Is(err, pgarchive.ErrNoTable) {
+		return nil, &remora.Error{Kind: remora.KindNotFound, Public: "This archive has no such table with rows of its own. Name it as schema.table, without quotes, as in table=public.orders; of a partitioned table name the partitions.", Cause: err}
+	}
+	var long *pgarchive.LongHeadError
+	if errors.As(err, &long) {
+		return nil, &remora.Error{Kind: remora.KindConflict, Public: "This archive lists so many objects that single tables cannot be taken out of it here. Download it whole and use pg_restore --table.", Cause: err}
+	}
+	return part, err
+}
+
+// contents is dashboard.Config's Contents.
+func (a archives) contents(ctx context.Context, id remora.ResourceID, b remora.Backup) (dashboard.Archive, error) {
+	key, err := a.key(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	list, err := archivestore.OpenContents(ctx, a.bucket, refOf(id, b), key, a.Keys)
+	if err != nil || list == nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// headOfPage is how much of an archive is read for a page that says what it needs: the objects of some 20,000 tables.
+const headOfPage = 16 << 20
+
+// needs is dashboard.Config's Needs.
+func (a archives) needs(ctx context.Context, id remora.ResourceID, b remora.Backup) (out remora.Needs, err error) {
+	archive, err := a.open(ctx, id, b, nil)
+	if err != nil {
+		return out, err
+	}
+	head, err := pgarchive.ReadHead(io.NewSectionReader(archive, 0, min(archive.Size(), headOfPage)))
+	if err != nil {
+		return out, &remora.Error{Kind: remora.KindConflict, Public: "What it needs is not listed here: the archive's list of objects is too long, or newer than our reader.", Cause: err}
+	}
+	out.Extensions, out.Superuser, out.Schemas = proof.Needs(head)
+	return out, nil
+}
