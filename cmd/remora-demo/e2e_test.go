@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -27,7 +26,6 @@ import (
 
 	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/devtools/faultproxy"
-	"github.com/remora-backup/remora/internal/devtools/inbox"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/logtest"
@@ -1187,85 +1185,4 @@ func freePort(t *testing.T) string {
 	}
 	defer l.Close()
 	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
-// News goes out with no worker running at all: by the web process alone, to the Helper App's log, which is on from the
-// start, and to an address whose owner said yes.
-func TestNewsGoesOutWithoutWorkers(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bundle{logs: &logtest.Buffer{}}
-	if b.Stack, err = stack.Start(ctx, stack.Config{Root: filepath.Join("..", ".."), Program: []string{self}, Logs: b.logs}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Log(b.logs.String())
-		}
-	})
-	if err = b.Fill(ctx, 10); err == nil {
-		b.web, err = b.Spawn("web")
-	}
-	if err == nil {
-		err = b.AwaitWeb(ctx, b.web)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.heroku(t, "addons:create", "remora-backup:mako", "-a", stack.HelperApp)
-	v, err := b.SignOn(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mails := func(n int) inbox.Mail {
-		t.Helper()
-		patience, cancel := context.WithTimeout(ctx, time.Minute)
-		defer cancel()
-		for {
-			came := b.Mail.Came()
-			if all := b.Mail.Mails(); len(all) >= n {
-				return all[n-1]
-			}
-			select {
-			case <-came:
-			case <-patience.Done():
-				t.Fatalf("%d mails: %+v", n, b.Mail.Mails())
-			}
-		}
-	}
-	const page = "/dashboard/settings/notifications"
-	if _, err := v.Post(ctx, page, url.Values{"kind": {"email"}, "address": {"owner@example.com"}}); err != nil {
-		t.Fatal(err)
-	}
-	asked := mails(1)
-	_, token, found := strings.Cut(asked.Text, "/notifications/confirm/")
-	if !found {
-		t.Fatal(asked.Text)
-	}
-	b.post(t, v, "/notifications/confirm/"+token[:64])
-	b.heroku(t, "addons:destroy", "remora-backup", "-a", stack.HelperApp, "--confirm", stack.HelperApp)
-	if m := mails(2); !strings.Contains(m.Subject, "was removed") || m.To[0] != "owner@example.com" {
-		t.Errorf("%+v", m)
-	}
-	poll := time.NewTicker(50 * time.Millisecond)
-	defer poll.Stop()
-	for patience := time.After(time.Minute); ; {
-		if lines := b.Sim.LogLines(stack.HelperApp); len(lines) == 1 && strings.Contains(lines[0], " event=deprovisioned addon=remora-backup-") {
-			return
-		} else if len(lines) > 1 {
-			t.Fatal(lines)
-		}
-		select {
-		case <-poll.C:
-		case <-patience:
-			t.Fatalf("the log has %q", b.Sim.LogLines(stack.HelperApp))
-		}
-	}
 }

@@ -36,7 +36,7 @@ func run(ctx context.Context) error {
 	}
 	full := flag.Bool("full", false, "400 days of 10,000 schedules instead of 50 days of 1,000")
 	flag.Parse()
-	y := years{schedules: 1_000, days: 50, step: 30 * time.Minute, seed: uint64(time.Now().UnixNano()), kills: 40, out: os.Stdout} //nolint:gosec // any number will do
+	y := years{schedules: 1_000, days: 50, step: 30 * time.Minute, calm: 1000, seed: uint64(time.Now().UnixNano()), kills: 40, out: os.Stdout} //nolint:gosec // any number will do
 	if *full {
 		y.schedules, y.days, y.kills, y.step = 10_000, 400, 200, time.Hour
 	}

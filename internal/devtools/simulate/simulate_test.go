@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 func TestNothingIsMissedAndNothingRunsTwice(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	y := years{url: pgtest.URL(t), schedules: 100, days: 8, step: 30 * time.Minute, kills: 12, seed: uint64(time.Now().UnixNano()), out: &out} //nolint:gosec // any number will do
+	y := years{url: pgtest.URL(t), schedules: 100, days: 8, step: time.Hour, calm: 200, kills: 12, seed: uint64(time.Now().UnixNano()), out: &out} //nolint:gosec // any number will do
 	if err := y.run(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -23,6 +23,7 @@ type years struct {
 	days      int
 	kills     int           // about
 	step      time.Duration // between two ticks, but for downtimes; in production it is a minute
+	calm      int           // of so many steps, two are followed by a downtime, eight have a clock that jumps, six a pause or its end
 	seed      uint64
 	out       io.Writer
 
@@ -100,7 +101,7 @@ func (y *years) pass(ctx context.Context, chance float64) error {
 	y.steps++
 	ahead := y.step
 	other := y.now.Add(time.Duration(y.random.IntN(181)-90) * time.Second) // two clocks are never the same
-	switch x := y.random.IntN(1000); {
+	switch x := y.random.IntN(y.calm); {
 	case x < 2:
 		y.downtimes++
 		ahead = time.Duration(6+y.random.IntN(30)) * time.Hour
