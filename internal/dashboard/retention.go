@@ -196,7 +196,7 @@ func (p *Pages) editRetention(w http.ResponseWriter, r *http.Request, s remora.S
 	if page.Standing.Pending != nil {
 		page.Form = retentionFormOf(page.Standing.Pending.Retention)
 	}
-	return p.render(w, http.StatusOK, "retentionpage.html", page)
+	return p.render(w, http.StatusOK, "retention.html", page)
 }
 
 // saveRetention shows what a change would remove, and saves what was shown.
@@ -212,13 +212,13 @@ func (p *Pages) saveRetention(w http.ResponseWriter, r *http.Request, s remora.S
 	}
 	if remora.KindOf(err) == remora.KindInvalid && err != nil {
 		page.Wrong = remora.Public(err, "")
-		return p.render(w, http.StatusUnprocessableEntity, "retentionpage.html", page)
+		return p.render(w, http.StatusUnprocessableEntity, "retention.html", page)
 	}
 	if err != nil {
 		return err
 	}
 	if r.PostFormValue("do") != "save" || r.PostFormValue("seen") != page.Seen {
-		return p.render(w, http.StatusOK, "retentionpage.html", page)
+		return p.render(w, http.StatusOK, "retention.html", page)
 	}
 	if _, err := p.Store.SetRetention(r.Context(), s.Resource, page.Database.ID, want, s.Person()); err != nil {
 		return err

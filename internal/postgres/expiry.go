@@ -55,6 +55,9 @@ func (s *Store) Unknown(ctx context.Context, backups []remora.BackupID) ([]remor
 	return out, err
 }
 
+// downloadLast is how long a download that has begun may run: one whose link was used since then may be running.
+const downloadLast = 12 * time.Hour
+
 // Expire lets those of a database's backups go that nothing keeps, ends their links, and has what is stored of them deleted
 // once delay has passed. One that a proof waits for or runs on, or that a link was used on so lately that the download may
 // be running, waits for a later round. It returns what it let go. Errors: KindNotFound, KindGone.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/remora-backup/remora/internal/postgres/pgsql"
 	"github.com/remora-backup/remora/internal/remora"
@@ -203,6 +202,3 @@ func retentionOf(r pgsql.Retention) remora.Retention {
 		Yearly: int(r.Yearly), Zone: r.Zone,
 	}
 }
-
-// downloadLast is how long a download that has begun may run: one whose link was used since then may be running.
-const downloadLast = 12 * time.Hour
