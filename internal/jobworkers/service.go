@@ -118,5 +118,5 @@ func (w *sweepUploads) Work(ctx context.Context, _ *river.Job[jobargs.SweepUploa
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, exhaust(ctx, w.Store.PurgeNews), exhaust(ctx, w.Store.PurgeOccurrences))...)
+	return errors.Join(append(errs, exhaust(ctx, w.Store.PurgeNews), exhaust(ctx, w.Store.PurgeEvents), exhaust(ctx, w.Store.PurgeOccurrences))...)
 }

@@ -1,11 +1,13 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -141,4 +143,106 @@ func TestARefusedCredentialIsRemindedOf(t *testing.T) {
 		b.sent(t, got[0])
 		b.ahead += 27 * time.Hour
 	}
+}
+
+// An add-on that is removed takes its secrets with it, whatever its channels wanted to hear.
+func TestARemovedAddonLeavesNoSecretBehind(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	left := func() int {
+		t.Helper()
+		if n := query[int](t, b, "SELECT (SELECT count(*) FROM pings)::int + (SELECT count(*) FROM badges)::int"); n[0] != 0 {
+			return n[0] + b.addresses(t)
+		}
+		return b.addresses(t)
+	}
+	id := b.resource(t, "db-1")
+	db := b.first(t, id).Database
+	off, _ := b.channel(t, id, remora.ChannelWebhook, "https://a.example.com/1")
+	gone, _ := b.channel(t, id, remora.ChannelSlack, "https://a.example.com/2")
+	for _, err := range []error{
+		b.SetPing(ctx, id, db, redact.New("https://hc.example.com/uuid"), true, "anna"), b.MakeBadge(ctx, id, db, true, "anna"),
+		b.PauseSchedule(ctx, id, db, "", "anna"), // waits for both channels
+		b.RemoveChannel(ctx, id, gone, "anna"), b.SetChannel(ctx, id, off, false, nil, "anna"),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.DeprovisionResource(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if n := left(); n != 0 {
+		t.Errorf("%d secrets of an add-on whose channels hear nothing", n)
+	}
+	// One whose last message is never heard of again.
+	id = b.resource(t, "db-1")
+	b.channel(t, id, remora.ChannelWebhook, "https://a.example.com/1")
+	if err := b.DeprovisionResource(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	b.plan(t, id)
+	purge(t, b)
+	if left() != 2 {
+		t.Errorf("%d secrets while the message may still be delivered", left())
+	}
+	b.ahead += 4 * 24 * time.Hour
+	purge(t, b)
+	if n := left(); n != 0 {
+		t.Errorf("%d secrets after four days", n)
+	}
+}
+
+func purge(t *testing.T, b *bundle) {
+	t.Helper()
+	for _, round := range []func(context.Context) (int, error){b.PurgeNews, b.PurgeEvents} {
+		for n := 1; n > 0; {
+			var err error
+			if n, err = round(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// What is told, held back and removed does not stay for ever; what the next message is decided by does.
+func TestEventsAndChannelsDoNotPileUp(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	db := b.first(t, id).Database
+	b.exec(t, "DELETE FROM events")
+	c, _ := b.channel(t, id, remora.ChannelWebhook, "https://a.example.com/1")
+	for i := range 3 {
+		if i == 2 {
+			if err := b.SetChannel(ctx, id, c, false, nil, "anna"); err != nil { // what waits is held, and goes with no message
+				t.Fatal(err)
+			}
+		}
+		if err := b.PauseSchedule(ctx, id, db, "", "anna"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.ResumeSchedule(ctx, id, db, "anna"); err != nil {
+			t.Fatal(err)
+		}
+		b.ahead += time.Minute
+	}
+	if err := b.RemoveChannel(ctx, id, c, "anna"); err != nil {
+		t.Fatal(err)
+	}
+	rows := func(want string) {
+		t.Helper()
+		purge(t, b)
+		got := query[string](t, b, "SELECT (SELECT count(*) FROM events) || ' ' || (SELECT count(*) FROM news) || ' ' || (SELECT count(*) FROM channels WHERE removed_at IS NOT NULL)")
+		if got[0] != want {
+			t.Errorf("events, news, channels: %s instead of %s", got[0], want)
+		}
+	}
+	rows("6 4 1")
+	b.ahead += 91 * 24 * time.Hour
+	rows("6 0 1")
+	b.ahead += 310 * 24 * time.Hour
+	rows("2 0 0") // the newest of each kind
 }

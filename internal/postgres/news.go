@@ -333,6 +333,40 @@ func (s *Store) PurgeNews(ctx context.Context) (int, error) {
 	return int(n), err
 }
 
+const (
+	// eventsKept is how long an event is known that a newer one of its kind has followed, and a channel that was removed: the
+	// link in an old mail says so.
+	eventsKept = 400 * day
+	// lastWord is how long the last message of a removed resource may take. Tries end after some 23 hours.
+	lastWord = 3 * day
+)
+
+// PurgeEvents forgets old events, what was held back for good, and the channels of removed add-ons, also where their last
+// message was never heard of again. It returns how much; call again while that is not 0.
+func (s *Store) PurgeEvents(ctx context.Context) (int, error) {
+	n := int64(0)
+	err := s.forService(ctx, func(t *tx) error {
+		held, err := t.q.PurgeHeld(ctx, pgsql.PurgeHeldParams{Before: t.now.Add(-newsKept), Most: batch})
+		if err != nil {
+			return fmt.Errorf("purge what was held back: %w", err)
+		}
+		before := t.now.Add(-eventsKept)
+		events, err := t.q.PurgeEvents(ctx, pgsql.PurgeEventsParams{Before: before, Most: batch})
+		if err != nil {
+			return fmt.Errorf("purge events: %w", err)
+		}
+		last := t.now.Add(-lastWord)
+		forgotten, err := t.q.ForgetChannels(ctx, pgsql.ForgetChannelsParams{Now: &t.now, Before: &last})
+		if err != nil {
+			return fmt.Errorf("forget channels: %w", err)
+		}
+		channels, err := t.q.PurgeChannels(ctx, pgsql.PurgeChannelsParams{Before: &before, Most: batch})
+		n = held + events + forgotten + channels
+		return err
+	})
+	return int(n), err
+}
+
 func happenedOf(rows []pgsql.Event) []remora.Happened {
 	out := make([]remora.Happened, len(rows))
 	for i, e := range rows {

@@ -139,7 +139,13 @@ func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) e
 		if err := t.q.CancelProofs(ctx, pgsql.CancelProofsParams{ResourceID: string(id), Reason: string(remora.ReasonDeprovisioned), Now: &t.now}); err != nil {
 			return fmt.Errorf("end proofs: %w", err)
 		}
+		if err := t.q.ForgetOutside(ctx, string(id)); err != nil {
+			return fmt.Errorf("forget badges and pings: %w", err)
+		}
 		if err := t.happened(ctx, id, remora.Event{Kind: remora.EventDeprovisioned}); err != nil {
+			return err
+		}
+		if err := t.forgetChannels(ctx, id); err != nil { // none of which may want to hear of it
 			return err
 		}
 		return t.audit(ctx, id, HerokuActor, "deprovision", "")

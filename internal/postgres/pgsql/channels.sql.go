@@ -117,6 +117,26 @@ func (q *Queries) FindChannel(ctx context.Context, tokenHash []byte) (FindChanne
 	return i, err
 }
 
+const forgetChannels = `-- name: ForgetChannels :execrows
+UPDATE channels c SET removed_at = coalesce(c.removed_at, $1), enabled = false, sealed_address = NULL, sealed_secret = NULL, problem = ''
+  FROM resources r
+ WHERE r.id = c.resource_id AND r.state = 'deprovisioned' AND r.deprovisioned_at < $2 AND c.removed_at IS NULL
+`
+
+type ForgetChannelsParams struct {
+	Now    *time.Time
+	Before *time.Time
+}
+
+// In the service's scope: of resources that were removed long enough ago for every message to have ended.
+func (q *Queries) ForgetChannels(ctx context.Context, arg ForgetChannelsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, forgetChannels, arg.Now, arg.Before)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const insertChannel = `-- name: InsertChannel :exec
 INSERT INTO channels (id, resource_id, kind, shown, sealed_address, sealed_secret, address_mac, token_hash, mutes, added_by, added_at, confirmed_at)
 VALUES ($1, $2, $3, $4, $5, $6,
@@ -298,6 +318,28 @@ func (q *Queries) LogStream(ctx context.Context, resourceID string) (Channel, er
 		&i.WakeAt,
 	)
 	return i, err
+}
+
+const purgeChannels = `-- name: PurgeChannels :execrows
+DELETE FROM channels WHERE id IN (
+    SELECT c.id FROM channels c
+     WHERE c.removed_at < $1 AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.channel_id = c.id)
+       AND NOT EXISTS (SELECT 1 FROM news n WHERE n.channel_id = c.id)
+     ORDER BY c.removed_at LIMIT $2)
+`
+
+type PurgeChannelsParams struct {
+	Before *time.Time
+	Most   int32
+}
+
+// In the service's scope: those that were removed long ago and to which no message in the log went.
+func (q *Queries) PurgeChannels(ctx context.Context, arg PurgeChannelsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, purgeChannels, arg.Before, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const removeChannels = `-- name: RemoveChannels :exec

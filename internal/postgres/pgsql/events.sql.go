@@ -141,6 +141,29 @@ func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]Event
 	return items, nil
 }
 
+const purgeEvents = `-- name: PurgeEvents :execrows
+DELETE FROM events WHERE id IN (
+    SELECT e.id FROM events e
+     WHERE e.at < $1 AND NOT EXISTS (SELECT 1 FROM news n WHERE n.event_id = e.id)
+       AND EXISTS (SELECT 1 FROM events x
+                    WHERE x.resource_id = e.resource_id AND x.at > e.at AND x.kind = e.kind AND x.database_id IS NOT DISTINCT FROM e.database_id)
+     ORDER BY e.at LIMIT $2)
+`
+
+type PurgeEventsParams struct {
+	Before time.Time
+	Most   int32
+}
+
+// In the service's scope: old events of which no message tells, but for the newest of each database and kind.
+func (q *Queries) PurgeEvents(ctx context.Context, arg PurgeEventsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, purgeEvents, arg.Before, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const wasGoodBefore = `-- name: WasGoodBefore :one
 SELECT EXISTS (SELECT 1 FROM backups WHERE database_id = $1 AND resource_id = $2
                   AND id <> $3 AND state IN ('verified', 'proven', 'expired', 'deleted')) AS good

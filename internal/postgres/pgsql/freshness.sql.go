@@ -62,6 +62,17 @@ func (q *Queries) FindBadge(ctx context.Context, tokenHash []byte) (FindBadgeRow
 	return i, err
 }
 
+const forgetOutside = `-- name: ForgetOutside :exec
+WITH called AS (DELETE FROM pings WHERE pings.resource_id = $1)
+DELETE FROM badges WHERE badges.resource_id = $1
+`
+
+// Of a removed resource: nobody is called any more, and no badge is drawn.
+func (q *Queries) ForgetOutside(ctx context.Context, resourceID string) error {
+	_, err := q.db.Exec(ctx, forgetOutside, resourceID)
+	return err
+}
+
 const getBadge = `-- name: GetBadge :one
 SELECT database_id, resource_id, token_hash, sealed_token, named, made_by, made_at FROM badges WHERE database_id = $1 AND resource_id = $2
 `

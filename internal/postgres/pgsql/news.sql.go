@@ -37,9 +37,11 @@ func (q *Queries) CountMessages(ctx context.Context, arg CountMessagesParams) (C
 }
 
 const countQueued = `-- name: CountQueued :one
-SELECT count(*) FROM deliveries WHERE resource_id = $1 AND state = 'queued'
+SELECT count(*) FROM deliveries d JOIN channels c ON c.id = d.channel_id
+ WHERE d.resource_id = $1 AND d.state = 'queued' AND c.removed_at IS NULL
 `
 
+// To channels that were not removed: a message to one of those ends when it is looked at.
 func (q *Queries) CountQueued(ctx context.Context, resourceID string) (int64, error) {
 	row := q.db.QueryRow(ctx, countQueued, resourceID)
 	var count int64
@@ -65,9 +67,11 @@ func (q *Queries) CountTests(ctx context.Context, arg CountTestsParams) (int64, 
 }
 
 const countWaiting = `-- name: CountWaiting :one
-SELECT count(*) FROM news WHERE resource_id = $1 AND state = 'waiting'
+SELECT count(*) FROM news n JOIN channels c ON c.id = n.channel_id
+ WHERE n.resource_id = $1 AND n.state = 'waiting' AND c.enabled AND c.confirmed_at IS NOT NULL AND c.removed_at IS NULL
 `
 
+// For channels that will be told.
 func (q *Queries) CountWaiting(ctx context.Context, resourceID string) (int64, error) {
 	row := q.db.QueryRow(ctx, countWaiting, resourceID)
 	var count int64
@@ -455,6 +459,27 @@ func (q *Queries) NewestEvents(ctx context.Context, resourceID string) ([]Event,
 		return nil, err
 	}
 	return items, nil
+}
+
+const purgeHeld = `-- name: PurgeHeld :execrows
+DELETE FROM news WHERE (channel_id, event_id) IN (
+    SELECT n.channel_id, n.event_id FROM events e JOIN news n ON n.event_id = e.id JOIN channels c ON c.id = n.channel_id
+     WHERE e.at < $1 AND n.delivery_id IS NULL AND (n.state = 'held' OR c.removed_at IS NOT NULL)
+     ORDER BY e.at LIMIT $2)
+`
+
+type PurgeHeldParams struct {
+	Before time.Time
+	Most   int32
+}
+
+// In the service's scope: what was held back long ago and went with no message, and what waited for a channel that was removed.
+func (q *Queries) PurgeHeld(ctx context.Context, arg PurgeHeldParams) (int64, error) {
+	result, err := q.db.Exec(ctx, purgeHeld, arg.Before, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const purgeNews = `-- name: PurgeNews :execrows

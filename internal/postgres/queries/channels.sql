@@ -54,3 +54,17 @@ SELECT count(*) AS added, count(*) FILTER (WHERE kind = 'email') AS mails
 -- name: CountAddress :one
 -- How often an address was added since, by anybody. Runs in the service's scope.
 SELECT count(*) FROM channels WHERE address_mac = sqlc.arg(address_mac) AND added_at > sqlc.arg(since);
+
+-- name: ForgetChannels :execrows
+-- In the service's scope: of resources that were removed long enough ago for every message to have ended.
+UPDATE channels c SET removed_at = coalesce(c.removed_at, sqlc.arg(now)), enabled = false, sealed_address = NULL, sealed_secret = NULL, problem = ''
+  FROM resources r
+ WHERE r.id = c.resource_id AND r.state = 'deprovisioned' AND r.deprovisioned_at < sqlc.arg(before) AND c.removed_at IS NULL;
+
+-- name: PurgeChannels :execrows
+-- In the service's scope: those that were removed long ago and to which no message in the log went.
+DELETE FROM channels WHERE id IN (
+    SELECT c.id FROM channels c
+     WHERE c.removed_at < sqlc.arg(before) AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.channel_id = c.id)
+       AND NOT EXISTS (SELECT 1 FROM news n WHERE n.channel_id = c.id)
+     ORDER BY c.removed_at LIMIT sqlc.arg(most));

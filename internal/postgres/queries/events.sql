@@ -29,3 +29,12 @@ SELECT EXISTS (SELECT 1 FROM backups WHERE database_id = sqlc.arg(database_id) A
 
 -- name: ListEvents :many
 SELECT e.* FROM events e WHERE e.resource_id = sqlc.arg(resource_id) ORDER BY e.at DESC, e.id LIMIT sqlc.arg(most);
+
+-- name: PurgeEvents :execrows
+-- In the service's scope: old events of which no message tells, but for the newest of each database and kind.
+DELETE FROM events WHERE id IN (
+    SELECT e.id FROM events e
+     WHERE e.at < sqlc.arg(before) AND NOT EXISTS (SELECT 1 FROM news n WHERE n.event_id = e.id)
+       AND EXISTS (SELECT 1 FROM events x
+                    WHERE x.resource_id = e.resource_id AND x.at > e.at AND x.kind = e.kind AND x.database_id IS NOT DISTINCT FROM e.database_id)
+     ORDER BY e.at LIMIT sqlc.arg(most));

@@ -77,3 +77,8 @@ UPDATE pings SET asked = sqlc.arg(asked)::uuid WHERE database_id = sqlc.arg(data
 -- name: SavePinged :exec
 UPDATE pings SET last_kind = sqlc.arg(kind), last_ok = sqlc.arg(ok), last_outcome = sqlc.arg(outcome), last_at = sqlc.arg(now)::timestamptz
  WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: ForgetOutside :exec
+-- Of a removed resource: nobody is called any more, and no badge is drawn.
+WITH called AS (DELETE FROM pings WHERE pings.resource_id = sqlc.arg(resource_id))
+DELETE FROM badges WHERE badges.resource_id = sqlc.arg(resource_id);

@@ -62,10 +62,14 @@ UPDATE deliveries SET state = sqlc.arg(state), outcome = sqlc.arg(outcome), atte
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND state = 'queued';
 
 -- name: CountQueued :one
-SELECT count(*) FROM deliveries WHERE resource_id = sqlc.arg(resource_id) AND state = 'queued';
+-- To channels that were not removed: a message to one of those ends when it is looked at.
+SELECT count(*) FROM deliveries d JOIN channels c ON c.id = d.channel_id
+ WHERE d.resource_id = sqlc.arg(resource_id) AND d.state = 'queued' AND c.removed_at IS NULL;
 
 -- name: CountWaiting :one
-SELECT count(*) FROM news WHERE resource_id = sqlc.arg(resource_id) AND state = 'waiting';
+-- For channels that will be told.
+SELECT count(*) FROM news n JOIN channels c ON c.id = n.channel_id
+ WHERE n.resource_id = sqlc.arg(resource_id) AND n.state = 'waiting' AND c.enabled AND c.confirmed_at IS NOT NULL AND c.removed_at IS NULL;
 
 -- name: CountTests :one
 SELECT count(*) FROM deliveries WHERE channel_id = sqlc.arg(channel_id) AND resource_id = sqlc.arg(resource_id) AND kind = 'test' AND queued_at > sqlc.arg(since);
@@ -82,3 +86,10 @@ SELECT sqlc.embed(d), sqlc.embed(c),
 WITH old AS (SELECT d.id FROM deliveries d WHERE d.queued_at < sqlc.arg(before) AND d.state <> 'queued' ORDER BY d.queued_at LIMIT sqlc.arg(most)),
      gone AS (DELETE FROM news WHERE delivery_id IN (SELECT id FROM old))
 DELETE FROM deliveries WHERE id IN (SELECT id FROM old);
+
+-- name: PurgeHeld :execrows
+-- In the service's scope: what was held back long ago and went with no message, and what waited for a channel that was removed.
+DELETE FROM news WHERE (channel_id, event_id) IN (
+    SELECT n.channel_id, n.event_id FROM events e JOIN news n ON n.event_id = e.id JOIN channels c ON c.id = n.channel_id
+     WHERE e.at < sqlc.arg(before) AND n.delivery_id IS NULL AND (n.state = 'held' OR c.removed_at IS NOT NULL)
+     ORDER BY e.at LIMIT sqlc.arg(most));
