@@ -175,7 +175,7 @@ func many(t *testing.T, databases int, contents []string) *crowd {
 		t.Fatal(err)
 	}
 	c := &crowd{Stack: s, each: each}
-	if c.worker, err = s.Spawn("worker", fmt.Sprintf("CONCURRENCY=%d", databases)); err != nil {
+	if c.worker, err = s.Spawn("worker", fmt.Sprintf("CONCURRENCY=%d", databases), fmt.Sprintf("PER_SERVER=%d", databases)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.AwaitWeb(ctx, web); err != nil {

@@ -108,6 +108,7 @@ type Rounds struct {
 // Work is how a worker works.
 type Work struct {
 	Concurrency   int           `env:"CONCURRENCY" default:"0" help:"How many backups one worker makes at a time at most, where memory allows; 0 is 8 for each core."`
+	PerServer     int           `env:"PER_SERVER" default:"2" help:"How many backups may read from one server of a customer's at a time, whoever they belong to."`
 	Memory        int           `env:"MEMORY_MB" default:"512" help:"How much memory a worker and its pg_dumps may take, in MiB; backups are admitted by it. A database is backed up when twice its largest row fits."`
 	CompressLevel int           `env:"COMPRESS_LEVEL" default:"0" help:"How hard archives are compressed, 1 (fast) to 9 (small); 0 is 6, or 1 on a single core."`
 	ClientDirs    []string      `env:"PG_CLIENT_DIRS" help:"Folders with pg_dump and pg_restore, looked into before the usual ones."`
@@ -271,7 +272,7 @@ func (h Heroku) check() error {
 // run, a period of nothing never comes.
 func (w Work) check() error {
 	return errors.Join(
-		between("CONCURRENCY", w.Concurrency, 0, 1000), between("MEMORY_MB", w.Memory, 128, 1<<20), between("COMPRESS_LEVEL", w.CompressLevel, 0, 9), between("LEASE", w.Lease, 10*time.Second, time.Hour),
+		between("CONCURRENCY", w.Concurrency, 0, 1000), between("PER_SERVER", w.PerServer, 1, 1000), between("MEMORY_MB", w.Memory, 128, 1<<20), between("COMPRESS_LEVEL", w.CompressLevel, 0, 9), between("LEASE", w.Lease, 10*time.Second, time.Hour),
 		between("SWEEP_AFTER", w.SweepAfter, time.Second, 24*time.Hour), between("CHECK_EVERY", w.CheckEvery, time.Second, 24*time.Hour),
 	)
 }

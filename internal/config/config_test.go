@@ -82,7 +82,7 @@ func TestTheCommandLineIsChecked(t *testing.T) {
 func TestProblemsAreNamed(t *testing.T) {
 	for setting, c := range map[string]struct{ command, value string }{
 		"PUBLIC_URL": {"web", "nonsense"}, "KEYRING": {"web", "k1:CANARY"}, "DATABASE_URL": {"migrate", ""}, "SERVICE_TOKEN": {"worker", ""},
-		"PORT": {"web", "CANARY"}, "CONCURRENCY": {"worker", "-1"}, "MEMORY_MB": {"worker", "64"}, "LEASE": {"worker", "1s"}, "TICK_EVERY": {"worker", "CANARY"}, "SWEEP_EVERY": {"worker", "-1m"}, "CHECK_EVERY": {"worker", "0s"},
+		"PORT": {"web", "CANARY"}, "CONCURRENCY": {"worker", "-1"}, "PER_SERVER": {"worker", "0"}, "MEMORY_MB": {"worker", "64"}, "LEASE": {"worker", "1s"}, "TICK_EVERY": {"worker", "CANARY"}, "SWEEP_EVERY": {"worker", "-1m"}, "CHECK_EVERY": {"worker", "0s"},
 		"PROOFS": {"verifier", "0"}, "SCRATCH_DIR": {"verifier", "relative"}, "SCRATCH_MEMORY_MB": {"verifier", "1"}, "SCRATCH_DISK_MB": {"verifier", "1"},
 		"S3_ENDPOINT": {"worker", "foo"}, "HEROKU_API_URL": {"worker", "api.heroku.com"}, "LINK_GOOD": {"web", "-1h"}, "SERVICE_ACCOUNT": {"web", "backups"},
 	} {

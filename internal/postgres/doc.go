@@ -66,7 +66,7 @@
 // # Turns
 //
 // The queue hands jobs out in the order in which they came, and a claim decides whose turn it is (fair.go): a resource has
-// as many live runs as its plan allows at most, and whoever was served gives way to those who have waited since before that. A
+// as many live runs as its plan allows at most, and whoever was served gives way to those who have waited since before that and had no turn since. A
 // server of a customer's is read by PerServer runs at a time, whoever they belong to. All of it is asked of rows at the
 // claim, so that there is nothing to lose with a process.
 //

@@ -35,7 +35,7 @@ func BusyPause(err error) time.Duration {
 }
 
 // turn tells whether a backup may run now as far as others are concerned: its resource has as many runs as its plan allows
-// at most, and whoever was served gives way to those who have waited since before that. So a resource with a thousand backups
+// at most, and whoever was served gives way to those who have waited since before that and had no turn since. So a resource with a thousand backups
 // takes one turn, then everybody who waited takes his. The queue itself hands jobs out in the order in which they came.
 func (t *tx) turn(ctx context.Context, r pgsql.Resource, b remora.BackupID) error {
 	plan, err := remora.PlanOf(r.Plan)

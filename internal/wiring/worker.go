@@ -38,7 +38,7 @@ func (p process) worker(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys, GatherNews: p.Rounds.GatherNews, Lease: p.Work.Lease, CheckEvery: p.Work.CheckEvery})
+	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys, GatherNews: p.Rounds.GatherNews, Lease: p.Work.Lease, PerServer: p.Work.PerServer, CheckEvery: p.Work.CheckEvery})
 	if err != nil {
 		return err
 	}

@@ -633,7 +633,7 @@ func (q *Queries) StartBackup(ctx context.Context, arg StartBackupParams) error 
 }
 
 const waitsLonger = `-- name: WaitsLonger :one
-SELECT EXISTS (SELECT 1 FROM backups b
+SELECT EXISTS (SELECT 1 FROM backups b JOIN resources x ON x.id = b.resource_id AND (x.served_at IS NULL OR x.served_at < coalesce(b.retry_at, b.queued_at))
                 WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) <= $1::timestamptz
                   AND coalesce(b.retry_at, b.queued_at) > $2::timestamptz AND b.resource_id <> $3
                   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.resource_id = b.resource_id AND r.state IN ('claimed', 'dumping', 'confirming'))) AS waits
@@ -645,7 +645,8 @@ type WaitsLongerParams struct {
 	ResourceID string
 }
 
-// Whether somebody else waits for a run since before this resource was served last, and none of his runs. In the service's scope.
+// Whether somebody else waits for a run since before this resource was served last, has had no turn since, and none of
+// his runs. Who has had one gives way himself: two that gave way to each other would both wait. In the service's scope.
 func (q *Queries) WaitsLonger(ctx context.Context, arg WaitsLongerParams) (bool, error) {
 	row := q.db.QueryRow(ctx, waitsLonger, arg.Served, arg.Oldest, arg.ResourceID)
 	var waits bool

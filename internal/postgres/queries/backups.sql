@@ -34,8 +34,9 @@ SELECT b.id, b.attempts FROM backups b
  ORDER BY b.queued_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF b SKIP LOCKED;
 
 -- name: WaitsLonger :one
--- Whether somebody else waits for a run since before this resource was served last, and none of his runs. In the service's scope.
-SELECT EXISTS (SELECT 1 FROM backups b
+-- Whether somebody else waits for a run since before this resource was served last, has had no turn since, and none of
+-- his runs. Who has had one gives way himself: two that gave way to each other would both wait. In the service's scope.
+SELECT EXISTS (SELECT 1 FROM backups b JOIN resources x ON x.id = b.resource_id AND (x.served_at IS NULL OR x.served_at < coalesce(b.retry_at, b.queued_at))
                 WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) <= sqlc.arg(served)::timestamptz
                   AND coalesce(b.retry_at, b.queued_at) > sqlc.arg(oldest)::timestamptz AND b.resource_id <> sqlc.arg(resource_id)
                   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.resource_id = b.resource_id AND r.state IN ('claimed', 'dumping', 'confirming'))) AS waits;
