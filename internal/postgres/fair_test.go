@@ -192,3 +192,32 @@ func TestAServerIsReadByFew(t *testing.T) {
 		t.Error("a run has ended:", err)
 	}
 }
+
+// Two that wait with two backups each have one turn each, and then do not wait for one another.
+func TestTwoThatWereServedDoNotGiveWayToEachOther(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	of := map[remora.ResourceID][]remora.BackupID{}
+	ids := []remora.ResourceID{b.resource(t), b.resource(t)}
+	for _, id := range ids {
+		b.ask(t, id, 2)
+		o, err := b.Overview(t.Context(), id)
+		if err != nil || len(o.Backups) != 2 {
+			t.Fatalf("%+v %v", o.Backups, err)
+		}
+		for _, x := range o.Backups {
+			of[id] = append(of[id], x.ID)
+		}
+	}
+	for turn := range 2 {
+		for _, id := range ids {
+			c, err := b.ClaimBackup(t.Context(), of[id][turn], "w")
+			if err == nil {
+				err = b.KeepBackup(t.Context(), c, remora.Kept{Tables: 1})
+			}
+			if err != nil {
+				t.Errorf("turn %d: %v", turn+1, err)
+			}
+		}
+	}
+}
