@@ -258,44 +258,45 @@ func TestMatrix(t *testing.T) {
 		"later_grants":     {[]string{"owner: ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO $me WITH GRANT OPTION"}, "future_write deny", false, 0},
 		"writes_elsewhere": {[]string{"elsewhere: CREATE TABLE $me_far (id int)", "elsewhere: GRANT INSERT ON $me_far TO $me", "GRANT CONNECT ON DATABASE postgres TO $me"}, "other_database review", false, 0},
 		// Gaps.
-		"no_table":           {[]string{"owner: REVOKE SELECT ON t FROM $me"}, "table_select fatal", false, 0},
-		"columns_only":       {[]string{"owner: REVOKE SELECT ON t FROM $me", "owner: GRANT SELECT (id, secret) ON t TO $me"}, "table_select fatal", false, 0},
-		"no_partition":       {[]string{"owner: REVOKE SELECT ON p1 FROM $me"}, "table_select fatal", false, 0},
-		"no_parent":          {[]string{"owner: REVOKE SELECT ON p FROM $me"}, "table_select fatal", false, 0},
-		"no_sequence":        {[]string{"owner: REVOKE SELECT ON SEQUENCE s FROM $me"}, "sequence_select fatal", false, 0},
-		"usage_no_sequence":  {[]string{"owner: REVOKE SELECT ON SEQUENCE s FROM $me", "owner: GRANT USAGE ON SEQUENCE s TO $me"}, "sequence_write review, sequence_select fatal", false, 0},
-		"no_schema":          {[]string{`owner: REVOKE USAGE ON SCHEMA "Odd ""one" FROM $me`}, "schema_usage fatal", false, 0},
-		"no_odd_table":       {[]string{`owner: REVOKE SELECT ON "Odd ""one"."Table; it's" FROM $me`}, "table_select fatal", false, 0},
-		"empty_schema":       {[]string{"owner: CREATE SCHEMA closed"}, "", false, 0},
-		"functions_schema":   {[]string{"owner: CREATE SCHEMA closed", "owner: CREATE FUNCTION closed.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "owner: CREATE TYPE closed.e AS ENUM ('a')"}, "", false, 0},
-		"new_schema":         {[]string{"owner: CREATE SCHEMA new", "owner: CREATE TABLE new.t (id serial)"}, "schema_usage fatal, sequence_select fatal, table_select fatal, no_default_select future, no_default_sequence_select future", false, 0},
-		"unnamed_large":      {[]string{"owner: SELECT lo_from_bytea(4712, 'x')"}, "large_object_select fatal", false, 0},
-		"many_large":         {[]string{"owner: SELECT lo_from_bytea(0, 'x') FROM generate_series(1, 30)"}, "large_object_select fatal", false, 0},
-		"large_read_all":     {[]string{"owner: REVOKE SELECT ON LARGE OBJECT 4711 FROM $me", "GRANT pg_read_all_data TO $me"}, "large_object_select fatal", false, 14},
-		"rls_no_policy":      {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY"}, "row_security fatal", false, 0},
-		"rls_some":           {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY hides ON t USING (id % 100 = 0)"}, "row_security fatal", false, 0},
-		"rls_open":           {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)"}, "row_security_open info", false, 0},
-		"rls_open_public":    {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY everybody ON t USING (true)"}, "row_security_open info", false, 0},
-		"rls_open_others":    {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY others ON t TO stranger USING (true)"}, "row_security fatal", false, 0},
-		"rls_open_write":     {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY del ON t FOR DELETE USING (true)"}, "row_security fatal", false, 0},
-		"rls_restricted":     {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)", "owner: CREATE POLICY not_all ON t AS RESTRICTIVE USING (id % 100 = 0)"}, "row_security fatal", false, 0},
-		"rls_one_of_two":     {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)", "owner: ALTER TABLE p1 ENABLE ROW LEVEL SECURITY"}, "row_security fatal, row_security_open info", false, 0},
-		"rls_parent":         {[]string{"owner: ALTER TABLE p ENABLE ROW LEVEL SECURITY"}, "", false, 0},
-		"rls_partition":      {[]string{"owner: ALTER TABLE p1 ENABLE ROW LEVEL SECURITY"}, "row_security fatal", false, 0},
-		"rls_bypassed":       {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "ALTER ROLE $me BYPASSRLS"}, "bypassrls info", false, 0},
-		"no_defaults":        {[]string{"owner: ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE SELECT ON TABLES FROM $me"}, "no_default_select future", false, 0},
-		"subscription":       {[]string{"CREATE SUBSCRIPTION $me_sub CONNECTION 'host=nowhere' PUBLICATION x WITH (connect = false, slot_name = NONE)"}, "subscription partial", false, 0},
-		"config_table":       {[]string{"CREATE TABLE cfg (id int)", "ALTER EXTENSION citext ADD TABLE cfg", "UPDATE pg_extension SET extconfig = ARRAY['cfg'::regclass::oid], extcondition = ARRAY[''] WHERE extname = 'citext'"}, "table_select fatal", false, 0},
-		"extension_table":    {[]string{"CREATE TABLE member (id int)", "ALTER EXTENSION citext ADD TABLE member"}, "", false, 0},
-		"extension_identity": {[]string{"CREATE TABLE member (id int GENERATED ALWAYS AS IDENTITY)", "ALTER EXTENSION citext ADD TABLE member"}, "", false, 0},
-		"extension_serial":   {[]string{"CREATE TABLE member (id serial)", "ALTER EXTENSION citext ADD TABLE member"}, "sequence_select fatal", false, 0},
-		"config_sequence":    {[]string{"CREATE SEQUENCE cfg", "ALTER EXTENSION citext ADD SEQUENCE cfg", "UPDATE pg_extension SET extconfig = ARRAY['cfg'::regclass::oid], extcondition = ARRAY[''] WHERE extname = 'citext'"}, "sequence_select fatal", false, 0},
-		"view_schema":        {[]string{"owner: CREATE SCHEMA closed", "owner: CREATE VIEW closed.v AS SELECT 1 AS a", "owner: CREATE MATERIALIZED VIEW closed.m AS SELECT 1 AS a", "owner: CREATE TYPE closed.c AS (a int)", "owner: CREATE FOREIGN TABLE closed.f (line text) SERVER far"}, "", false, 0},
-		"odd_types":          {[]string{"owner: CREATE SCHEMA closed", "owner: CREATE DOMAIN closed.d AS int CHECK (VALUE > 0)", "owner: CREATE TABLE typed (a closed.d, b closed.d[])", "owner: INSERT INTO typed VALUES (1, '{2}')", "owner: REVOKE USAGE ON TYPE closed.d FROM PUBLIC"}, "", false, 0},
-		"rls_inherited":      {[]string{"owner: CREATE TABLE child () INHERITS (t)", "owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)", "owner: CREATE POLICY hides ON t USING (id % 100 = 0)", "owner: INSERT INTO child VALUES (1)"}, "row_security_open info", false, 0},
-		"unlogged":           {[]string{"owner: CREATE UNLOGGED TABLE u (id int GENERATED ALWAYS AS IDENTITY)"}, "", false, 0},
-		"heroku_sequence":    {[]string{"CREATE TABLE _heroku.closed (id serial)"}, "", false, 0},
-		"heroku_table":       {[]string{"GRANT USAGE ON SCHEMA heroku_ext TO $me", "CREATE TABLE _heroku.closed (id int)"}, "", false, 0},
+		"no_table":             {[]string{"owner: REVOKE SELECT ON t FROM $me"}, "table_select fatal", false, 0},
+		"columns_only":         {[]string{"owner: REVOKE SELECT ON t FROM $me", "owner: GRANT SELECT (id, secret) ON t TO $me"}, "table_select fatal", false, 0},
+		"no_partition":         {[]string{"owner: REVOKE SELECT ON p1 FROM $me"}, "table_select fatal", false, 0},
+		"no_parent":            {[]string{"owner: REVOKE SELECT ON p FROM $me"}, "table_select fatal", false, 0},
+		"no_sequence":          {[]string{"owner: REVOKE SELECT ON SEQUENCE s FROM $me"}, "sequence_select fatal", false, 0},
+		"usage_no_sequence":    {[]string{"owner: REVOKE SELECT ON SEQUENCE s FROM $me", "owner: GRANT USAGE ON SEQUENCE s TO $me"}, "sequence_write review, sequence_select fatal", false, 0},
+		"no_schema":            {[]string{`owner: REVOKE USAGE ON SCHEMA "Odd ""one" FROM $me`}, "schema_usage fatal", false, 0},
+		"no_odd_table":         {[]string{`owner: REVOKE SELECT ON "Odd ""one"."Table; it's" FROM $me`}, "table_select fatal", false, 0},
+		"empty_schema":         {[]string{"owner: CREATE SCHEMA closed"}, "", false, 0},
+		"functions_schema":     {[]string{"owner: CREATE SCHEMA closed", "owner: CREATE FUNCTION closed.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "owner: CREATE TYPE closed.e AS ENUM ('a')"}, "", false, 0},
+		"new_schema":           {[]string{"owner: CREATE SCHEMA new", "owner: CREATE TABLE new.t (id serial)"}, "schema_usage fatal, sequence_select fatal, table_select fatal, no_default_select future, no_default_sequence_select future", false, 0},
+		"unnamed_large":        {[]string{"owner: SELECT lo_from_bytea(4712, 'x')"}, "large_object_select fatal", false, 0},
+		"many_large":           {[]string{"owner: SELECT lo_from_bytea(0, 'x') FROM generate_series(1, 30)"}, "large_object_select fatal", false, 0},
+		"large_read_all":       {[]string{"owner: REVOKE SELECT ON LARGE OBJECT 4711 FROM $me", "GRANT pg_read_all_data TO $me"}, "large_object_select fatal", false, 14},
+		"rls_no_policy":        {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY"}, "row_security fatal", false, 0},
+		"rls_some":             {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY hides ON t USING (id % 100 = 0)"}, "row_security fatal", false, 0},
+		"rls_open":             {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)"}, "row_security_open info", false, 0},
+		"rls_open_public":      {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY everybody ON t USING (true)"}, "row_security_open info", false, 0},
+		"rls_open_others":      {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY others ON t TO stranger USING (true)"}, "row_security fatal", false, 0},
+		"rls_open_write":       {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY del ON t FOR DELETE USING (true)"}, "row_security fatal", false, 0},
+		"rls_restricted":       {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)", "owner: CREATE POLICY not_all ON t AS RESTRICTIVE USING (id % 100 = 0)"}, "row_security fatal", false, 0},
+		"rls_restricts_others": {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)", "owner: CREATE POLICY not_all ON t AS RESTRICTIVE TO stranger USING (false)"}, "row_security_open info", false, 0},
+		"rls_one_of_two":       {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)", "owner: ALTER TABLE p1 ENABLE ROW LEVEL SECURITY"}, "row_security fatal, row_security_open info", false, 0},
+		"rls_parent":           {[]string{"owner: ALTER TABLE p ENABLE ROW LEVEL SECURITY"}, "", false, 0},
+		"rls_partition":        {[]string{"owner: ALTER TABLE p1 ENABLE ROW LEVEL SECURITY"}, "row_security fatal", false, 0},
+		"rls_bypassed":         {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "ALTER ROLE $me BYPASSRLS"}, "bypassrls info", false, 0},
+		"no_defaults":          {[]string{"owner: ALTER DEFAULT PRIVILEGES IN SCHEMA public REVOKE SELECT ON TABLES FROM $me"}, "no_default_select future", false, 0},
+		"subscription":         {[]string{"CREATE SUBSCRIPTION $me_sub CONNECTION 'host=nowhere' PUBLICATION x WITH (connect = false, slot_name = NONE)"}, "subscription partial", false, 0},
+		"config_table":         {[]string{"CREATE TABLE cfg (id int)", "ALTER EXTENSION citext ADD TABLE cfg", "UPDATE pg_extension SET extconfig = ARRAY['cfg'::regclass::oid], extcondition = ARRAY[''] WHERE extname = 'citext'"}, "table_select fatal", false, 0},
+		"extension_table":      {[]string{"CREATE TABLE member (id int)", "ALTER EXTENSION citext ADD TABLE member"}, "", false, 0},
+		"extension_identity":   {[]string{"CREATE TABLE member (id int GENERATED ALWAYS AS IDENTITY)", "ALTER EXTENSION citext ADD TABLE member"}, "", false, 0},
+		"extension_serial":     {[]string{"CREATE TABLE member (id serial)", "ALTER EXTENSION citext ADD TABLE member"}, "sequence_select fatal", false, 0},
+		"config_sequence":      {[]string{"CREATE SEQUENCE cfg", "ALTER EXTENSION citext ADD SEQUENCE cfg", "UPDATE pg_extension SET extconfig = ARRAY['cfg'::regclass::oid], extcondition = ARRAY[''] WHERE extname = 'citext'"}, "sequence_select fatal", false, 0},
+		"view_schema":          {[]string{"owner: CREATE SCHEMA closed", "owner: CREATE VIEW closed.v AS SELECT 1 AS a", "owner: CREATE MATERIALIZED VIEW closed.m AS SELECT 1 AS a", "owner: CREATE TYPE closed.c AS (a int)", "owner: CREATE FOREIGN TABLE closed.f (line text) SERVER far"}, "", false, 0},
+		"odd_types":            {[]string{"owner: CREATE SCHEMA closed", "owner: CREATE DOMAIN closed.d AS int CHECK (VALUE > 0)", "owner: CREATE TABLE typed (a closed.d, b closed.d[])", "owner: INSERT INTO typed VALUES (1, '{2}')", "owner: REVOKE USAGE ON TYPE closed.d FROM PUBLIC"}, "", false, 0},
+		"rls_inherited":        {[]string{"owner: CREATE TABLE child () INHERITS (t)", "owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)", "owner: CREATE POLICY hides ON t USING (id % 100 = 0)", "owner: INSERT INTO child VALUES (1)"}, "row_security_open info", false, 0},
+		"unlogged":             {[]string{"owner: CREATE UNLOGGED TABLE u (id int GENERATED ALWAYS AS IDENTITY)"}, "", false, 0},
+		"heroku_sequence":      {[]string{"CREATE TABLE _heroku.closed (id serial)"}, "", false, 0},
+		"heroku_table":         {[]string{"GRANT USAGE ON SCHEMA heroku_ext TO $me", "CREATE TABLE _heroku.closed (id int)"}, "", false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -390,5 +391,33 @@ func TestFollower(t *testing.T) {
 	}
 	if w, err := s.Witness(t.Context()); err != nil || w.Testimony() != remora.TestimonyFollower {
 		t.Errorf("%+v %v", w, err)
+	}
+	s = p.open(t)
+	if err := follower.Promote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := s.Witness(t.Context()); err != nil || w.Testimony() == remora.TestimonyFollower {
+		t.Errorf("promoted meanwhile, and so one that takes writes: %+v %v", w, err)
+	}
+}
+
+// A report lists so many of one code and says that there are more; what refuses comes before what asks.
+func TestALongReport(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "long_report", "owner: DO 'BEGIN FOR n IN 1..120 LOOP EXECUTE format(''CREATE SEQUENCE a%s; GRANT USAGE ON SEQUENCE a%s TO long_report'', n, n); END LOOP; END'",
+		"owner: CREATE SEQUENCE z", "owner: GRANT UPDATE ON SEQUENCE z TO $me")
+	s := p.open(t)
+	n, deny := 0, false
+	for _, f := range s.audit.Findings {
+		if f.Code == "sequence_write" {
+			n++
+			deny = deny || f.Object == "public.z" && f.Severity == remora.SeverityDeny
+		}
+	}
+	if n != 100 || !deny || !s.audit.More {
+		t.Errorf("%d findings, more: %t, with what refuses: %t", n, s.audit.More, deny)
+	}
+	if admit(t, "short_report").open(t).audit.More {
+		t.Error("a short report says that there is more")
 	}
 }

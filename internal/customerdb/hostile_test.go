@@ -31,6 +31,12 @@ import (
 // hostile is a server that speaks TLS and reads a client's first message, and then does as the test wishes.
 func hostile(t *testing.T, then func(net.Conn)) customerdb.Target {
 	t.Helper()
+	return asked(t, func(c net.Conn, _ pgproto3.FrontendMessage) { then(c) })
+}
+
+// asked is one that is told the client's first message too.
+func asked(t *testing.T, then func(net.Conn, pgproto3.FrontendMessage)) customerdb.Target {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -59,8 +65,8 @@ func hostile(t *testing.T, then func(net.Conn)) customerdb.Target {
 		}
 		_, _ = raw.Write([]byte("S"))
 		conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12})
-		if _, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err == nil {
-			then(conn)
+		if first, err := pgproto3.NewBackend(conn, conn).ReceiveStartupMessage(); err == nil {
+			then(conn, first)
 		}
 	}()
 	addr := l.Addr().(*net.TCPAddr)
@@ -146,5 +152,18 @@ func TestAnEchoedPasswordIsRemoved(t *testing.T) {
 	}
 	if out := fmt.Sprintf("%+v %#v %s %v", f, f, f.Detail, f.Cause); strings.Contains(out, "canary-pw") {
 		t.Error(out)
+	}
+}
+
+// A session is read-only from its first message on, whatever role and database have set, and outside of transactions too.
+func TestSessionsBeginReadOnly(t *testing.T) {
+	t.Parallel()
+	told := make(chan map[string]string, 1)
+	_, _ = customerdb.Open(t.Context(), asked(t, func(_ net.Conn, first pgproto3.FrontendMessage) {
+		m, _ := first.(*pgproto3.StartupMessage)
+		told <- m.Parameters
+	}))
+	if set := <-told; set["default_transaction_read_only"] != "on" || set["search_path"] != "pg_catalog" || set["statement_timeout"] == "" {
+		t.Errorf("%v", set)
 	}
 }

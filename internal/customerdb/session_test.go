@@ -226,7 +226,10 @@ func runOK(t *testing.T, url string, statements ...string) {
 // A server that answers without end is left.
 func TestEndlessRowsAreLeft(t *testing.T) {
 	t.Parallel()
+	sent := make(chan int, 1)
 	target := hostile(t, func(c net.Conn) {
+		n := 0
+		defer func() { sent <- n }()
 		b := pgproto3.NewBackend(c, c)
 		logIn(b)
 		b.Send(&pgproto3.ParameterStatus{Name: "server_version", Value: "15.18"})
@@ -240,6 +243,7 @@ func TestEndlessRowsAreLeft(t *testing.T) {
 		b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("code")}, {Name: []byte("a")}, {Name: []byte("b")}, {Name: []byte("c")}, {Name: []byte("d")}}})
 		for {
 			for range 100 {
+				n++
 				b.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("x"), []byte("deny"), []byte("x"), []byte("x"), []byte("x")}})
 			}
 			if b.Flush() != nil {
@@ -251,6 +255,9 @@ func TestEndlessRowsAreLeft(t *testing.T) {
 	var f *remora.Failure
 	if !errors.As(err, &f) || f.Reason != remora.ReasonUnreachable {
 		t.Error(err)
+	}
+	if n := <-sent; n > 1_000_000 { // what fits into the sockets' buffers, and not what 10 s take
+		t.Errorf("%d rows were taken", n)
 	}
 }
 

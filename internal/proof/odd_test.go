@@ -2,8 +2,10 @@ package proof_test
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
+	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/proof"
 )
 
@@ -29,6 +31,26 @@ func TestRowsMayLieInOtherPartitions(t *testing.T) {
 		t.Fatalf("%+v", a.Contents.Tables)
 	}
 	wants(t, prove(t, a), proof.Passed)
+	for words, change := range map[string]func(*pgarchive.Table){
+		"1000 rows in the copy; 1001 were read": func(t *pgarchive.Table) { t.Rows++ },
+		"1000 rows in the copy; 999 were read":  func(t *pgarchive.Table) { t.Rows-- },
+		"other contents":                        func(t *pgarchive.Table) { t.RowSum = "4711" },
+		"cannot be told":                        func(t *pgarchive.Table) { t.RowSum = "" },
+	} {
+		t.Run(words, func(t *testing.T) {
+			t.Parallel()
+			b, c := a, *a.Contents
+			c.Tables = slices.Clone(c.Tables)
+			c.Tables[0].SHA256 = "" // as where a row lies elsewhere, which is up to the numbers that the copy's values get
+			change(&c.Tables[0])
+			b.Contents = &c
+			verdict := proof.Differs
+			if words == "cannot be told" {
+				verdict = proof.Impossible
+			}
+			wants(t, prove(t, b), verdict, words)
+		})
+	}
 }
 
 // What needs something that is left out is left out too: a table with rows cannot be, or an archive would pass in part.

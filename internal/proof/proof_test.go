@@ -310,6 +310,13 @@ func TestInventory(t *testing.T) {
 	}
 	a.Inventory = append(a.Inventory, remora.InventoryKind{Kind: "sequence", Count: 1})
 	wants(t, prove(t, a, counted), proof.Differs, "1 objects of the kind function in the copy; there were 2", "no objects of the kind sequence")
+	a.Inventory = slices.DeleteFunc(a.Inventory, func(k remora.InventoryKind) bool { return k.Kind == "function" })
+	for i, k := range a.Inventory {
+		if k.Kind == "table" {
+			a.Inventory[i].SHA256 = strings.Repeat("0", 64)
+		}
+	}
+	wants(t, prove(t, a, counted), proof.Differs, "1 objects of the kind function in the copy; there were none", "objects of the kind table have other names")
 }
 
 // What Heroku has in every database, and what only a superuser made, is left out by name, and nothing else with it.
@@ -337,6 +344,7 @@ func TestDiffers(t *testing.T) {
 		"a byte":          {func(c *pgarchive.Contents) { c.Tables[0].SHA256, c.Tables[0].RowSum = strings.Repeat("0", 64), "4711" }, []string{"table public.t has other contents"}},
 		"a missing table": {func(c *pgarchive.Contents) { c.Tables[1].Name = "gone" }, []string{"table public.gone cannot be read"}},
 		"a sequence":      {func(c *pgarchive.Contents) { c.Sequences[0].Value = 9 }, []string{"sequence public.s stands at 1"}},
+		"what comes next": {func(c *pgarchive.Contents) { c.Sequences[0].Called = !c.Sequences[0].Called }, []string{"sequence public.s stands at 1"}},
 		"a large object":  {func(c *pgarchive.Contents) { c.LargeObjects.SHA256 = "00" }, []string{"large objects have other contents"}},
 		"one more":        {func(c *pgarchive.Contents) { c.LargeObjects.Count = 2 }, []string{"1 large objects are in the copy; 2 were read"}},
 	} {

@@ -51,6 +51,13 @@ func TestAuditDecides(t *testing.T) {
 	if fix := remora.Fixes([]remora.Finding{table, table, large}); strings.Count(fix, "\n") != 1 {
 		t.Errorf("said twice: %s", fix)
 	}
+	if fix := remora.Fixes([]remora.Finding{{Object: "nothing can be pasted"}, table}); fix != table.Fix {
+		t.Errorf("%q", fix)
+	}
+	hole := remora.Finding{Code: "subscription", Severity: remora.SeverityPartial, Object: "sub", Detail: "is left out"}
+	if out := (remora.Audit{Findings: []remora.Finding{table, hole}}).LeftOut(); out != "sub: is left out" {
+		t.Errorf("%q", out)
+	}
 	if v := (remora.Audit{Failed: remora.ReasonUnreachable}).Verdict(nil); v != remora.VerdictUnknown {
 		t.Error(v)
 	}

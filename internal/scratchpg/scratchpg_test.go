@@ -107,6 +107,25 @@ func TestTheOwnerHasNoPower(t *testing.T) {
 	if _, err := os.Stat(canary); err == nil {
 		t.Error("a program ran")
 	}
+	var most string
+	if err := c.QueryRow(t.Context(), "SHOW temp_file_limit").Scan(&most); err != nil || most == "-1" {
+		t.Errorf("temporary files have no limit of their own: %s %v", most, err)
+	}
+	if _, err := s.Connect(t.Context(), scratchpg.Owner, "postgres"); scratchpg.SQLState(err) != "42501" {
+		t.Errorf("the owner in the superuser's database: %v", err)
+	}
+	for _, role := range []string{scratchpg.Admin, scratchpg.Owner, scratchpg.Reader} {
+		conn, err := pgx.Connect(t.Context(), "host="+s.Folder()+" port=5432 dbname=postgres sslmode=disable password=guessed user="+role)
+		if scratchpg.SQLState(err) != "28P01" {
+			t.Errorf("%s without the password: %v", role, err)
+		}
+		if err == nil {
+			_ = conn.Close(t.Context())
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.Folder(), "*password*")); len(left) > 0 {
+		t.Errorf("the superuser's password lies about: %v", left)
+	}
 	if _, err := c.Exec(t.Context(), "CREATE TABLE t (id int); CREATE SCHEMA mine; CREATE EXTENSION hstore"); err != nil {
 		t.Error(err)
 	}
