@@ -1,13 +1,20 @@
 package jobworkers
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/pgtest"
 	"github.com/remora-backup/remora/internal/remora"
@@ -154,6 +161,10 @@ func TestTheReportIsKept(t *testing.T) {
 	if tables != 1 {
 		t.Errorf("%+v", a.Inventory)
 	}
+	if s := b.sealed(t, got); s.Role != a.Role || !slices.Equal(s.Findings, a.Findings) || !slices.Equal(s.Inventory, a.Inventory) || len(s.Findings) == 0 ||
+		s.Before != a.Witness.Before || s.After != a.Witness.After || s.Witness != a.Witness.Testimony() {
+		t.Errorf("sealed with the archive: %+v, and not %+v", s, a)
+	}
 	pgtest.Exec(t, b.dbURL, "DROP SUBSCRIPTION sub_"+b.role(t))
 	if _, err := b.Store.RequestBackup(t.Context(), b.id, got.Database, "p"); err != nil {
 		t.Fatal(err)
@@ -171,7 +182,24 @@ func TestTheReportIsKept(t *testing.T) {
 	if a := b.report(t, got); got.State != remora.BackupVerified || a.Witness.Testimony() != remora.TestimonyNone {
 		t.Errorf("%+v %+v", got, a)
 	}
+	if s := b.sealed(t, got); s.Witness != remora.TestimonyNone || s.Role != b.role(t) {
+		t.Errorf("%+v", s)
+	}
 	b.noSession(t)
+}
+
+// sealed is the report that is stored with a backup's archive.
+func (b *bundle) sealed(t *testing.T, x remora.Backup) sealedReport {
+	t.Helper()
+	stored, err := archivestore.Contents(t.Context(), b.Bucket, archivestore.Ref{Resource: b.id, Backup: x.ID, Epoch: x.Epoch}, b.key, b.Keys)
+	var listed struct{ Report sealedReport }
+	if err := errors.Join(err, json.Unmarshal(stored, &listed)); err != nil {
+		t.Fatal(err)
+	}
+	if err := pgarchive.WriteScript(io.Discard, bytes.NewReader(stored)); err != nil {
+		t.Errorf("check.sql cannot be made of it: %v", err)
+	}
+	return listed.Report
 }
 
 // ending makes a client whose pg_dump, once it has the whole archive, ends every other session of the database before

@@ -137,3 +137,23 @@ func (l *lookout) impact() remora.Impact {
 	}
 	return i
 }
+
+// sealedReport is the permission doctor's report as it is stored with the archive, so that it is still there when our
+// database is not; the manifest beside it says when. Numbers are text, since they may be larger than JSON's readers take.
+type sealedReport struct {
+	Role      string           `json:"role"`
+	Findings  []remora.Finding `json:"findings"`
+	More      bool             `json:"more,omitempty"` // than are listed
+	Inventory remora.Inventory `json:"inventory"`
+	Before    int64            `json:"next_xid_before,string"`
+	After     int64            `json:"next_xid_after,string"`
+	Witness   remora.Testimony `json:"witness"`
+}
+
+// report is what was found out, once end has returned.
+func (l *lookout) report() sealedReport {
+	return sealedReport{
+		Role: l.audit.Role, Findings: l.audit.Findings, More: l.audit.More, Inventory: l.inventory,
+		Before: l.witness.Before, After: l.witness.After, Witness: l.witness.Testimony(),
+	}
+}

@@ -161,6 +161,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 			}
 			return h.confirming(ctx) // fenced once more, right before the commit
 		},
+		Report: func() any { return look.report() },
 	}
 	to := pipeline.Destination{Bucket: w.Bucket, Ref: refOf(c), Recipient: c.Recipient, Keys: w.Keys}
 	made, err := pipeline.Run(ctx, source, to, options)

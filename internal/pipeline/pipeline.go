@@ -60,7 +60,10 @@ type Options struct {
 	Begun   func()                      // told once the archive's head has come: pg_dump has its snapshot and its locks; may be nil
 	Confirm func(context.Context) error // asked right before the commit, when pg_dump has ended, whether it may be; may be nil
 	Stage   func(name string)           // told of each of Stages as it begins; may be nil
-	Now     func() time.Time
+	// Report, asked after Confirm, is what the database was found to be, as JSON: it is stored with the contents, as their
+	// member "report". May be nil.
+	Report func() any
+	Now    func() time.Time
 	// Memory is what the run may take, in bytes, its children's included and the upload's parts not; 0 is without a bound,
 	// less than Overhead and 4 MiB makes no archive. What would take more ends with ReasonMoreMemory, or
 	// *pgarchive.LongHeadError.
@@ -183,7 +186,14 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	made = Made{Contents: archive.Contents, Said: dump.Stderr(), Memory: space.peak(int64(len(archive.Raw)))}
 	var contents []byte
 	if archive.Contents != nil {
-		if contents, err = json.Marshal(archive.Contents); err != nil {
+		listed := struct {
+			*pgarchive.Contents
+			Report any `json:"report,omitempty"`
+		}{Contents: archive.Contents}
+		if o.Report != nil {
+			listed.Report = o.Report()
+		}
+		if contents, err = json.Marshal(listed); err != nil {
 			return made, fmt.Errorf("encode contents: %w", err)
 		}
 	}
