@@ -97,7 +97,12 @@ var pauses = []time.Duration{
 
 // NextRetry implements river.Worker.
 func (*deliverNews) NextRetry(job *river.Job[jobargs.DeliverNews]) time.Time {
-	return time.Now().Add(pauses[min(max(job.Attempt, 1), len(pauses))-1])
+	return nextTry(job.Attempt)
+}
+
+// nextTry is when what failed so many times is tried again.
+func nextTry(tries int) time.Time {
+	return time.Now().Add(pauses[min(max(tries, 1), len(pauses))-1])
 }
 
 // Work implements river.Worker.

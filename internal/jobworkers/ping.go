@@ -21,7 +21,7 @@ type ping struct {
 
 // NextRetry implements river.Worker.
 func (*ping) NextRetry(job *river.Job[jobargs.Ping]) time.Time {
-	return time.Now().Add(pauses[min(max(job.Attempt, 1), len(pauses))-1])
+	return nextTry(job.Attempt)
 }
 
 // Work implements river.Worker. That a backup has begun is said once: later it would not be true.

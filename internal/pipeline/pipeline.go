@@ -28,7 +28,7 @@ import (
 // GCPercent is the garbage collector's target for a process that runs pipelines (debug.SetGCPercent). What lives long
 // in it are few large buffers; at Go's default the heap would be let grow to twice their size before it is looked at,
 // on a dyno of 512 MB.
-const GCPercent = 20
+const GCPercent = 10
 
 // Source is the database to read.
 type Source struct {
