@@ -56,7 +56,7 @@ func (t *tx) endAudit(ctx context.Context, c Claim, k remora.Kept) error {
 // Audit returns the report that was made with a backup. Errors: KindNotFound, for another resource's too.
 func (s *Store) Audit(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.Audit, error) {
 	var out remora.Audit
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		backup := string(b)
 		row, err := t.q.GetAudit(ctx, pgsql.GetAuditParams{BackupID: &backup, ResourceID: string(id)})
 		if err != nil {

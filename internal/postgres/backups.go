@@ -110,7 +110,7 @@ func (t *tx) cancel(ctx context.Context, id remora.ResourceID, b *string, why re
 // Overview returns what the first page shows. Errors: KindNotFound, KindGone.
 func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error) {
 	var out remora.Overview
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		r, err := t.live(ctx, id)
 		if err != nil {
 			return err
@@ -149,7 +149,7 @@ func (s *Store) Overview(ctx context.Context, id remora.ResourceID) (remora.Over
 // Backup returns one backup. Errors: KindNotFound, for another resource's too.
 func (s *Store) Backup(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.Backup, error) {
 	var out remora.Backup
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		row, err := t.q.GetBackup(ctx, pgsql.GetBackupParams{ID: string(b), ResourceID: string(id)})
 		if err != nil {
 			return or404(err, "backup")

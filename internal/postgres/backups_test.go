@@ -415,15 +415,15 @@ func TestTakingBackWaitsForNobody(t *testing.T) {
 	}
 }
 
-// hold locks a row until the transaction ends.
-func (b *bundle) hold(t *testing.T, sql string, id any) pgx.Tx {
+// hold locks what the statement says until the transaction ends.
+func (b *bundle) hold(t *testing.T, sql string, ids ...any) pgx.Tx {
 	t.Helper()
 	holder, err := b.pool.Begin(t.Context())
 	if err == nil {
 		_, err = holder.Exec(t.Context(), "SELECT set_config('remora.service', 'on', true)")
 	}
 	if err == nil {
-		_, err = holder.Exec(t.Context(), sql, id)
+		_, err = holder.Exec(t.Context(), sql, ids...)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -883,5 +883,35 @@ func TestForeignTextIsWrittenDownSomehow(t *testing.T) {
 	}
 	if err := b.KeepBackup(ctx, c, remora.Kept{ServerVersion: bad, ClientVersion: bad, ArchiveVersion: bad, Unexplained: bad}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A page shows one moment: who writes between its statements would else leave it with what does not fit together.
+func TestOverviewIsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.resource(t, "db-1")
+	holder := b.hold(t, "LOCK TABLE proofs")
+	var seen remora.Overview
+	var failed error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		seen, failed = b.Overview(t.Context(), id)
+	}()
+	b.waits(t, 1, done)
+	var found []postgres.Found
+	for _, a := range []string{"db-1", "db-2"} {
+		found = append(found, postgres.Found{AddonID: "id-" + a, Addon: a, OwnerApp: "shop", Attachment: "REMORA_" + a, Credential: "remora_ro"})
+	}
+	err := b.SaveFound(t.Context(), id, "helper", found)
+	if err == nil {
+		err = holder.Rollback(t.Context())
+	}
+	if <-done; errors.Join(err, failed) != nil {
+		t.Fatal(err, failed)
+	}
+	if len(seen.Databases) != 1 || len(seen.Backups) != 1 {
+		t.Errorf("%d databases and %d backups", len(seen.Databases), len(seen.Backups))
 	}
 }

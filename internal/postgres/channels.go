@@ -24,7 +24,7 @@ const (
 // Channels lists a resource's channels, the log stream first. Errors: KindNotFound, KindGone.
 func (s *Store) Channels(ctx context.Context, id remora.ResourceID) ([]remora.Channel, error) {
 	var out []remora.Channel
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		if _, err := t.live(ctx, id); err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func (t *tx) lastEvent(ctx context.Context, id remora.ResourceID, db remora.Data
 // Events lists what happened to a resource, newest first, at most so many.
 func (s *Store) Events(ctx context.Context, id remora.ResourceID, most int) ([]remora.Event, error) {
 	var out []remora.Event
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		rows, err := t.q.ListEvents(ctx, pgsql.ListEventsParams{ResourceID: string(id), Most: int32(min(most, batch))}) //nolint:gosec // bounded
 		for _, e := range rows {
 			out = append(out, eventOf(e))

@@ -121,7 +121,7 @@ func (s *Store) RevokeLink(ctx context.Context, id remora.ResourceID, link remor
 // Links lists a backup's links, newest first.
 func (s *Store) Links(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Link, error) {
 	var out []remora.Link
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		rows, err := t.q.ListLinks(ctx, pgsql.ListLinksParams{ResourceID: string(id), BackupID: string(b)})
 		for _, l := range rows {
 			out = append(out, linkOf(l))

@@ -302,7 +302,7 @@ const shownDeliveries = 100
 // Deliveries lists a resource's messages, newest first.
 func (s *Store) Deliveries(ctx context.Context, id remora.ResourceID) ([]remora.Delivery, error) {
 	var out []remora.Delivery
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		rows, err := t.q.ListDeliveries(ctx, pgsql.ListDeliveriesParams{ResourceID: string(id), Most: shownDeliveries})
 		for _, row := range rows {
 			d := remora.Delivery{

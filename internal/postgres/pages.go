@@ -19,7 +19,7 @@ const trendLength = 90
 // Database returns what the page of one database shows. Errors: KindNotFound, for another resource's too, KindGone.
 func (s *Store) Database(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, look remora.Look) (remora.DatabaseView, error) {
 	var out remora.DatabaseView
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		r, err := t.live(ctx, id)
 		if err != nil {
 			return err

@@ -357,7 +357,7 @@ const shownProofs = 20
 // Proofs lists a backup's proofs, newest first.
 func (s *Store) Proofs(ctx context.Context, id remora.ResourceID, b remora.BackupID) ([]remora.Proof, error) {
 	var out []remora.Proof
-	err := s.forResource(ctx, id, func(t *tx) (err error) {
+	err := s.seeResource(ctx, id, func(t *tx) (err error) {
 		out, err = t.proofsOfBackup(ctx, id, b)
 		return err
 	})

@@ -168,21 +168,30 @@ type tx struct {
 }
 
 func (s *Store) forResource(ctx context.Context, id remora.ResourceID, do func(*tx) error) error {
-	return s.begin(ctx, do, func(q *pgsql.Queries) (time.Time, error) {
+	return s.scoped(ctx, pgx.TxOptions{}, id, do)
+}
+
+// seeResource reads one moment: what its statements find belongs together, though others write between them.
+func (s *Store) seeResource(ctx context.Context, id remora.ResourceID, do func(*tx) error) error {
+	return s.scoped(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, id, do)
+}
+
+func (s *Store) scoped(ctx context.Context, how pgx.TxOptions, id remora.ResourceID, do func(*tx) error) error {
+	return s.begin(ctx, how, do, func(q *pgsql.Queries) (time.Time, error) {
 		row, err := q.ScopeToResource(ctx, string(id))
 		return row.At, err
 	})
 }
 
 func (s *Store) forService(ctx context.Context, do func(*tx) error) error {
-	return s.begin(ctx, do, func(q *pgsql.Queries) (time.Time, error) {
+	return s.begin(ctx, pgx.TxOptions{}, do, func(q *pgsql.Queries) (time.Time, error) {
 		row, err := q.ScopeToService(ctx)
 		return row.At, err
 	})
 }
 
-func (s *Store) begin(ctx context.Context, do func(*tx) error, scope func(*pgsql.Queries) (time.Time, error)) error {
-	return pgx.BeginFunc(ctx, s.Pool, func(p pgx.Tx) error {
+func (s *Store) begin(ctx context.Context, how pgx.TxOptions, do func(*tx) error, scope func(*pgsql.Queries) (time.Time, error)) error {
+	return pgx.BeginTxFunc(ctx, s.Pool, how, func(p pgx.Tx) error {
 		q := pgsql.New(p)
 		at, err := scope(q)
 		if err != nil {

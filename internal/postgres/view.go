@@ -14,7 +14,7 @@ import (
 // BackupView returns what the pages of one backup show. Errors: KindNotFound, for another resource's too, KindGone.
 func (s *Store) BackupView(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.BackupView, error) {
 	var out remora.BackupView
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		r, err := t.live(ctx, id)
 		if err != nil {
 			return err
