@@ -37,7 +37,7 @@ simulate: setup/demo bin/simulate ## a year of schedules with every accident, an
 	@exec bin/simulate $(if $(FULL),-full)
 
 .PHONY: check
-check: ## format, vet, linter, generated code and modules up to date
+check: ## format, vet, linter, generated code and modules up to date; a little random input for the parsers
 	@internal/devtools/setup.sh check
 	@out=$$(gofmt -l cmd internal migrations); if [ -n "$$out" ]; then echo "not formatted (make fmt): $$out"; exit 1; fi
 	go vet ./...
@@ -45,6 +45,11 @@ check: ## format, vet, linter, generated code and modules up to date
 	go mod verify
 	go tool $(TOOLS) golangci-lint run
 	cd internal/postgres && go tool -modfile=../devtools/tools/go.mod sqlc diff
+	internal/devtools/fuzz.sh
+
+.PHONY: fuzz
+fuzz: ## random input for every parser of what others write, SECONDS each (30)
+	internal/devtools/fuzz.sh $(or $(SECONDS),30)
 
 .PHONY: fmt
 fmt: ## format the code

@@ -157,7 +157,9 @@ func (m Manifest) adds() bool {
 		if name := bodyName(i); (i == 0 && o.Name != headName) || (i > 0 && o.Name != name) || o.PlainSize < 0 || o.Size <= o.PlainSize {
 			return false
 		}
-		sum += o.PlainSize
+		if sum += o.PlainSize; sum < 0 { // more than there can be
+			return false
+		}
 	}
 	contents := m.Contents == nil || m.Contents.Name == contentsName && m.Contents.PlainSize >= 0 && m.Contents.Size > m.Contents.PlainSize
 	return len(m.Objects) > 0 && sum == m.PlainSize && contents

@@ -99,3 +99,27 @@ func FuzzSelect(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a head says, the first bytes of an archive are read within what may be kept of them, or refused with an error of
+// ours.
+func FuzzHead(f *testing.F) {
+	for _, name := range []string{"1.14-none", "1.15-gzip", "1.16-none", "1.16-lz4"} {
+		in := stored(f, name)
+		f.Add(in[:min(len(in), 4<<10)])
+		f.Add(resized(in, 8, 4)[:1<<10])
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		head, err := pgarchive.ReadHead(bytes.NewReader(in))
+		if err != nil {
+			if !ours(err) {
+				t.Errorf("refused by %T: %v", err, err)
+			}
+			return
+		}
+		for _, e := range head.Entries {
+			if len(e.Tag)+len(e.Namespace)+len(e.Definition)+len(e.Copy) > len(in) {
+				t.Errorf("an entry says more than there was: %+v", e)
+			}
+		}
+	})
+}
