@@ -79,7 +79,11 @@ func TestNeighboursAreNotFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := map[string]string{"{channel}": string(hook), "{backup}": string(other.ID), "{database}": string(other.Database), "{link}": string(link.ID)}
+	made, _, err := theirs.MakeAPIToken(t.Context(), theirs.id, remora.NewAPIToken{Name: "deploys", Scope: remora.ScopeRead}, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]string{"{apitoken}": string(made.ID), "{channel}": string(hook), "{backup}": string(other.ID), "{database}": string(other.Database), "{link}": string(link.ID)}
 	tried := 0
 	for _, route := range s.routes(t) {
 		method, path, _ := strings.Cut(route, " ")

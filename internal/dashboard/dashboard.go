@@ -13,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -30,6 +29,7 @@ import (
 // carry a remora.Kind.
 type Store interface {
 	NewsStore
+	TokenStore
 	Session(ctx context.Context, token string) (remora.Session, error)
 	CloseSession(ctx context.Context, token string) error
 	Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error)
@@ -168,6 +168,7 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Post(Home+"/check", p.with(p.check))
 		r.Get(Home+"/settings", p.with(p.settings))
 		p.notificationRoutes(r)
+		p.tokenRoutes(r)
 		p.mailRoutes(r)
 		small.Get(Home+"/databases/{database}", p.with(p.database))
 		r.Get(Home+"/databases/{database}/live", p.following(p.liveDatabase))
@@ -223,7 +224,7 @@ func (p *Pages) with(h handler) http.HandlerFunc {
 func (p *Pages) noteStranger(r *http.Request, s remora.Session) {
 	route := chi.RouteContext(r.Context())
 	for _, id := range route.URLParams.Values {
-		if canonical(id) {
+		if _, err := remora.KnownID[remora.AuditID](id, "id"); err == nil {
 			if err := p.Store.NoteStranger(r.Context(), s.Resource, s.Person(), r.Method+" "+route.RoutePattern()+" "+id); err != nil && r.Context().Err() == nil {
 				p.Log.WarnContext(r.Context(), "a stranger's request was not written down", "request_id", httpserver.RequestID(r.Context()), "error", err)
 			}
@@ -284,16 +285,12 @@ func (p *Pages) logout(w http.ResponseWriter, r *http.Request, _ remora.Session)
 	return p.render(w, http.StatusOK, "error.html", struct{ Title, Sentence string }{"Signed off", "Open the add-on again from Heroku when you need it."})
 }
 
-// backupID reads an identifier of the path; what is none is not found.
+// The identifiers of a path; what is none is not found.
+
 func backupID(r *http.Request) (remora.BackupID, error) {
-	id, err := remora.ParseBackupID(chi.URLParam(r, "backup"))
-	if err != nil {
-		return "", remora.NotFound("backup")
-	}
-	return id, nil
+	return remora.KnownID[remora.BackupID](chi.URLParam(r, "backup"), "backup")
 }
 
-func canonical(s string) bool {
-	_, err := remora.ParseBackupID(s)
-	return err == nil && strings.ToLower(s) == s
+func databaseID(r *http.Request) (remora.DatabaseID, error) {
+	return remora.KnownID[remora.DatabaseID](chi.URLParam(r, "database"), "database")
 }

@@ -161,9 +161,9 @@ func (p *Pages) parseChannel(kind, address string) (remora.NewChannel, error) {
 
 func (p *Pages) onChannel(do func(*http.Request, remora.Session, remora.ChannelID) error) handler {
 	return func(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-		c, err := remora.ParseChannelID(chi.URLParam(r, "channel"))
+		c, err := remora.KnownID[remora.ChannelID](chi.URLParam(r, "channel"), "channel")
 		if err != nil {
-			return remora.NotFound("channel")
+			return err
 		}
 		if err := r.ParseForm(); err != nil {
 			return remora.Invalid("The form cannot be read.")

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -171,15 +169,6 @@ func (p *Pages) check(w http.ResponseWriter, r *http.Request, s remora.Session) 
 	}
 	http.Redirect(w, r, Home, http.StatusSeeOther)
 	return nil
-}
-
-// databaseID reads an identifier of the path; what is none is not found.
-func databaseID(r *http.Request) (remora.DatabaseID, error) {
-	id := chi.URLParam(r, "database")
-	if !canonical(id) {
-		return "", remora.NotFound("database")
-	}
-	return remora.DatabaseID(id), nil
 }
 
 // databaseURL is where the page of a database is.

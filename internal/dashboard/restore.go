@@ -152,14 +152,17 @@ func (p *Pages) noLink(w http.ResponseWriter, r *http.Request, s remora.Session)
 
 func (p *Pages) revokeLink(w http.ResponseWriter, r *http.Request, s remora.Session) error {
 	id, err := backupID(r)
-	link := chi.URLParam(r, "link")
-	if err != nil || !canonical(link) {
-		return remora.NotFound("link")
+	if err != nil {
+		return err
+	}
+	link, err := remora.KnownID[remora.LinkID](chi.URLParam(r, "link"), "link")
+	if err != nil {
+		return err
 	}
 	if _, err := p.Store.Backup(r.Context(), s.Resource, id); err != nil {
 		return err
 	}
-	if err := p.Store.RevokeLink(r.Context(), s.Resource, remora.LinkID(link), s.Person()); err != nil {
+	if err := p.Store.RevokeLink(r.Context(), s.Resource, link, s.Person()); err != nil {
 		return err
 	}
 	http.Redirect(w, r, restoreURL(id)+"#links", http.StatusSeeOther)

@@ -164,6 +164,24 @@ var screens = []screen{
 		n.reported(t, findings...)
 		return n, "/dashboard"
 	}},
+	{"tokens-empty", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), apiTokens }},
+	{"tokens-many", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		for _, x := range []remora.NewAPIToken{
+			{Name: "an old one", Scope: remora.ScopeOperate, Good: time.Nanosecond},
+			{Name: "a program with a rather long name, and an owner", Scope: remora.ScopeAdmin},
+			{Name: "deploys", Scope: remora.ScopeRead, Good: 90 * 24 * time.Hour},
+		} {
+			_, secret, err := n.MakeAPIToken(t.Context(), n.id, x, "owner@example.com")
+			if err == nil && x.Good != time.Nanosecond {
+				_, _, err = n.UseAPIToken(t.Context(), secret.Reveal(), "203.0.113.7")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return n, apiTokens
+	}},
 	{"notifications-empty", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), notifications }},
 	{"notifications-many", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())

@@ -79,12 +79,19 @@ func (s *Store) CloseSession(ctx context.Context, token string) error {
 	return s.forService(ctx, func(t *tx) error { return t.q.DeleteSession(ctx, hash(token)) })
 }
 
-// PurgeSessions forgets sessions that have ended and sign-on tokens too old to be used again.
+// apiTokenKept is how long it is known why a token of the API opens nothing any more.
+const apiTokenKept = 90 * day
+
+// PurgeSessions forgets sessions that have ended, sign-on tokens too old to be used again, and tokens of the API that ended
+// long ago.
 func (s *Store) PurgeSessions(ctx context.Context) error {
 	return s.forService(ctx, func(t *tx) error {
 		err := t.q.PurgeSessions(ctx, pgsql.PurgeSessionsParams{MadeSince: t.now.Add(-sessionMost), IdleSince: t.now.Add(-sessionIdle)})
 		if err != nil {
 			return fmt.Errorf("purge sessions: %w", err)
+		}
+		if err := t.q.PurgeAPITokens(ctx, t.now.Add(-apiTokenKept)); err != nil {
+			return fmt.Errorf("purge tokens of the API: %w", err)
 		}
 		return t.q.PurgeSSOUses(ctx, t.now.Add(-ssoKept))
 	})

@@ -25,6 +25,7 @@ type (
 	EventID    string // one thing that happened
 	ChannelID  string // where a customer hears of it
 	DeliveryID string // one message to one channel
+	APITokenID string // one token of the API
 )
 
 // ParseResourceID accepts a UUID in canonical form, in either case, and returns it in lower case.
@@ -32,6 +33,16 @@ func ParseResourceID(s string) (ResourceID, error) { return parse[ResourceID](s)
 
 // ParseBackupID accepts a UUID in canonical form.
 func ParseBackupID(s string) (BackupID, error) { return parse[BackupID](s) }
+
+// KnownID reads an identifier that somebody names in an address, as we write it there. What is none is not found, as what
+// is another's is not. Errors: KindNotFound.
+func KnownID[T ~string](s, what string) (T, error) {
+	id, err := parse[T](s)
+	if err != nil || string(id) != s {
+		return "", NotFound(what)
+	}
+	return id, nil
+}
 
 func parse[T ~string](s string) (T, error) {
 	id, err := uuid.Parse(s)
@@ -59,6 +70,3 @@ func NewSigningSecret() redact.Secret {
 	_, _ = rand.Read(b) // never returns an error: https://pkg.go.dev/crypto/rand#Read
 	return redact.New("whsec_" + base64.StdEncoding.EncodeToString(b))
 }
-
-// ParseChannelID accepts a UUID in canonical form.
-func ParseChannelID(s string) (ChannelID, error) { return parse[ChannelID](s) }

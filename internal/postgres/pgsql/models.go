@@ -17,6 +17,22 @@ type Acknowledgement struct {
 	At         time.Time
 }
 
+type ApiToken struct {
+	ID         string
+	ResourceID string
+	TokenHash  []byte
+	Shown      string
+	Name       string
+	Scope      string
+	MadeBy     string
+	MadeAt     time.Time
+	ExpiresAt  *time.Time
+	UsedAt     *time.Time
+	UsedFrom   string
+	RevokedAt  *time.Time
+	RevokedBy  string
+}
+
 type Audit struct {
 	ID            string
 	ResourceID    string
