@@ -36,6 +36,10 @@ bench: setup/bench bin/s3dev bin/sdkupload bin/remora-demo bin/bench ## a backup
 simulate: setup/demo bin/simulate ## a year of schedules with every accident, and ten thousand due at one instant; FULL=1 for 400 days of 10,000
 	@exec bin/simulate $(if $(FULL),-full)
 
+.PHONY: soak
+soak: setup/demo bin/s3dev bin/remora-demo bin/soak ## kill -9 at random moments for SECONDS (600), and what was promised looked at; SEED=N repeats the moments
+	@exec bin/soak -seconds $(or $(SECONDS),600) $(if $(SEED),-seed $(SEED))
+
 .PHONY: check
 check: ## format, vet, linter, generated code and modules up to date; a little random input for the parsers
 	@internal/devtools/setup.sh check
@@ -70,7 +74,7 @@ build: bin/remora ## the product's one program
 setup/demo setup/test setup/bench:
 	@internal/devtools/setup.sh $(@F)
 
-.PHONY: bin/s3dev bin/sdkupload bin/remora bin/remora-demo bin/bench bin/simulate
+.PHONY: bin/s3dev bin/sdkupload bin/remora bin/remora-demo bin/bench bin/simulate bin/soak
 bin/s3dev:
 	@go build -C internal/devtools/s3dev -o ../../../bin/s3dev .
 bin/remora:
@@ -81,6 +85,8 @@ bin/bench:
 	@go build -o bin/bench ./internal/devtools/bench
 bin/simulate:
 	@go build -o bin/simulate ./internal/devtools/simulate
+bin/soak:
+	@go build -o bin/soak ./internal/devtools/soak
 bin/remora-demo:
 	@go build -o bin/remora-demo ./cmd/remora-demo
 

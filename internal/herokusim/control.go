@@ -60,6 +60,28 @@ func (s *Sim) Announce(inApp, plan string) (resource string, request []byte, err
 	return x.ID, request, err
 }
 
+// Secrets are what the simulator has given out: tokens, grants and passwords of credentials, by what they are.
+func (s *Sim) Secrets() map[string][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string][]string{"the service account's token": {s.cfg.ServiceToken}, "the client secret": {s.cfg.Provider.ClientSecret}}
+	for v := range s.tokens {
+		out["an access token"] = append(out["an access token"], v)
+	}
+	for v := range s.refresh {
+		out["a refresh token"] = append(out["a refresh token"], v)
+	}
+	for v := range s.grants {
+		out["a grant"] = append(out["a grant"], v)
+	}
+	for _, d := range s.databases {
+		for _, v := range d.credentials {
+			out["a credential's password"] = append(out["a credential's password"], v)
+		}
+	}
+	return out
+}
+
 // DeliverTwice sends every further call to the provider a second time, and believes the second answer, as where
 // the first one was lost on its way.
 func (s *Sim) DeliverTwice() { s.twice.Store(true) }

@@ -245,6 +245,10 @@ func (c *Cluster) Stop() error { return c.stop(syscall.SIGINT) }
 // Kill ends the server as a crash would, and removes a temporary data folder.
 func (c *Cluster) Kill() error { return c.stop(syscall.SIGQUIT) }
 
+// Crash ends the server's first process as the kernel would, with no time to say anything, and waits; the others notice by
+// themselves. The data folder stays: Restart recovers it.
+func (c *Cluster) Crash() error { return c.end(syscall.SIGKILL) }
+
 func (c *Cluster) stop(sig syscall.Signal) error {
 	err := c.end(sig)
 	if c.removeDir {

@@ -16,6 +16,7 @@ import (
 
 // Server is a running S3 server.
 type Server struct {
+	program, dir         string
 	addr, access, secret string
 	stdin                io.Closer
 	cmd                  *exec.Cmd
@@ -30,31 +31,39 @@ func Start(program, dir, access, secret string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find a port: %w", err)
 	}
-	s := &Server{addr: l.Addr().String(), access: access, secret: secret}
+	s := &Server{program: program, dir: dir, addr: l.Addr().String(), access: access, secret: secret}
 	if err := l.Close(); err != nil {
 		return nil, fmt.Errorf("find a port: %w", err)
 	}
-	s.cmd = exec.Command(program, "-addr", s.addr, "-dir", dir) //nolint:gosec // our own
-	s.cmd.Env = []string{"S3_ACCESS_KEY=" + access, "S3_SECRET_KEY=" + secret, "HOME=" + dir}
+	if err := s.Restart(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Restart starts the server again, at the same address over the same folder, after Kill.
+func (s *Server) Restart() (err error) {
+	s.cmd = exec.Command(s.program, "-addr", s.addr, "-dir", s.dir) //nolint:gosec // our own
+	s.cmd.Env = []string{"S3_ACCESS_KEY=" + s.access, "S3_SECRET_KEY=" + s.secret, "HOME=" + s.dir}
 	s.cmd.Stderr = os.Stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for whoever started us
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {       // its end, with this process, ends the server
-		return nil, fmt.Errorf("start s3dev: %w", err)
+		return fmt.Errorf("start s3dev: %w", err)
 	}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
-		return nil, fmt.Errorf("start s3dev: %w", err)
+		return fmt.Errorf("start s3dev: %w", err)
 	}
 	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start s3dev: %w", err)
+		return fmt.Errorf("start s3dev: %w", err)
 	}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "s3dev serves") {
-			return s, nil
+			return nil
 		}
 	}
-	return nil, errors.Join(errors.New("s3dev ended at its start"), s.Stop())
+	return errors.Join(errors.New("s3dev ended at its start"), s.Stop())
 }
 
 // Endpoint is the server's address as a URL.
@@ -62,6 +71,15 @@ func (s *Server) Endpoint() string { return "http://" + s.addr }
 
 // PID is the server's process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Kill ends the server as the kernel would, in the middle of whatever it does, and waits. Its folder stays.
+func (s *Server) Kill() error {
+	if err := s.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("s3dev: %w", err)
+	}
+	_ = s.cmd.Wait() // it was killed, and says so
+	return nil
+}
 
 // Stop ends the server and waits for it.
 func (s *Server) Stop() error {

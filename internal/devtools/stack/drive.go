@@ -103,14 +103,17 @@ type Visitor struct {
 }
 
 // SignOn opens the add-on as the customer does: Heroku's form is posted to us.
-func (s *Stack) SignOn(ctx context.Context) (*Visitor, error) {
+func (s *Stack) SignOn(ctx context.Context) (*Visitor, error) { return s.SignOnTo(ctx, HelperApp) }
+
+// SignOnTo opens the add-on of another app.
+func (s *Stack) SignOnTo(ctx context.Context, app string) (*Visitor, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return nil, err
 	}
 	v := &Visitor{s, &http.Client{Jar: jar, Timeout: time.Minute}}
 	form := url.Values{}
-	for k, value := range s.Sim.SignOn(s.Sim.AddonID("remora-backup", HelperApp), time.Now()) {
+	for k, value := range s.Sim.SignOn(s.Sim.AddonID("remora-backup", app), time.Now()) {
 		form.Set(k, value)
 	}
 	_, err = v.Post(ctx, "/heroku/sso", form)

@@ -7,8 +7,11 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/remora-backup/remora/internal/sandbox"
 )
@@ -26,7 +29,7 @@ func (s *Stack) Spawn(name string, settings ...string) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{c}
-	s.onClose(p.Stop)
+	s.OnClose(p.Stop)
 	return p, nil
 }
 
@@ -97,4 +100,46 @@ func (s *Stack) Measures(ctx context.Context, base string) (string, error) {
 		err = fmt.Errorf("the measures answer %s", resp.Status)
 	}
 	return string(text), err
+}
+
+// Secrets are what must be nowhere but in the settings of our processes and, sealed, in our database: each with what it is.
+// The customer's owner's password is none of ours.
+func (s *Stack) Secrets() map[string]string {
+	out := map[string]string{}
+	for _, all := range []map[string][]string{s.secrets, s.Sim.Secrets()} {
+		for what, each := range all {
+			for _, secret := range each {
+				out[secret] = what
+			}
+		}
+	}
+	return out
+}
+
+// Everything is a whole database as text, all rows of all tables in the schemas public and river, read by who may see them.
+func Everything(ctx context.Context, url string) (string, error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return "", fmt.Errorf("connect: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
+	rows, err := conn.Query(ctx, "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'river')")
+	if err != nil {
+		return "", err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return "", err
+	}
+	var all strings.Builder
+	for _, n := range names {
+		var text *string
+		if err := conn.QueryRow(ctx, "SELECT string_agg(x::text, E'\\n') FROM "+n+" x").Scan(&text); err != nil {
+			return "", fmt.Errorf("read %s: %w", n, err)
+		}
+		if text != nil {
+			all.WriteString(*text)
+		}
+	}
+	return all.String(), nil
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -71,7 +72,10 @@ type Stack struct {
 
 	dir     string
 	env     []string
-	closers []func() error
+	secrets map[string][]string // of the settings
+
+	ownPassword string // of our role in our database
+	closers     []func() error
 }
 
 const bucketName = "remora"
@@ -79,7 +83,7 @@ const bucketName = "remora"
 // Start starts the servers and the simulator, migrates our database, and fills the customer's. Processes of the
 // product are started with Spawn. On an error everything that was started is stopped.
 func Start(ctx context.Context, cfg Config) (_ *Stack, err error) {
-	s := &Stack{Config: cfg, Owner: "shop_owner", Password: "owner-" + remora.NewToken()}
+	s := &Stack{Config: cfg, Owner: "shop_owner", Password: "owner-" + remora.NewToken(), ownPassword: remora.NewToken()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -88,9 +92,9 @@ func Start(ctx context.Context, cfg Config) (_ *Stack, err error) {
 	if s.dir, err = os.MkdirTemp("", "remora-stack-"); err != nil {
 		return nil, err
 	}
-	s.onClose(func() error { return os.RemoveAll(s.dir) })
+	s.OnClose(func() error { return os.RemoveAll(s.dir) })
 	s.Scratch = filepath.Join(os.TempDir(), "remora-scratch-"+filepath.Base(s.dir))
-	s.onClose(func() error { return os.RemoveAll(s.Scratch) })
+	s.OnClose(func() error { return os.RemoveAll(s.Scratch) })
 	if err := s.servers(ctx); err != nil {
 		return nil, err
 	}
@@ -106,7 +110,7 @@ func Start(ctx context.Context, cfg Config) (_ *Stack, err error) {
 	if s.Mail, err = inbox.Start(inbox.Config{Deliver: cfg.Mailed}); err != nil {
 		return nil, err
 	}
-	s.onClose(s.Mail.Close)
+	s.OnClose(s.Mail.Close)
 	if err := s.settings(); err != nil {
 		return nil, err
 	}
@@ -116,7 +120,8 @@ func Start(ctx context.Context, cfg Config) (_ *Stack, err error) {
 	return s, s.run(ctx, "migrate")
 }
 
-func (s *Stack) onClose(f func() error) { s.closers = append(s.closers, f) }
+// OnClose has a function called by Close, before those that were given earlier.
+func (s *Stack) OnClose(f func() error) { s.closers = append(s.closers, f) }
 
 // Close stops everything, last started first.
 func (s *Stack) Close() error {
@@ -132,11 +137,11 @@ func (s *Stack) servers(ctx context.Context) (err error) {
 	if s.Own, err = localpg.Start(ctx, localpg.Config{}); err != nil {
 		return err
 	}
-	s.onClose(s.Own.Stop)
+	s.OnClose(s.Own.Stop)
 	if s.Customer, err = localpg.Start(ctx, localpg.Config{TLS: true}); err != nil {
 		return err
 	}
-	s.onClose(func() error { return s.Customer.Stop() })
+	s.OnClose(func() error { return s.Customer.Stop() })
 	dir := filepath.Join(s.dir, "s3")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -144,8 +149,8 @@ func (s *Stack) servers(ctx context.Context) (err error) {
 	if s.S3, err = locals3.Start(filepath.Join(s.Root, "bin", "s3dev"), dir, "demo-access", "demo-secret-key"); err != nil {
 		return err
 	}
-	s.onClose(s.S3.Stop)
-	return Exec(ctx, s.Own.SuperuserURL("postgres"), "CREATE ROLE remora LOGIN PASSWORD 'remora'", "CREATE DATABASE remora OWNER remora")
+	s.OnClose(s.S3.Stop)
+	return Exec(ctx, s.Own.SuperuserURL("postgres"), "CREATE ROLE remora LOGIN PASSWORD '"+s.ownPassword+"'", "CREATE DATABASE remora OWNER remora")
 }
 
 func reserve(port int) (string, error) {
@@ -183,7 +188,7 @@ func (s *Stack) simulator() error {
 		defer close(ended)
 		_ = srv.Serve(l) // until it is closed
 	}()
-	s.onClose(func() error {
+	s.OnClose(func() error {
 		err := srv.Close()
 		<-ended
 		s.Sim.Close()
@@ -199,7 +204,12 @@ func (s *Stack) settings() (err error) {
 	if s.Keys, err = keyring.Parse(ring); err != nil {
 		return err
 	}
-	database := s.Own.URL("remora", "remora", "remora")
+	database := s.Own.URL("remora", s.ownPassword, "remora")
+	_, master, _ := strings.Cut(ring.Reveal(), ":")
+	s.secrets = map[string][]string{
+		"the master key": {master}, "the password of our database": {s.ownPassword}, "the store's key": {"demo-secret-key"},
+		"the partner password": {"partner-password"}, "the salt of sign-ons": {"sso-salt"}, "the metrics token": {"demo-metrics"},
+	}
 	s.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir,
 		"DATABASE_URL=" + database, "KEYRING=" + ring.Reveal(), "ADDON_PASSWORD=partner-password", "SSO_SALT=sso-salt",
@@ -220,7 +230,7 @@ func (s *Stack) settings() (err error) {
 	if err != nil {
 		return err
 	}
-	s.onClose(func() error { pool.Close(); return nil })
+	s.OnClose(func() error { pool.Close(); return nil })
 	s.Store, err = postgres.New(postgres.Config{Pool: pool, Keys: s.Keys})
 	return err
 }
