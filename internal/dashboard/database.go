@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/retention"
 )
 
 // databasePage is one database: its backups, how they grow, what is set for it, what its credential may do.
@@ -20,7 +21,8 @@ type databasePage struct {
 	Sizes    *chart // nil where there is too little to draw
 	Takes    *chart
 	Parts    []part
-	Kept     map[remora.BackupID]string // until when, or why
+	Keeping  retention.Standing
+	Kept     map[remora.BackupID]string // until when, or why, of each that is listed
 	IsLive   bool
 }
 
@@ -49,11 +51,14 @@ func (p *Pages) database(w http.ResponseWriter, r *http.Request, s remora.Sessio
 	if err != nil {
 		return err
 	}
-	if page.Kept, err = p.keptOf(r, s, page.ID); err != nil {
+	if page.Keeping, err = p.Store.Retention(r.Context(), s.Resource, page.ID); err != nil {
+		return err
+	}
+	if page.Kept, err = keptOf(page.Keeping, page.View.Backups); err != nil {
 		return err
 	}
 	for _, read := range databaseParts {
-		x, err := read(p, r, s, page.Database)
+		x, err := read(p, r, s, &page)
 		if err != nil {
 			return err
 		}

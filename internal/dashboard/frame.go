@@ -31,8 +31,8 @@ type part struct {
 	Data      any
 }
 
-// databasePart reads what a part of a database's page shows; nil where it shows nothing.
-type databasePart func(p *Pages, r *http.Request, s remora.Session, d remora.Database) (*part, error)
+// databasePart reads what a part of a database's page shows, beside what the page has read; nil where it shows nothing.
+type databasePart func(p *Pages, r *http.Request, s remora.Session, page *databasePage) (*part, error)
 
 // settingsPart reads what a part of the settings page shows; nil where it shows nothing.
 type settingsPart func(p *Pages, r *http.Request, s remora.Session) (*part, error)

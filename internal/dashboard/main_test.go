@@ -47,13 +47,13 @@ type site struct {
 	contents func() (dashboard.Archive, error)
 }
 
-func newSite(t *testing.T, change ...func(*dashboard.Config)) *site {
+func newSite(t testing.TB, change ...func(*dashboard.Config)) *site {
 	t.Helper()
 	return newSiteWriting(t, 0, change...)
 }
 
 // newSiteWriting is a site whose server gives an answer so long to leave; 0 is as long as it takes.
-func newSiteWriting(t *testing.T, write time.Duration, change ...func(*dashboard.Config)) *site {
+func newSiteWriting(t testing.TB, write time.Duration, change ...func(*dashboard.Config)) *site {
 	t.Helper()
 	s := &site{log: &logtest.Buffer{}, open: func() (dashboard.Archive, error) { return bytes.NewReader(content), nil }}
 	s.contents = func() (dashboard.Archive, error) { return strings.NewReader(`{"tables":[]}`), nil }
@@ -108,7 +108,7 @@ type tenant struct {
 }
 
 // tenant provisions a resource that is ready and attached as said, and signs on to it.
-func (s *site) tenant(t *testing.T, found ...postgres.Found) *tenant {
+func (s *site) tenant(t testing.TB, found ...postgres.Found) *tenant {
 	t.Helper()
 	ctx := t.Context()
 	n := &tenant{site: s, id: remora.NewID[remora.ResourceID](), session: remora.NewToken()}
@@ -133,7 +133,7 @@ func shop() postgres.Found {
 	return postgres.Found{AddonID: "id-1", Addon: "postgresql-curved-1", OwnerApp: "shop", Attachment: "REMORA_DB", Credential: "remora_ro"}
 }
 
-func (n *tenant) view(t *testing.T) remora.Overview {
+func (n *tenant) view(t testing.TB) remora.Overview {
 	t.Helper()
 	o, err := n.Overview(t.Context(), n.id)
 	if err != nil {
@@ -143,7 +143,7 @@ func (n *tenant) view(t *testing.T) remora.Overview {
 }
 
 // claim begins the live backup's run.
-func (n *tenant) claim(t *testing.T) postgres.Claim {
+func (n *tenant) claim(t testing.TB) postgres.Claim {
 	t.Helper()
 	c, err := n.ClaimBackup(t.Context(), n.view(t).Backups[0].ID, "w1")
 	if err != nil {
@@ -153,7 +153,7 @@ func (n *tenant) claim(t *testing.T) postgres.Claim {
 }
 
 // keep brings the live backup to its good end.
-func (n *tenant) keep(t *testing.T) remora.Backup {
+func (n *tenant) keep(t testing.TB) remora.Backup {
 	t.Helper()
 	c := n.claim(t)
 	err := n.KeepBackup(t.Context(), c, remora.Kept{
@@ -187,7 +187,7 @@ type answer struct {
 }
 
 // do sends a request as the tenant's browser would, without following redirects.
-func (n *tenant) do(t *testing.T, method, path string, headers ...string) answer {
+func (n *tenant) do(t testing.TB, method, path string, headers ...string) answer {
 	t.Helper()
 	if n.session != "" {
 		headers = append(headers, "Cookie", "remora="+n.session)
@@ -195,7 +195,7 @@ func (n *tenant) do(t *testing.T, method, path string, headers ...string) answer
 	return n.send(t, method, path, headers...)
 }
 
-func (s *site) send(t *testing.T, method, path string, headers ...string) answer {
+func (s *site) send(t testing.TB, method, path string, headers ...string) answer {
 	t.Helper()
 	if !strings.HasPrefix(path, "http") {
 		path = s.http.URL + path

@@ -19,7 +19,8 @@ type outsidePart struct {
 	BadgeURL string // empty where there is none
 }
 
-func readOutside(p *Pages, r *http.Request, s remora.Session, d remora.Database) (*part, error) {
+func readOutside(p *Pages, r *http.Request, s remora.Session, page *databasePage) (*part, error) {
+	d := page.Database
 	if d.Freshness == nil { // it never had a usable credential
 		return nil, nil //nolint:nilnil // no part, as databasePart says
 	}

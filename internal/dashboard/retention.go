@@ -29,13 +29,11 @@ func (r retentionPart) Zone() string {
 	return r.Current.Zone
 }
 
-func readRetention(p *Pages, r *http.Request, s remora.Session, d remora.Database) (*part, error) {
-	now, err := p.Store.Retention(r.Context(), s.Resource, d.ID)
-	if err != nil {
-		return nil, err
-	}
-	out := retentionPart{Standing: now, Database: d, Words: retention.Words(now.Current)}
+func readRetention(_ *Pages, _ *http.Request, _ remora.Session, page *databasePage) (*part, error) {
+	now := page.Keeping
+	out := retentionPart{Standing: now, Database: page.Database, Words: retention.Words(now.Current)}
 	if now.Pending != nil {
+		var err error
 		out.Next = retention.Words(now.Pending.Retention)
 		if out.Going, err = now.Preview(now.Pending.Retention); err != nil {
 			return nil, err
@@ -49,19 +47,15 @@ func readRetention(p *Pages, r *http.Request, s remora.Session, d remora.Databas
 	return &part{"retention", "Retention", "retention", out}, nil
 }
 
-// keptOf says of each of a database's backups, shortly, until when it is kept or why.
-func (p *Pages) keptOf(r *http.Request, s remora.Session, db remora.DatabaseID) (map[remora.BackupID]string, error) {
-	now, err := p.Store.Retention(r.Context(), s.Resource, db)
-	if err != nil {
-		return nil, err
-	}
+// keptOf says of each of the listed backups, shortly, until when it is kept or why.
+func keptOf(now retention.Standing, listed []remora.Backup) (map[remora.BackupID]string, error) {
 	verdicts, err := now.Decide()
 	if err != nil {
 		return nil, err
 	}
 	out := map[remora.BackupID]string{}
 	for _, v := range verdicts {
-		if v.Fate != retention.NotCounted {
+		if v.Fate != retention.NotCounted && slices.ContainsFunc(listed, func(b remora.Backup) bool { return b.ID == v.Backup.ID }) {
 			out[v.Backup.ID] = keptText(v)
 		}
 	}

@@ -37,7 +37,8 @@ type moment struct {
 	UTC, Local time.Time
 }
 
-func readSchedule(p *Pages, r *http.Request, s remora.Session, d remora.Database) (*part, error) {
+func readSchedule(p *Pages, r *http.Request, s remora.Session, page *databasePage) (*part, error) {
+	d := page.Database
 	view, err := p.Store.Schedule(r.Context(), s.Resource, d.ID)
 	if remora.KindOf(err) == remora.KindNotFound { // it never had a usable credential
 		return nil, nil //nolint:nilnil // no part, as databasePart says

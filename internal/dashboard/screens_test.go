@@ -31,7 +31,7 @@ func (n *tenant) busy(t *testing.T) remora.BackupID {
 }
 
 // years gives the database a history: n days of backups, one of ten of which failed.
-func (n *tenant) years(t *testing.T, days int) {
+func (n *tenant) years(t testing.TB, days int) {
 	t.Helper()
 	db := n.view(t).Databases[0].ID
 	_, err := n.Pool.Exec(t.Context(), fmt.Sprintf(`
@@ -69,7 +69,7 @@ var findings = []remora.Finding{
 	{Code: "foreign_table", Severity: remora.SeverityInfo, Object: "FOREIGN TABLE public.remote", Detail: "its rows are elsewhere and in no dump"},
 }
 
-func databaseOf(n *tenant, t *testing.T) string {
+func databaseOf(n *tenant, t testing.TB) string {
 	t.Helper()
 	return "/dashboard/databases/" + string(n.view(t).Databases[0].ID)
 }

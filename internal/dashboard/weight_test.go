@@ -2,11 +2,17 @@ package dashboard_test
 
 import (
 	"compress/gzip"
+	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 var loaded = regexp.MustCompile(`(?:href|src)="(/static/[^"]+\.(?:css|js))"`)
@@ -49,29 +55,84 @@ func (n *tenant) transferred(t testing.TB, path string) (bytes int, page string)
 	return bytes, page
 }
 
-// lastLine is the last of the log's lines about pages, which has how long the server took.
-func lastLine(log string) string {
-	all := strings.Split(strings.TrimSpace(log), "\n")
-	for i := len(all) - 1; i >= 0; i-- {
-		if strings.Contains(all[i], "route=/dashboard") {
-			_, after, _ := strings.Cut(all[i], "status=")
-			return after
-		}
-	}
-	return ""
+// statements counts what our database is asked.
+type statements struct{ n atomic.Int64 }
+
+// TraceQueryStart implements pgx.QueryTracer.
+func (x *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	x.n.Add(1)
+	return ctx
 }
 
-// The first page and a database's weigh little, whatever lies behind them.
+// TraceQueryEnd implements pgx.QueryTracer.
+func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// counted is a site whose statements are counted.
+func counted(t testing.TB) (*site, *statements) {
+	t.Helper()
+	s, x := newSite(t), &statements{}
+	cfg := s.Pool.Config().Copy()
+	cfg.ConnConfig.Tracer = x
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	s.Pool = pool
+	return s, x
+}
+
+// heavy are the pages that have the most to read, and how many statements each may ask.
+func heavy(t testing.TB, n *tenant) []heavyPage {
+	t.Helper()
+	return []heavyPage{
+		{"overview", "/dashboard", 20},
+		{"database", databaseOf(n, t), 45},
+		{"backup", "/dashboard/backups/" + string(n.view(t).Backups[0].ID), 30},
+	}
+}
+
+type heavyPage struct {
+	name, path string
+	most       int64
+}
+
+// The first page, a database's and a backup's weigh little, and ask no more where there are ten thousand backups.
 func TestPagesAreLight(t *testing.T) {
 	t.Parallel()
-	n := newSite(t).tenant(t, shop())
+	s, asked := counted(t)
+	n := s.tenant(t, shop())
 	n.keep(t)
 	n.years(t, 10_000)
-	for _, path := range []string{"/dashboard", databaseOf(n, t)} {
-		n.transferred(t, path) // plans and connections are made by the first
-		bytes, page := n.transferred(t, path)
-		if t.Logf("%s: %d bytes transferred, %d of page; %s", path, bytes, len(page), lastLine(n.log.String())); bytes > 50_000 {
-			t.Errorf("%s: %d bytes", path, bytes)
+	for _, x := range heavy(t, n) {
+		n.transferred(t, x.path) // connections are made by the first
+		before := asked.n.Load()
+		bytes, page := n.transferred(t, x.path)
+		n := asked.n.Load() - before
+		if t.Logf("%s: %d bytes transferred, %d of page, %d statements", x.name, bytes, len(page), n); bytes > 50_000 || n > x.most {
+			t.Errorf("%s: %d bytes, %d statements", x.name, bytes, n)
 		}
+	}
+}
+
+// BenchmarkPages says how long pages take in the server with ten thousand backups in the database, all of one database.
+func BenchmarkPages(b *testing.B) {
+	n := newSite(b).tenant(b, shop())
+	n.keep(b)
+	n.years(b, 10_000)
+	if _, err := n.Pool.Exec(b.Context(), "VACUUM ANALYZE"); err != nil { // as autovacuum does within a minute
+		b.Fatal(err)
+	}
+	for _, x := range heavy(b, n) {
+		b.Run(x.name, func(b *testing.B) {
+			for b.Loop() {
+				r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, x.path, nil)
+				r.Header.Set("Cookie", "remora="+n.session)
+				w := httptest.NewRecorder()
+				if n.Mux().ServeHTTP(w, r); w.Code != http.StatusOK {
+					b.Fatal(w.Code, w.Body.String())
+				}
+			}
+		})
 	}
 }

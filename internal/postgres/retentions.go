@@ -147,11 +147,6 @@ func (s *Store) ofBackup(ctx context.Context, id remora.ResourceID, b remora.Bac
 	return s.withRetention(ctx, id, backup.Database, func(t *tx, now retention.Standing) error { return do(t, backup.Database, now) })
 }
 
-// counted are the states that retention looks at: what is stored, and what is being made.
-var counted = []remora.BackupState{
-	remora.BackupVerified, remora.BackupProven, remora.BackupIncomplete, remora.BackupQueued, remora.BackupRunning,
-}
-
 func (t *tx) retention(ctx context.Context, r pgsql.Resource, db remora.DatabaseID) (retention.Standing, error) {
 	out := retention.Standing{Now: t.now}
 	id := remora.ResourceID(r.ID)
@@ -175,8 +170,14 @@ func (t *tx) retention(ctx context.Context, r pgsql.Resource, db remora.Database
 		out.Current, out.SetBy, out.SetAt = retentionOf(row), row.SetBy, row.SetAt
 		break
 	}
-	if out.Backups, err = t.looked(ctx, id, db, remora.Look{States: counted, Most: mostBackups}); err != nil {
-		return out, err
+	rows, err := t.q.BackupsToKeep(ctx, pgsql.BackupsToKeepParams{DatabaseID: string(db), ResourceID: r.ID, Most: mostBackups})
+	if err != nil {
+		return out, fmt.Errorf("list the database's backups: %w", err)
+	}
+	for _, b := range rows {
+		out.Backups = append(out.Backups, remora.Backup{
+			ID: remora.BackupID(b.ID), Database: db, State: remora.BackupState(b.State), QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt), StoredSize: b.StoredSize,
+		})
 	}
 	out.Locks, err = t.locks(ctx, id, db)
 	return out, err

@@ -7,7 +7,8 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// Standing is how a database's backups are kept, and all that is needed to decide on them.
+// Standing is how a database's backups are kept, and all that is needed to decide on them: of each backup, which it is, its
+// state and times, and what is stored of it.
 type Standing struct {
 	Now     time.Time // the database's clock
 	Plan    remora.Plan

@@ -13,13 +13,15 @@ import (
 const backupsOfDatabase = `-- name: BackupsOfDatabase :many
 SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
-  FROM backups b
+  FROM (SELECT x.id FROM backups x
+         WHERE x.database_id = $1 AND x.resource_id = $2
+           AND (cardinality($3::text[]) = 0 OR x.state = ANY ($3::text[]))
+           AND ($4::timestamptz IS NULL OR x.queued_at < $4::timestamptz)
+         ORDER BY x.queued_at DESC LIMIT $5) n
+  JOIN backups b ON b.id = n.id
   JOIN databases d ON d.id = b.database_id
   LEFT JOIN runs r ON r.backup_id = b.id AND r.state IN ('claimed', 'dumping', 'confirming')
- WHERE b.database_id = $1 AND b.resource_id = $2
-   AND (cardinality($3::text[]) = 0 OR b.state = ANY ($3::text[]))
-   AND ($4::timestamptz IS NULL OR b.queued_at < $4::timestamptz)
- ORDER BY b.queued_at DESC LIMIT $5
+ ORDER BY b.queued_at DESC
 `
 
 type BackupsOfDatabaseParams struct {
@@ -43,7 +45,8 @@ type BackupsOfDatabaseRow struct {
 	RunStartedAt *time.Time
 }
 
-// A page of a database's backups, newest first, with the live run's progress.
+// A page of a database's backups, newest first, with the live run's progress. Which they are is settled before more is read
+// of any.
 func (q *Queries) BackupsOfDatabase(ctx context.Context, arg BackupsOfDatabaseParams) ([]BackupsOfDatabaseRow, error) {
 	rows, err := q.db.Query(ctx, backupsOfDatabase,
 		arg.DatabaseID,

@@ -148,9 +148,12 @@ func (q *Queries) FindProof(ctx context.Context, id string) (string, error) {
 }
 
 const firstRereads = `-- name: FirstRereads :many
-SELECT database_id, min(reread_at)::timestamptz AS reread_at FROM backups
- WHERE resource_id = $1 AND state IN ('verified', 'proven', 'incomplete') AND reread_at IS NOT NULL
- GROUP BY database_id
+SELECT d.id AS database_id, b.reread_at::timestamptz AS reread_at
+  FROM databases d
+  CROSS JOIN LATERAL (SELECT x.reread_at FROM backups x
+                       WHERE x.database_id = d.id AND x.state IN ('verified', 'proven', 'incomplete') AND x.reread_at IS NOT NULL
+                       ORDER BY x.reread_at LIMIT 1) b
+ WHERE d.resource_id = $1
 `
 
 type FirstRereadsRow struct {

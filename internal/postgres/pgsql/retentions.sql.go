@@ -10,6 +10,54 @@ import (
 	"time"
 )
 
+const backupsToKeep = `-- name: BackupsToKeep :many
+SELECT id, state, queued_at, started_at, stored_size FROM backups
+ WHERE database_id = $1 AND resource_id = $2
+   AND state IN ('verified', 'proven', 'incomplete', 'queued', 'running')
+ ORDER BY queued_at DESC LIMIT $3
+`
+
+type BackupsToKeepParams struct {
+	DatabaseID string
+	ResourceID string
+	Most       int32
+}
+
+type BackupsToKeepRow struct {
+	ID         string
+	State      string
+	QueuedAt   time.Time
+	StartedAt  *time.Time
+	StoredSize int64
+}
+
+// What retention decides on, of what is stored of a database and what is being made, newest first.
+func (q *Queries) BackupsToKeep(ctx context.Context, arg BackupsToKeepParams) ([]BackupsToKeepRow, error) {
+	rows, err := q.db.Query(ctx, backupsToKeep, arg.DatabaseID, arg.ResourceID, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []BackupsToKeepRow{}
+	for rows.Next() {
+		var i BackupsToKeepRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.State,
+			&i.QueuedAt,
+			&i.StartedAt,
+			&i.StoredSize,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const countOverdueDeletions = `-- name: CountOverdueDeletions :one
 SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < $1
 `

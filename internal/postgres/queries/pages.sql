@@ -1,14 +1,17 @@
 -- name: BackupsOfDatabase :many
--- A page of a database's backups, newest first, with the live run's progress.
+-- A page of a database's backups, newest first, with the live run's progress. Which they are is settled before more is read
+-- of any.
 SELECT sqlc.embed(b), d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
-  FROM backups b
+  FROM (SELECT x.id FROM backups x
+         WHERE x.database_id = sqlc.arg(database_id) AND x.resource_id = sqlc.arg(resource_id)
+           AND (cardinality(sqlc.arg(states)::text[]) = 0 OR x.state = ANY (sqlc.arg(states)::text[]))
+           AND (sqlc.narg(before)::timestamptz IS NULL OR x.queued_at < sqlc.narg(before)::timestamptz)
+         ORDER BY x.queued_at DESC LIMIT sqlc.arg(most)) n
+  JOIN backups b ON b.id = n.id
   JOIN databases d ON d.id = b.database_id
   LEFT JOIN runs r ON r.backup_id = b.id AND r.state IN ('claimed', 'dumping', 'confirming')
- WHERE b.database_id = sqlc.arg(database_id) AND b.resource_id = sqlc.arg(resource_id)
-   AND (cardinality(sqlc.arg(states)::text[]) = 0 OR b.state = ANY (sqlc.arg(states)::text[]))
-   AND (sqlc.narg(before)::timestamptz IS NULL OR b.queued_at < sqlc.narg(before)::timestamptz)
- ORDER BY b.queued_at DESC LIMIT sqlc.arg(most);
+ ORDER BY b.queued_at DESC;
 
 -- name: CountBackups :many
 SELECT state, count(*) AS n FROM backups WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) GROUP BY state;

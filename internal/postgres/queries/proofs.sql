@@ -92,9 +92,12 @@ SELECT DISTINCT ON (database_id) * FROM proofs
 
 -- name: FirstRereads :many
 -- When the first of each database's backups is to be read again.
-SELECT database_id, min(reread_at)::timestamptz AS reread_at FROM backups
- WHERE resource_id = sqlc.arg(resource_id) AND state IN ('verified', 'proven', 'incomplete') AND reread_at IS NOT NULL
- GROUP BY database_id;
+SELECT d.id AS database_id, b.reread_at::timestamptz AS reread_at
+  FROM databases d
+  CROSS JOIN LATERAL (SELECT x.reread_at FROM backups x
+                       WHERE x.database_id = d.id AND x.state IN ('verified', 'proven', 'incomplete') AND x.reread_at IS NOT NULL
+                       ORDER BY x.reread_at LIMIT 1) b
+ WHERE d.resource_id = sqlc.arg(resource_id);
 
 -- name: SetProveAt :exec
 UPDATE databases SET prove_at = sqlc.narg(prove_at) WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);

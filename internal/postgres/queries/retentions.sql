@@ -14,6 +14,13 @@ VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(database_id), sqlc.arg(las
 UPDATE retentions SET undone_at = sqlc.arg(now), undone_by = sqlc.arg(undone_by)
  WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) AND undone_at IS NULL AND effective_at > sqlc.arg(now);
 
+-- name: BackupsToKeep :many
+-- What retention decides on, of what is stored of a database and what is being made, newest first.
+SELECT id, state, queued_at, started_at, stored_size FROM backups
+ WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id)
+   AND state IN ('verified', 'proven', 'incomplete', 'queued', 'running')
+ ORDER BY queued_at DESC LIMIT sqlc.arg(most);
+
 -- name: ListLocks :many
 SELECT * FROM locks WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) ORDER BY locked_at DESC, backup_id;
 
