@@ -100,7 +100,7 @@ func TestProductionReachesNoDevelopmentCode(t *testing.T) {
 		seen = true
 		for _, d := range p.Deps {
 			to, ours := short(d)
-			if d == "testing" || ours && (to == "herokusim" || to == "pgtest" || to == "s3test" || to == "logtest" || strings.HasPrefix(to, "devtools")) {
+			if d == "testing" || ours && (to == "herokusim" || to == "pgtest" || to == "s3test" || to == "logtest" || to == "browsertest" || strings.HasPrefix(to, "devtools")) {
 				t.Errorf("cmd/remora reaches %s", d)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/internal/browsertest"
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/keyring"
@@ -25,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) {
 	code := pgtest.Main(m)
-	closeBrowser()
+	browsertest.Close()
 	os.Exit(code)
 }
 
