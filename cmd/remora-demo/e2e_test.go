@@ -25,6 +25,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/remora-backup/remora/internal/archivestore"
+	"github.com/remora-backup/remora/internal/browsertest"
 	"github.com/remora-backup/remora/internal/devtools/faultproxy"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/dialer"
@@ -51,7 +52,9 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	browsertest.Close()
+	os.Exit(code)
 }
 
 type bundle struct {
@@ -64,6 +67,12 @@ type bundle struct {
 // start brings the stack up, with web and worker, and a filled database. The processes are this program, or
 // another that is named.
 func start(t *testing.T, rows int, program ...string) *bundle {
+	t.Helper()
+	return startWith(t, rows, nil, program...)
+}
+
+// startWith is start with further settings for web and worker.
+func startWith(t *testing.T, rows int, settings []string, program ...string) *bundle {
 	t.Helper()
 	ctx := t.Context()
 	if len(program) == 0 {
@@ -90,10 +99,10 @@ func start(t *testing.T, rows int, program ...string) *bundle {
 	if err := b.Fill(ctx, rows); err != nil {
 		t.Fatal(err)
 	}
-	if b.web, err = b.Spawn("web"); err != nil {
+	if b.web, err = b.Spawn("web", settings...); err != nil {
 		t.Fatal(err)
 	}
-	if b.worker, err = b.Spawn("worker"); err != nil {
+	if b.worker, err = b.Spawn("worker", settings...); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.AwaitWeb(ctx, b.web); err != nil {

@@ -79,9 +79,12 @@ type Tab struct {
 	base string
 
 	mu    sync.Mutex
-	words []string // of the console so far, without those about the page's own status
-	at    string   // the page that was opened
+	words []word
+	pages []string // that were opened
 }
+
+// word is what was said on the console, and about which address.
+type word struct{ says, at string }
 
 // Open makes a tab for the site at base, with JavaScript or without, and with the cookies, which are name and value by turns.
 func Open(t testing.TB, base string, script bool, cookies ...string) *Tab {
@@ -106,9 +109,7 @@ func Open(t testing.TB, base string, script bool, cookies ...string) *Tab {
 				return
 			}
 			b.mu.Lock()
-			if !strings.HasPrefix(m.Text, "Failed to load resource") || m.URL != b.at {
-				b.words = append(b.words, string(m.Type)+": "+m.Text+" "+m.URL)
-			}
+			b.words = append(b.words, word{string(m.Type) + ": " + m.Text, m.URL})
 			b.mu.Unlock()
 		}
 	}()
@@ -129,18 +130,16 @@ func (b *Tab) Open(path string) {
 	if !strings.HasPrefix(path, "http") {
 		path = b.base + path
 	}
-	b.mu.Lock()
-	b.at = path
-	b.mu.Unlock()
+	b.opened(path)
 	b.Do(chromedp.Navigate(path))
 }
 
-// Look makes the window so large, light or dark.
+// Look makes the window so large, light or dark. Nothing moves in it, so that a click meets what it is meant for.
 func (b *Tab) Look(width, height int64, scheme string) {
 	b.t.Helper()
 	b.Do(chromedp.EmulateViewport(width, height), chromedp.Func(func(ctx context.Context, tg *chromedp.Target) error {
 		_, err := cdp.Call(ctx, tg, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 		})
 		return err
 	}))
@@ -190,12 +189,21 @@ func (b *Tab) last() string {
 	return text
 }
 
-// Press clicks what the selector finds, and waits for the page that follows.
-func (b *Tab) Press(selector string) {
+// Press clicks what the selector finds, waits for the page that follows, and returns its status.
+func (b *Tab) Press(selector string) int {
 	b.t.Helper()
-	if _, err := chromedp.RunResponse(b, chromedp.Click(chromedp.CSS(selector))); err != nil {
+	answer, err := chromedp.RunResponse(b, chromedp.Click(chromedp.CSS(selector)))
+	if err != nil {
 		b.t.Fatalf("%s: %v\n%s", selector, err, b.last())
 	}
+	b.opened(answer.URL)
+	return int(answer.Status)
+}
+
+func (b *Tab) opened(page string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pages = append(b.pages, page)
 }
 
 // Fill gives a field of a form a value.
@@ -243,14 +251,16 @@ func (b *Tab) Clean(name string, rules ...string) {
 	}
 }
 
-// Fits checks that nothing is on the console, and nothing wider than the window.
+// Fits checks that nothing is on the console, but for the status of the pages themselves, and nothing wider than the window.
 func (b *Tab) Fits(name string) {
 	b.t.Helper()
 	b.mu.Lock()
-	words := slices.Clone(b.words)
+	words, pages := slices.Clone(b.words), slices.Clone(b.pages)
 	b.mu.Unlock()
-	for _, m := range words {
-		b.t.Errorf("%s: on the console: %s", name, m)
+	for _, w := range words {
+		if !strings.Contains(w.says, ": Failed to load resource") || !slices.Contains(pages, w.at) {
+			b.t.Errorf("%s: on the console: %s %s", name, w.says, w.at)
+		}
 	}
 	if wide := Eval[int](b, `document.documentElement.scrollWidth - window.innerWidth`); wide > 0 {
 		b.t.Errorf("%s: %d pixels wider than the window", name, wide)

@@ -191,8 +191,15 @@ func TestVisitEnds(t *testing.T) {
 	if err := n.DeprovisionResource(t.Context(), n.id); err != nil {
 		t.Fatal(err)
 	}
-	if a := n.do(t, "GET", "/dashboard"); a.StatusCode != http.StatusUnauthorized {
+	if a := n.do(t, "GET", "/dashboard"); a.StatusCode != http.StatusGone || !strings.Contains(a.body, "This add-on was removed") {
 		t.Errorf("after the add-on was removed: %s", a.Status)
+	}
+	if a := n.do(t, "POST", "/logout"); a.StatusCode != http.StatusGone {
+		t.Errorf("signing off from it: %s", a.Status)
+	}
+	s.ahead += 31 * time.Minute
+	if a := n.do(t, "GET", "/dashboard"); a.StatusCode != http.StatusUnauthorized {
+		t.Errorf("half an hour after it was removed: %s", a.Status)
 	}
 
 	n = s.tenant(t, shop())

@@ -18,6 +18,7 @@ type overviewPage struct {
 	Cards          []card
 	Live           bool // something is queued or running
 	Plan           remora.Plan
+	Notices        []string   // of the plan
 	Used           int64      // bytes in the store, of all databases
 	List           *checklist // nil once there are verified backups
 }
@@ -108,6 +109,7 @@ func (p *Pages) page(r *http.Request, s remora.Session) (overviewPage, error) {
 	if page.Plan, err = remora.PlanOf(o.Resource.Plan); err != nil {
 		return page, err
 	}
+	page.Notices = p.notices(o.Resource, page.Plan)
 	for _, d := range o.Databases {
 		c := p.card(o, d)
 		page.Cards = append(page.Cards, c)

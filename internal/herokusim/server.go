@@ -15,6 +15,7 @@ func (s *Sim) Handler() http.Handler {
 	r := chi.NewRouter()
 	r.Use(s.log)
 	r.Get("/", s.page)
+	r.Get("/favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }) // browsers ask
 	r.Get("/sso/apps/{app}/addons/{addon}", s.signOnPage)
 	r.Post("/oauth/token", s.oauthToken)
 	r.Post("/logs", s.takeLog)

@@ -127,7 +127,7 @@ func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) e
 			gone = true
 			return nil
 		}
-		if err := t.q.DeleteSessions(ctx, string(id)); err != nil {
+		if err := t.q.EndSessions(ctx, string(id)); err != nil {
 			return fmt.Errorf("end sessions: %w", err)
 		}
 		if err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), Now: &t.now}); err != nil {

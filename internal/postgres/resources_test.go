@@ -39,6 +39,9 @@ func TestRemovedResourceStaysRemoved(t *testing.T) {
 	if err := b.OpenSession(ctx, remora.Session{Resource: id, Email: "o@example.com"}, "token", "sso"); err != nil {
 		t.Fatal(err)
 	}
+	if n := b.named(t, id); n != 1 {
+		t.Errorf("%d sessions", n)
+	}
 	if err := b.DeprovisionResource(ctx, id); err != nil {
 		t.Fatal(err)
 	}
@@ -48,8 +51,11 @@ func TestRemovedResourceStaysRemoved(t *testing.T) {
 	if _, err := b.ProvisionResource(ctx, provision(id), redact.New("key"), "age1"); remora.KindOf(err) != remora.KindGone {
 		t.Errorf("a late provision: %v", err)
 	}
-	if _, err := b.Session(ctx, "token"); remora.KindOf(err) != remora.KindUnauthorized {
+	if _, err := b.Session(ctx, "token"); remora.KindOf(err) != remora.KindGone {
 		t.Errorf("session: %v", err)
+	}
+	if n := b.named(t, id); n != 0 {
+		t.Errorf("%d sessions name a person", n)
 	}
 	if _, err := b.Tokens(ctx, id); remora.KindOf(err) != remora.KindGone {
 		t.Errorf("tokens: %v", err)
@@ -236,4 +242,21 @@ func TestForeignKeysAreRefused(t *testing.T) {
 		t.Error("two keys:", err)
 	}
 	refused(with(next), "the old key was taken out")
+}
+
+// named counts a resource's sessions that say whose they are.
+func (b *bundle) named(t *testing.T, id remora.ResourceID) (n int) {
+	t.Helper()
+	tx, err := b.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	if _, err = tx.Exec(t.Context(), "SELECT set_config('remora.service', 'on', true)"); err == nil {
+		err = tx.QueryRow(t.Context(), "SELECT count(*) FROM sessions WHERE resource_id = $1 AND (email <> '' OR user_id <> '')", id).Scan(&n)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -53,14 +53,21 @@ func (s *Store) OpenSession(ctx context.Context, session remora.Session, token, 
 	})
 }
 
-// Session returns the session that a token opens and notes that it was used. Errors: KindUnauthorized.
+// Session returns the session that a token opens and notes that it was used. Errors: KindUnauthorized, KindGone where the
+// resource was removed during the visit.
 func (s *Store) Session(ctx context.Context, token string) (remora.Session, error) {
 	var out remora.Session
 	err := s.forService(ctx, func(t *tx) error {
-		row, err := t.q.UseSession(ctx, pgsql.UseSessionParams{
-			TokenHash: hash(token), Now: t.now, IdleSince: t.now.Add(-sessionIdle), MadeSince: t.now.Add(-sessionMost),
-		})
+		idle, made := t.now.Add(-sessionIdle), t.now.Add(-sessionMost)
+		row, err := t.q.UseSession(ctx, pgsql.UseSessionParams{TokenHash: hash(token), Now: t.now, IdleSince: idle, MadeSince: made})
 		if errors.Is(err, pgx.ErrNoRows) {
+			removed, err := t.q.WasRemoved(ctx, pgsql.WasRemovedParams{TokenHash: hash(token), IdleSince: idle, MadeSince: made})
+			if err != nil {
+				return fmt.Errorf("look for a removed resource: %w", err)
+			}
+			if removed {
+				return errGone
+			}
 			return &remora.Error{Kind: remora.KindUnauthorized, Public: "Your visit has ended. Open the add-on again from Heroku."}
 		}
 		if err != nil {

@@ -213,13 +213,19 @@ func (s *Stack) AwaitProof(ctx context.Context, b remora.Backup) (last remora.Pr
 	}
 }
 
-// Restore fetches a link and has stock pg_restore put it into a new, empty database of the customer's, as its
-// owner. It returns the database's address.
-func (s *Stack) Restore(ctx context.Context, link, name string) (string, error) {
+// Empty makes a new database of the customer's, with nothing in it but what Heroku puts there, and returns its address.
+func (s *Stack) Empty(ctx context.Context, name string) (string, error) {
 	err := Exec(ctx, s.Customer.SuperuserURL("postgres"), "CREATE DATABASE "+name+" OWNER "+s.Owner)
 	if err == nil {
 		err = Exec(ctx, s.Customer.SuperuserURL(name), herokusim.OwnObjects(s.Owner)...)
 	}
+	return s.OwnerURL(name), err
+}
+
+// Restore fetches a link and has stock pg_restore put it into a new, empty database of the customer's, as its
+// owner. It returns the database's address.
+func (s *Stack) Restore(ctx context.Context, link, name string) (string, error) {
+	to, err := s.Empty(ctx, name)
 	if err != nil {
 		return "", err
 	}
@@ -235,7 +241,6 @@ func (s *Stack) Restore(ctx context.Context, link, name string) (string, error) 
 	if resp.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("the link answers %s", resp.Status)
 	}
-	to := s.OwnerURL(name)
 	cmd := exec.CommandContext(ctx, filepath.Join(s.Customer.BinDir(), "pg_restore"), "--no-owner", "--no-acl", "--exit-on-error", "-d", to) //nolint:gosec // our own server
 	cmd.Stdin = resp.Body
 	if out, err := cmd.CombinedOutput(); err != nil {

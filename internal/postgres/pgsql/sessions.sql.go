@@ -19,12 +19,14 @@ func (q *Queries) DeleteSession(ctx context.Context, tokenHash []byte) error {
 	return err
 }
 
-const deleteSessions = `-- name: DeleteSessions :exec
-DELETE FROM sessions WHERE resource_id = $1
+const endSessions = `-- name: EndSessions :exec
+UPDATE sessions SET user_id = '', email = '' WHERE resource_id = $1
 `
 
-func (q *Queries) DeleteSessions(ctx context.Context, resourceID string) error {
-	_, err := q.db.Exec(ctx, deleteSessions, resourceID)
+// Of a removed resource. The rows stay until they are purged, without the person, so that the next click can be told why it
+// finds nothing.
+func (q *Queries) EndSessions(ctx context.Context, resourceID string) error {
+	_, err := q.db.Exec(ctx, endSessions, resourceID)
 	return err
 }
 
@@ -134,4 +136,24 @@ func (q *Queries) UseSession(ctx context.Context, arg UseSessionParams) (UseSess
 		&i.SeenAt,
 	)
 	return i, err
+}
+
+const wasRemoved = `-- name: WasRemoved :one
+SELECT EXISTS (SELECT FROM sessions s JOIN resources r ON r.id = s.resource_id
+                WHERE s.token_hash = $1 AND r.state = 'deprovisioned'
+                  AND s.seen_at > $2 AND s.created_at > $3)
+`
+
+type WasRemovedParams struct {
+	TokenHash []byte
+	IdleSince time.Time
+	MadeSince time.Time
+}
+
+// Whether a token opened a resource that was removed since. In the service's scope.
+func (q *Queries) WasRemoved(ctx context.Context, arg WasRemovedParams) (bool, error) {
+	row := q.db.QueryRow(ctx, wasRemoved, arg.TokenHash, arg.IdleSince, arg.MadeSince)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }

@@ -13,8 +13,16 @@ RETURNING s.resource_id, s.user_id, s.email, s.created_at, s.seen_at;
 -- name: DeleteSession :exec
 DELETE FROM sessions WHERE token_hash = sqlc.arg(token_hash);
 
--- name: DeleteSessions :exec
-DELETE FROM sessions WHERE resource_id = sqlc.arg(resource_id);
+-- name: EndSessions :exec
+-- Of a removed resource. The rows stay until they are purged, without the person, so that the next click can be told why it
+-- finds nothing.
+UPDATE sessions SET user_id = '', email = '' WHERE resource_id = sqlc.arg(resource_id);
+
+-- name: WasRemoved :one
+-- Whether a token opened a resource that was removed since. In the service's scope.
+SELECT EXISTS (SELECT FROM sessions s JOIN resources r ON r.id = s.resource_id
+                WHERE s.token_hash = sqlc.arg(token_hash) AND r.state = 'deprovisioned'
+                  AND s.seen_at > sqlc.arg(idle_since) AND s.created_at > sqlc.arg(made_since));
 
 -- name: PurgeSessions :exec
 DELETE FROM sessions WHERE created_at <= sqlc.arg(made_since) OR seen_at <= sqlc.arg(idle_since);
