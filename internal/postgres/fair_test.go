@@ -221,3 +221,32 @@ func TestTwoThatWereServedDoNotGiveWayToEachOther(t *testing.T) {
 		}
 	}
 }
+
+// Whoever asks who has waited for longer does not look through what waits of those that were served: that they were is written down with
+// the turn, and forgotten where a backup is given back.
+func TestATurnPassesWhatElseWaits(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, other := b.resource(t), b.resource(t)
+	b.ask(t, id, 3)
+	b.ask(t, other, 1)
+	passed := func(id remora.ResourceID) []string {
+		return query[string](t, b, "SELECT state FROM backups WHERE passed AND resource_id = '"+string(id)+"'")
+	}
+	c, err := b.ClaimBackup(t.Context(), b.first(t, id).ID, "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := passed(id); len(got) != 2 || got[0] != "queued" || got[1] != "queued" {
+		t.Error(got)
+	}
+	if err := b.ReleaseRun(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(passed(id)); n != 2 || b.first(t, id).State != remora.BackupQueued {
+		t.Error(n, "are passed after one was given back")
+	}
+	if got := passed(other); len(got) != 0 {
+		t.Error("somebody else's:", got)
+	}
+}

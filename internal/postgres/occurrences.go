@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -29,6 +31,29 @@ const (
 // What is due goes by the schedule's own next occurrence, never by when it was looked at. So a clock that is put back
 // makes nothing due twice, and one that is put forward leaves nothing out.
 func (s *Store) EnqueueDue(ctx context.Context) (int, error) {
+	n, err := s.enqueueBatch(ctx)
+	if err != nil || n < dueBatch {
+		return n, err
+	}
+	// More is due than one transaction takes on. Two go on side by side: each claims what the other has not, and while one
+	// reckons, the other's statements run. Each batch is a whole by itself, so a round that is broken off loses nothing.
+	var wg sync.WaitGroup
+	var ns [2]int
+	var errs [2]error
+	for i := range ns {
+		wg.Go(func() {
+			for full := true; full && errs[i] == nil; {
+				var n int
+				n, errs[i] = s.enqueueBatch(ctx)
+				ns[i], full = ns[i]+n, n == dueBatch
+			}
+		})
+	}
+	wg.Wait()
+	return n + ns[0] + ns[1], errors.Join(errs[0], errs[1])
+}
+
+func (s *Store) enqueueBatch(ctx context.Context) (int, error) {
 	n := 0
 	err := s.forService(ctx, func(t *tx) (err error) {
 		n, err = t.bringUp(ctx, nil, false)
@@ -54,7 +79,7 @@ func (t *tx) bringUp(ctx context.Context, database *string, removed bool) (int, 
 	if len(due) == 0 {
 		return 0, nil
 	}
-	b := &bringing{now: t.now, removed: removed}
+	b := &bringing{now: t.now, removed: removed, times: map[remora.Rule]*schedule.Times{}}
 	for _, d := range due {
 		b.add(d)
 	}
@@ -65,6 +90,7 @@ func (t *tx) bringUp(ctx context.Context, database *string, removed bool) (int, 
 type bringing struct {
 	now     time.Time
 	removed bool
+	times   map[remora.Rule]*schedule.Times // many schedules go by one rule, and to read one costs more than all else here
 
 	backups     pgsql.InsertDueBackupsParams
 	occurrences pgsql.InsertOccurrencesParams
@@ -74,7 +100,11 @@ type bringing struct {
 // add takes on what one schedule has due.
 func (b *bringing) add(row pgsql.LockDueSchedulesRow) {
 	s := row.Schedule
-	times := timesOf(s)
+	times := b.times[ruleOf(s)]
+	if times == nil {
+		times = timesOf(s)
+		b.times[ruleOf(s)] = times
+	}
 	ran := orZero(s.RanAt)
 	at := s.NextRunAt
 	for range madeUp {

@@ -111,6 +111,9 @@ func (t *tx) start(ctx context.Context, c Claim, worker string) error {
 	if err := t.q.SetServed(ctx, pgsql.SetServedParams{ID: string(c.Resource.ID), Now: &t.now}); err != nil {
 		return fmt.Errorf("note the turn: %w", err)
 	}
+	if err := t.q.PassTurn(ctx, pgsql.PassTurnParams{ResourceID: string(c.Resource.ID), Now: t.now}); err != nil {
+		return fmt.Errorf("pass the turn on: %w", err)
+	}
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
@@ -540,5 +541,45 @@ func TestSchedulesOfARemovedAddonEnd(t *testing.T) {
 	}
 	if got := query[int](t, b, "SELECT count(*) FROM occurrences"); got[0] != 0 {
 		t.Error("it had occurrences after the removal", got)
+	}
+}
+
+// More are due than one transaction takes on, and two bring them up side by side.
+func TestThousandsAtOneInstantAreBroughtUpOnceEach(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	const n = 3500
+	b.exec(t, fmt.Sprintf(`INSERT INTO resources (id, name, plan, region, state, created_at) SELECT gen_random_uuid(), 'a', 'mako', 'us', 'active', now() FROM generate_series(1, %d);
+		INSERT INTO databases (id, resource_id, addon_id, addon, owner_app, attachment, credential, state, found_at, seen_at)
+			SELECT id, id, 'a', 'a', 'shop', 'A', 'ro', 'active', now(), now() FROM resources;
+		INSERT INTO schedules (id, resource_id, database_id, minute, next_run_at) SELECT id, id, id, 60, '%s' FROM databases`, n, may(3, 1, 0).Format(time.RFC3339)))
+	b.at(t, may(3, 1, 1))
+	due, err := b.EnqueueDue(t.Context())
+	if err != nil || due != n {
+		t.Error(due, err)
+	}
+	if got := query[int](t, b, "SELECT count(DISTINCT backup_id) FROM occurrences")[0]; got != n || b.jobs(t, "run_backup") != n {
+		t.Errorf("%d occurrences with a backup, %d jobs", got, b.jobs(t, "run_backup"))
+	}
+	if next := query[time.Time](t, b, "SELECT DISTINCT next_run_at FROM schedules"); len(next) != 1 || !next[0].Equal(may(4, 1, 0)) {
+		t.Error(next)
+	}
+}
+
+// The keys say whose a database is, so that nothing of one customer's can point at what is another's.
+func TestARowCannotNameANeighboursDatabase(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.resource(t, "db-1")
+	other := b.resource(t)
+	for _, sql := range []string{
+		"INSERT INTO backups (id, resource_id, database_id, state, queued_at) SELECT gen_random_uuid(), '" + string(other) + "', id, 'failed', now() FROM databases",
+		"INSERT INTO occurrences (schedule_id, at, resource_id, database_id, outcome) SELECT id, now(), '" + string(other) + "', database_id, 'skipped' FROM schedules",
+	} {
+		_, err := b.pool.Exec(t.Context(), "BEGIN; SELECT set_config('remora.service', 'on', true); "+sql+"; COMMIT")
+		var e *pgconn.PgError
+		if !errors.As(err, &e) || e.Code != "23503" {
+			t.Errorf("%s: %v", sql, err)
+		}
 	}
 }

@@ -55,7 +55,7 @@ func schedulerMain(ctx context.Context, url string, in io.Reader, out io.Writer)
 		}
 		now.Store(sec)
 		begun := time.Now()
-		n, longest, err := tick(ctx, store)
+		n, err := tick(ctx, store)
 		took := time.Since(begun)
 		if err == nil && what == "dump" {
 			err = errors.Join(one(ctx, store, time.Unix(sec, 0).UTC()), dump(ctx, store, time.Unix(sec, 0).UTC()))
@@ -63,7 +63,7 @@ func schedulerMain(ctx context.Context, url string, in io.Reader, out io.Writer)
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintln(out, n, took.Nanoseconds(), longest.Nanoseconds()); err != nil {
+		if _, err := fmt.Fprintln(out, n, took.Nanoseconds()); err != nil {
 			return err
 		}
 	}
@@ -71,14 +71,12 @@ func schedulerMain(ctx context.Context, url string, in io.Reader, out io.Writer)
 }
 
 // tick is what the minute's round does about schedules.
-func tick(ctx context.Context, store *postgres.Store) (due int, longest time.Duration, err error) {
+func tick(ctx context.Context, store *postgres.Store) (due int, err error) {
 	for _, round := range []func(context.Context) (int, error){store.EnqueueDue, store.TakeBackLost, store.EndOccurrences} {
 		for {
-			begun := time.Now()
 			n, err := round(ctx)
-			longest = max(longest, time.Since(begun))
 			if err != nil {
-				return due, longest, err
+				return due, err
 			}
 			if n == 0 {
 				break
@@ -86,7 +84,7 @@ func tick(ctx context.Context, store *postgres.Store) (due int, longest time.Dur
 			due += n
 		}
 	}
-	return due, longest, nil
+	return due, nil
 }
 
 // one lets one of the backups that are queued go the whole way through the store, in every fourth tick.
@@ -171,12 +169,12 @@ func (p *process) ask(at time.Time, what string) error {
 	return err
 }
 
-func (p *process) answer() (due int, took, longest time.Duration, err error) {
+func (p *process) answer() (due int, took time.Duration, err error) {
 	if !p.out.Scan() {
-		return 0, 0, 0, fmt.Errorf("the %s ended: %w", p.role, p.cmd.Wait())
+		return 0, 0, fmt.Errorf("the %s ended: %w", p.role, p.cmd.Wait())
 	}
-	_, err = fmt.Sscan(p.out.Text(), &due, (*int64)(&took), (*int64)(&longest))
-	return due, took, longest, err
+	_, err = fmt.Sscan(p.out.Text(), &due, (*int64)(&took))
+	return due, took, err
 }
 
 // kill is kill -9, in the middle of whatever the child does.

@@ -40,21 +40,24 @@ type herd struct {
 
 // figures is what was measured.
 type figures struct {
-	Enqueued, Tick, Longest time.Duration
-	During, After           []time.Duration // how long calls took: while the tick lasted, and while workers worked
-	Dumped                  int
+	Enqueued, Tick time.Duration
+	During, After  []time.Duration // how long calls took: while the tick lasted, and while workers worked
+	Dumped         int
 }
 
-// judge holds the figures against what was promised.
-func (f figures) judge() error {
-	var errs []error
-	if f.Enqueued > 30*time.Second || f.Tick > 5*time.Second {
-		errs = append(errs, errors.New("the tick took too long"))
+// What was promised of a midnight on two cores. A time is printed beside it and fails nothing: what else a machine does is in it too.
+const (
+	goalEnqueued = 30 * time.Second
+	goalTick     = 5 * time.Second
+	goalCall     = 100 * time.Millisecond // of 99 calls in 100
+)
+
+// beside is a time and its goal.
+func beside(d, goal time.Duration) string {
+	if d > goal {
+		return fmt.Sprintf("%s, over the goal of %s", ms(d), goal)
 	}
-	if quantile(f.During, 0.99) > 100*time.Millisecond || quantile(f.After, 0.99) > 100*time.Millisecond {
-		errs = append(errs, errors.New("the Partner API answered too late"))
-	}
-	return errors.Join(errs...)
+	return fmt.Sprintf("%s (goal %s)", ms(d), goal)
 }
 
 func (h *herd) run(ctx context.Context) (f figures, err error) {
@@ -91,7 +94,7 @@ func (h *herd) run(ctx context.Context) (f figures, err error) {
 	if err := ticker.ask(at.Add(-24*time.Hour), ""); err != nil { // a tick without anything due, so that it is up
 		return f, err
 	}
-	if n, _, _, err := ticker.answer(); err != nil || n != 0 {
+	if n, _, err := ticker.answer(); err != nil || n != 0 {
 		return f, fmt.Errorf("%d were due too early: %w", n, err)
 	}
 	if err := h.measure(ctx, &f, ticker); err != nil {
@@ -108,7 +111,7 @@ func (h *herd) measure(ctx context.Context, f *figures, ticker *process) error {
 	begun := time.Now()
 	err := ticker.ask(begun, "")
 	if err == nil {
-		_, f.Tick, f.Longest, err = ticker.answer()
+		_, f.Tick, err = ticker.answer()
 	}
 	if err == nil {
 		f.Enqueued, err = time.Since(begun), h.enqueued(ctx)
@@ -144,12 +147,12 @@ func (h *herd) enqueued(ctx context.Context) error {
 
 func (h *herd) report(f figures) {
 	say(h.out, "%d schedules due at one instant, %d calls of the Partner API a second", h.schedules, h.rate)
-	say(h.out, "  enqueued after %s: the tick took %s, its longest transaction %s", ms(f.Enqueued), ms(f.Tick), ms(f.Longest))
+	say(h.out, "  enqueued after %s; the tick took %s", beside(f.Enqueued, goalEnqueued), beside(f.Tick, goalTick))
 	for _, x := range []struct {
 		when string
 		took []time.Duration
 	}{{"during the tick", f.During}, {"while workers made " + fmt.Sprint(f.Dumped) + " backups", f.After}} {
-		say(h.out, "  Partner API %s: %d calls, median %s, p99 %s, slowest %s", x.when, len(x.took), ms(quantile(x.took, 0.5)), ms(quantile(x.took, 0.99)), ms(quantile(x.took, 1)))
+		say(h.out, "  Partner API %s: %d calls, median %s, p99 %s, slowest %s", x.when, len(x.took), ms(quantile(x.took, 0.5)), beside(quantile(x.took, 0.99), goalCall), ms(quantile(x.took, 1)))
 	}
 }
 

@@ -149,7 +149,7 @@ func (y *years) tick(ctx context.Context, victim int, at ...time.Time) error {
 			}
 			continue
 		}
-		if _, _, _, err := c.answer(); err != nil {
+		if _, _, err := c.answer(); err != nil {
 			return err
 		}
 	}

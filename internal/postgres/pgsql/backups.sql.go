@@ -132,7 +132,7 @@ func (q *Queries) FindBackup(ctx context.Context, id string) (FindBackupRow, err
 }
 
 const getBackup = `-- name: GetBackup :one
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, d.addon, d.owner_app
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.passed, d.addon, d.owner_app
   FROM backups b JOIN databases d ON d.id = b.database_id
  WHERE b.id = $1 AND b.resource_id = $2
 `
@@ -184,6 +184,7 @@ func (q *Queries) GetBackup(ctx context.Context, arg GetBackupParams) (GetBackup
 		&i.Backup.DeletedAt,
 		&i.Backup.DeleteAttempts,
 		&i.Backup.DeleteProblem,
+		&i.Backup.Passed,
 		&i.Addon,
 		&i.OwnerApp,
 	)
@@ -339,7 +340,7 @@ func (q *Queries) LastGood(ctx context.Context, id string) (LastGoodRow, error) 
 }
 
 const listBackups = `-- name: ListBackups :many
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, d.addon, d.owner_app,
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.passed, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM databases d
   CROSS JOIN LATERAL (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT $1) n
@@ -410,6 +411,7 @@ func (q *Queries) ListBackups(ctx context.Context, arg ListBackupsParams) ([]Lis
 			&i.Backup.DeletedAt,
 			&i.Backup.DeleteAttempts,
 			&i.Backup.DeleteProblem,
+			&i.Backup.Passed,
 			&i.Addon,
 			&i.OwnerApp,
 			&i.RunState,
@@ -483,7 +485,7 @@ func (q *Queries) LiveBackup(ctx context.Context, arg LiveBackupParams) (string,
 }
 
 const lockBackup = `-- name: LockBackup :one
-SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at, peak_memory, expired_at, expired_because, delete_at, deleted_at, delete_attempts, delete_problem FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
+SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at, peak_memory, expired_at, expired_because, delete_at, deleted_at, delete_attempts, delete_problem, passed FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockBackupParams struct {
@@ -527,6 +529,7 @@ func (q *Queries) LockBackup(ctx context.Context, arg LockBackupParams) (Backup,
 		&i.DeletedAt,
 		&i.DeleteAttempts,
 		&i.DeleteProblem,
+		&i.Passed,
 	)
 	return i, err
 }
@@ -573,9 +576,25 @@ func (q *Queries) LockStrandedBackups(ctx context.Context, arg LockStrandedBacku
 	return items, nil
 }
 
+const passTurn = `-- name: PassTurn :exec
+UPDATE backups SET passed = true
+ WHERE resource_id = $1 AND state = 'queued' AND NOT passed AND coalesce(retry_at, queued_at) <= $2::timestamptz
+`
+
+type PassTurnParams struct {
+	ResourceID string
+	Now        time.Time
+}
+
+// What else of a resource waits while it is served.
+func (q *Queries) PassTurn(ctx context.Context, arg PassTurnParams) error {
+	_, err := q.db.Exec(ctx, passTurn, arg.ResourceID, arg.Now)
+	return err
+}
+
 const requeueBackup = `-- name: RequeueBackup :execrows
 UPDATE backups
-   SET state = 'queued', reason = $1, detail = $2, fix = $3, retry_at = $4,
+   SET state = 'queued', passed = false, reason = $1, detail = $2, fix = $3, retry_at = $4,
        attempts = attempts - $5
  WHERE id = $6 AND resource_id = $7 AND epoch = $8 AND state = 'running'
 `
@@ -634,7 +653,7 @@ func (q *Queries) StartBackup(ctx context.Context, arg StartBackupParams) error 
 
 const waitsLonger = `-- name: WaitsLonger :one
 SELECT EXISTS (SELECT 1 FROM backups b JOIN resources x ON x.id = b.resource_id AND (x.served_at IS NULL OR x.served_at < coalesce(b.retry_at, b.queued_at))
-                WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) <= $1::timestamptz
+                WHERE b.state = 'queued' AND NOT b.passed AND coalesce(b.retry_at, b.queued_at) <= $1::timestamptz
                   AND coalesce(b.retry_at, b.queued_at) > $2::timestamptz AND b.resource_id <> $3
                   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.resource_id = b.resource_id AND r.state IN ('claimed', 'dumping', 'confirming'))) AS waits
 `

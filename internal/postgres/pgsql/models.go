@@ -83,6 +83,7 @@ type Backup struct {
 	DeletedAt      *time.Time
 	DeleteAttempts int32
 	DeleteProblem  string
+	Passed         bool
 }
 
 type Badge struct {

@@ -37,9 +37,14 @@ SELECT b.id, b.attempts FROM backups b
 -- Whether somebody else waits for a run since before this resource was served last, has had no turn since, and none of
 -- his runs. Who has had one gives way himself: two that gave way to each other would both wait. In the service's scope.
 SELECT EXISTS (SELECT 1 FROM backups b JOIN resources x ON x.id = b.resource_id AND (x.served_at IS NULL OR x.served_at < coalesce(b.retry_at, b.queued_at))
-                WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) <= sqlc.arg(served)::timestamptz
+                WHERE b.state = 'queued' AND NOT b.passed AND coalesce(b.retry_at, b.queued_at) <= sqlc.arg(served)::timestamptz
                   AND coalesce(b.retry_at, b.queued_at) > sqlc.arg(oldest)::timestamptz AND b.resource_id <> sqlc.arg(resource_id)
                   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.resource_id = b.resource_id AND r.state IN ('claimed', 'dumping', 'confirming'))) AS waits;
+
+-- name: PassTurn :exec
+-- What else of a resource waits while it is served.
+UPDATE backups SET passed = true
+ WHERE resource_id = sqlc.arg(resource_id) AND state = 'queued' AND NOT passed AND coalesce(retry_at, queued_at) <= sqlc.arg(now)::timestamptz;
 
 -- name: CountAhead :one
 -- How many backups of the resource wait since before this one.
@@ -78,7 +83,7 @@ UPDATE backups
 
 -- name: RequeueBackup :execrows
 UPDATE backups
-   SET state = 'queued', reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = sqlc.arg(fix), retry_at = sqlc.arg(retry_at),
+   SET state = 'queued', passed = false, reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = sqlc.arg(fix), retry_at = sqlc.arg(retry_at),
        attempts = attempts - sqlc.arg(uncounted)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch) AND state = 'running';
 
