@@ -28,7 +28,9 @@ const (
 	Deleter  Command = "deleter"
 	Migrate  Command = "migrate"
 
-	FetchTable Command = "table <from> <tables>"
+	FetchTable  Command = "table <from> <tables>"
+	VerifyAudit Command = "audit verify"
+	CheckAudit  Command = "audit check <file>"
 )
 
 // Settings of one process. Those of another process are empty.
@@ -48,6 +50,7 @@ type Settings struct {
 	Verify   Verify
 	Delete   Delete
 	Table    Table
+	Audit    Audit
 }
 
 // Partner is how Heroku calls us.
@@ -149,6 +152,12 @@ type Table struct {
 	To     string   `short:"o" required:"" help:"The file to write; it must not exist."`
 }
 
+// Audit is whose audit log to check.
+type Audit struct {
+	Resource string // an add-on's identifier, to verify in our database; empty for all of them
+	File     string // an export to check
+}
+
 type common struct {
 	Database redact.Secret `name:"database-url" env:"DATABASE_URL" required:"" help:"Our own Postgres."`
 	LogText  bool          `env:"LOG_TEXT" help:"Log for people instead of JSON."`
@@ -191,6 +200,16 @@ type cli struct {
 	} `cmd:"" help:"Delete what is stored of backups that nothing keeps; the only process whose storage key needs to delete."`
 	Migrate struct{ common } `cmd:"" help:"Bring our own database up to this release."`
 	Table   Table            `cmd:"" help:"Fetch single tables of an archive, by its link, without the rest of it."`
+	Audit   struct {
+		Verify struct {
+			common
+			keys
+			Resource string `arg:"" optional:"" help:"An add-on's identifier; every add-on where it is left out."`
+		} `cmd:"" help:"See that no line of the audit log was changed or removed in our database."`
+		Check struct {
+			File string `arg:"" help:"A JSON export of the audit log."`
+		} `cmd:"" help:"See that an exported audit log is whole and as it was written down; it needs no settings."`
+	} `cmd:"" help:"Check audit logs."`
 }
 
 // ErrHelp says that help was asked for and printed.
@@ -245,6 +264,12 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		return s, nil
 	case FetchTable:
 		s.Table = c.Table
+		return s, nil
+	case VerifyAudit, VerifyAudit + " <resource>":
+		v := c.Audit.Verify
+		s.Command, s.Database, s.LogText, ring, s.Audit.Resource = VerifyAudit, v.Database, v.LogText, v.Keyring, v.Resource
+	case CheckAudit:
+		s.Audit.File = c.Audit.Check.File
 		return s, nil
 	}
 	var kerr error

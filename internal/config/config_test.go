@@ -72,6 +72,17 @@ func TestTheCommandLineIsChecked(t *testing.T) {
 			t.Errorf("%v: %+v", args, s.Command)
 		}
 	}
+	for _, args := range [][]string{{"audit"}, {"audit", "check"}, {"audit", "check", "a", "b"}} {
+		if s, err := config.Load(args, io.Discard); err == nil {
+			t.Errorf("%v: %+v", args, s.Command)
+		}
+	}
+	for _, resource := range []string{"", "some-id"} {
+		s, err := config.Load(append([]string{"audit", "verify"}, strings.Fields(resource)...), io.Discard)
+		if err != nil || s.Command != config.VerifyAudit || s.Audit.Resource != resource || s.Keys == nil || s.Database.IsZero() {
+			t.Errorf("%+v %v", s, err)
+		}
+	}
 	s, err := config.Load([]string{"table", "-o", "OUT", "FILE", "public.orders"}, io.Discard)
 	if err != nil || s.Command != config.FetchTable || s.Table.To != "OUT" {
 		t.Errorf("%+v %v", s, err)

@@ -30,6 +30,7 @@ import (
 type Store interface {
 	NewsStore
 	TokenStore
+	AuditStore
 	Session(ctx context.Context, token string) (remora.Session, error)
 	CloseSession(ctx context.Context, token string) error
 	Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error)
@@ -44,7 +45,7 @@ type Store interface {
 	UnlockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
 	RequestAudit(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 	Acknowledge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, code, object, person string) error
-	RequestCheck(ctx context.Context, id remora.ResourceID) error
+	RequestCheck(ctx context.Context, id remora.ResourceID, person string) error
 	MakeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string, good time.Duration) (remora.Link, string, error)
 	UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error)
 	LinkEnds(ctx context.Context, token string) (time.Time, error)
@@ -169,6 +170,7 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Get(Home+"/settings", p.with(p.settings))
 		p.notificationRoutes(r)
 		p.tokenRoutes(r)
+		p.auditLogRoutes(r)
 		p.mailRoutes(r)
 		small.Get(Home+"/databases/{database}", p.with(p.database))
 		r.Get(Home+"/databases/{database}/live", p.following(p.liveDatabase))

@@ -186,13 +186,17 @@ func (w *watched) ReadAt(p []byte, off int64) (int, error) {
 
 // fileName is safe in a header: an add-on's name as Heroku makes them, and a time.
 func fileName(b remora.Backup) string {
-	name := []rune{}
-	for _, r := range b.Addon {
+	return nameOnly(b.Addon) + "-" + b.EndedAt.UTC().Format("20060102T150405Z") + ".dump"
+}
+
+// nameOnly leaves what Heroku makes names of.
+func nameOnly(s string) string {
+	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
-			name = append(name, r)
+			return r
 		}
-	}
-	return string(name) + "-" + b.EndedAt.UTC().Format("20060102T150405Z") + ".dump"
+		return -1
+	}, s)
 }
 
 func (p *Pages) refuseDownload(w http.ResponseWriter, r *http.Request, err error) {

@@ -160,13 +160,13 @@ func (p *Pages) overview(w http.ResponseWriter, r *http.Request, s remora.Sessio
 func (p *Pages) live(r *http.Request, s remora.Session) (string, any, bool, error) {
 	page, err := p.page(r, s)
 	if err == nil && page.List.waits() && page.Now.Sub(page.Resource.CheckedAt) > time.Minute {
-		err = p.Store.RequestCheck(r.Context(), s.Resource)
+		err = p.Store.RequestCheck(r.Context(), s.Resource, "")
 	}
 	return "live", page, page.Live, err
 }
 
 func (p *Pages) check(w http.ResponseWriter, r *http.Request, s remora.Session) error {
-	if err := p.Store.RequestCheck(r.Context(), s.Resource); err != nil {
+	if err := p.Store.RequestCheck(r.Context(), s.Resource, s.Person()); err != nil {
 		return err
 	}
 	http.Redirect(w, r, Home, http.StatusSeeOther)

@@ -292,6 +292,24 @@ var screens = []screen{
 		n := s.tenant(t, shop())
 		return n, "/dashboard/backups/" + string(n.keep(t).ID) + "/tables"
 	}},
+	{"audit-log-new", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), auditPath }},
+	{"audit-log-many", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		b := n.keep(t)
+		n.many(t, 12_000)
+		err := n.LockBackup(t.Context(), n.id, b.ID, "", "owner@example.com")
+		if err == nil {
+			err = n.PauseSchedule(t.Context(), n.id, b.Database, "We move to a new database this week.", "somebody.with-a-rather-long-name@a-company-with-a-long-name.example.com")
+		}
+		if err == nil {
+			err = n.NoteStranger(t.Context(), n.id, "owner@example.com", "GET /dashboard/backups/{backup} 00000000-0000-0000-0000-000000000000")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, auditPath
+	}},
+	{"audit-log-nothing-found", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), auditPath + "?who=nobody" }},
 	{"settings", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), "/dashboard/settings" }},
 	{"missing", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard/nothing" }},
 }

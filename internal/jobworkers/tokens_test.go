@@ -164,7 +164,7 @@ func TestCheckAgainUndoesARevocation(t *testing.T) {
 	if err := b.find(t, false); err != nil || b.resource(t).Attention != remora.ReasonTokenRevoked {
 		t.Error("a round of ours has tried:", err)
 	}
-	if err := b.Store.RequestCheck(t.Context(), b.id); err != nil {
+	if err := b.Store.RequestCheck(t.Context(), b.id, "anna"); err != nil {
 		t.Fatal(err)
 	}
 	var byPerson bool

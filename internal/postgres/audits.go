@@ -114,7 +114,7 @@ func (s *Store) Acknowledge(ctx context.Context, id remora.ResourceID, db remora
 		if err != nil || n == 0 {
 			return err
 		}
-		return t.audit(ctx, id, person, "acknowledge "+code, string(db)+" "+object)
+		return t.audit(ctx, id, person, "acknowledge "+code, subject(db, object))
 	})
 }
 

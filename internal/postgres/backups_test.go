@@ -608,7 +608,7 @@ func TestClicksAreOneCheckAWhile(t *testing.T) {
 		var wg sync.WaitGroup
 		for range n {
 			wg.Go(func() {
-				if err := b.RequestCheck(ctx, id); err != nil {
+				if err := b.RequestCheck(ctx, id, "anna"); err != nil {
 					t.Error(err)
 				}
 			})
@@ -633,7 +633,7 @@ func TestClicksAreOneCheckAWhile(t *testing.T) {
 	}
 	clicks(50, time.Second, 2, "with one done and one waiting")
 	clicks(50, time.Hour, 4, "an hour later: one now, and one that waits")
-	if err := b.RequestCheck(ctx, other); err != nil {
+	if err := b.RequestCheck(ctx, other, "anna"); err != nil {
 		t.Error(err)
 	}
 	if n := b.jobs(t, "find_databases"); n != 2+4+1 {

@@ -159,8 +159,8 @@ const checkGap = 30 * time.Second
 
 // RequestCheck asks for the attachments to be listed, because a person wants it: now, or half a minute after they were
 // listed last, since every check takes a call of a quota that all customers share. Where that check waits already,
-// nothing more is asked for. Errors: KindNotFound, KindGone.
-func (s *Store) RequestCheck(ctx context.Context, id remora.ResourceID) error {
+// nothing more is asked for. person is empty where a page asks that is being followed. Errors: KindNotFound, KindGone.
+func (s *Store) RequestCheck(ctx context.Context, id remora.ResourceID, person string) error {
 	return s.forResource(ctx, id, func(t *tx) error {
 		if _, err := t.live(ctx, id); err != nil {
 			return err
@@ -171,6 +171,11 @@ func (s *Store) RequestCheck(ctx context.Context, id remora.ResourceID) error {
 		}
 		if err != nil {
 			return fmt.Errorf("claim check: %w", err)
+		}
+		if person != "" {
+			if err := t.audit(ctx, id, person, "check attachments", ""); err != nil {
+				return err
+			}
 		}
 		return t.enqueue(ctx, jobargs.FindDatabases{Resource: id, Asked: true}, at)
 	})

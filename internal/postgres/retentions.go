@@ -66,7 +66,7 @@ func (s *Store) SetRetention(ctx context.Context, id remora.ResourceID, db remor
 				return err
 			}
 		}
-		return t.audit(ctx, id, person, "change retention", retention.Words(r))
+		return t.audit(ctx, id, person, "change retention", subject(db, retention.Words(r)))
 	})
 	return removes, err
 }

@@ -72,7 +72,7 @@ func (s *Store) SetSchedule(ctx context.Context, id remora.ResourceID, db remora
 		if err != nil {
 			return fmt.Errorf("set schedule: %w", err)
 		}
-		return t.audit(ctx, id, person, "change schedule", schedule.Words(rule))
+		return t.audit(ctx, id, person, "change schedule", subject(db, schedule.Words(rule)))
 	})
 }
 
@@ -102,7 +102,7 @@ func (s *Store) PauseSchedule(ctx context.Context, id remora.ResourceID, db remo
 		if err := t.happened(ctx, id, remora.Event{Kind: remora.EventPaused, Database: db, Detail: said}); err != nil {
 			return err
 		}
-		return t.audit(ctx, id, person, "pause schedule", why)
+		return t.audit(ctx, id, person, "pause schedule", subject(db, why))
 	})
 }
 
@@ -118,7 +118,7 @@ func (s *Store) ResumeSchedule(ctx context.Context, id remora.ResourceID, db rem
 		if err := t.happened(ctx, id, remora.Event{Kind: remora.EventResumed, Database: db, Detail: person}); err != nil {
 			return err
 		}
-		return t.audit(ctx, id, person, "resume schedule", "")
+		return t.audit(ctx, id, person, "resume schedule", string(db))
 	})
 }
 

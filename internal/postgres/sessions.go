@@ -83,7 +83,17 @@ func (s *Store) Session(ctx context.Context, token string) (remora.Session, erro
 
 // CloseSession ends the session that a token opens, if there is one.
 func (s *Store) CloseSession(ctx context.Context, token string) error {
-	return s.forService(ctx, func(t *tx) error { return t.q.DeleteSession(ctx, hash(token)) })
+	return s.forService(ctx, func(t *tx) error {
+		row, err := t.q.DeleteSession(ctx, hash(token))
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("end session: %w", err)
+		}
+		session := remora.Session{Resource: remora.ResourceID(row.ResourceID), Email: row.Email}
+		return t.audit(ctx, session.Resource, session.Person(), "sign off", "")
+	})
 }
 
 // apiTokenKept is how long it is known why a token of the API opens nothing any more.

@@ -165,6 +165,8 @@ type tx struct {
 	q   *pgsql.Queries
 	now time.Time
 	s   *Store
+
+	done []pgsql.InsertAuditParams // what the audit log is told once all else is done
 }
 
 func (s *Store) forResource(ctx context.Context, id remora.ResourceID, do func(*tx) error) error {
@@ -197,7 +199,11 @@ func (s *Store) begin(ctx context.Context, how pgx.TxOptions, do func(*tx) error
 		if err != nil {
 			return fmt.Errorf("scope: %w", err)
 		}
-		return do(&tx{Tx: p, q: q, now: s.Now(at), s: s})
+		t := &tx{Tx: p, q: q, now: s.Now(at), s: s}
+		if err := do(t); err != nil {
+			return err
+		}
+		return t.writeDown(ctx)
 	})
 }
 
@@ -211,13 +217,6 @@ func (t *tx) enqueue(ctx context.Context, args river.JobArgs, at ...time.Time) e
 		return fmt.Errorf("enqueue %s: %w", args.Kind(), err)
 	}
 	return nil
-}
-
-// audit writes down who did what, in the transaction that did it.
-func (t *tx) audit(ctx context.Context, id remora.ResourceID, actor, action, subject string) error {
-	return t.q.InsertAudit(ctx, pgsql.InsertAuditParams{
-		ResourceID: string(id), At: t.now, Actor: actor, Action: action, Subject: subject,
-	})
 }
 
 // or404 turns "no rows" into the one answer for what is missing and for what is somebody else's.

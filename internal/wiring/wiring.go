@@ -40,8 +40,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 	if err != nil {
 		return err
 	}
-	if s.Command == config.FetchTable {
+	switch s.Command {
+	case config.FetchTable:
 		return table(ctx, s.Table, stdout)
+	case config.CheckAudit:
+		return checkAudit(s.Audit.File, stdout)
 	}
 	log := logger(stderr, s.LogText).With("process", string(s.Command))
 	p := process{
@@ -58,6 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 		return p.verifier(ctx)
 	case config.Deleter:
 		return p.deleter(ctx)
+	case config.VerifyAudit:
+		return p.verifyAudit(ctx, stdout)
 	default:
 		return p.migrate(ctx)
 	}

@@ -50,6 +50,18 @@ type Audit struct {
 	Standby       bool
 }
 
+type AuditLog struct {
+	ID         int64
+	ResourceID string
+	At         time.Time
+	Actor      string
+	Action     string
+	Subject    string
+	Seq        int64
+	Previous   []byte
+	Hash       []byte
+}
+
 type Backup struct {
 	ID             string
 	ResourceID     string

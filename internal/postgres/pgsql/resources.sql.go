@@ -170,30 +170,6 @@ func (q *Queries) GetResource(ctx context.Context, id string) (Resource, error) 
 	return i, err
 }
 
-const insertAudit = `-- name: InsertAudit :exec
-INSERT INTO audit_log (resource_id, at, actor, action, subject)
-VALUES ($1, $2, $3, $4, $5)
-`
-
-type InsertAuditParams struct {
-	ResourceID string
-	At         time.Time
-	Actor      string
-	Action     string
-	Subject    string
-}
-
-func (q *Queries) InsertAudit(ctx context.Context, arg InsertAuditParams) error {
-	_, err := q.db.Exec(ctx, insertAudit,
-		arg.ResourceID,
-		arg.At,
-		arg.Actor,
-		arg.Action,
-		arg.Subject,
-	)
-	return err
-}
-
 const insertResource = `-- name: InsertResource :execrows
 INSERT INTO resources (id, name, plan, region, state, sealed_grant, grant_expires_at, sealed_key, recipient, created_at)
 VALUES ($1, $2, $3, $4, 'provisioning', $5,
@@ -348,41 +324,6 @@ func (q *Queries) LockStrandedResources(ctx context.Context, arg LockStrandedRes
 			return nil, err
 		}
 		items = append(items, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const newestActions = `-- name: NewestActions :many
-SELECT action, at FROM audit_log WHERE resource_id = $1 ORDER BY id DESC LIMIT $2
-`
-
-type NewestActionsParams struct {
-	ResourceID string
-	Most       int32
-}
-
-type NewestActionsRow struct {
-	Action string
-	At     time.Time
-}
-
-// What was written down last, for whoever asks how often something was.
-func (q *Queries) NewestActions(ctx context.Context, arg NewestActionsParams) ([]NewestActionsRow, error) {
-	rows, err := q.db.Query(ctx, newestActions, arg.ResourceID, arg.Most)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []NewestActionsRow{}
-	for rows.Next() {
-		var i NewestActionsRow
-		if err := rows.Scan(&i.Action, &i.At); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

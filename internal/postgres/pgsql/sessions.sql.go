@@ -10,13 +10,20 @@ import (
 	"time"
 )
 
-const deleteSession = `-- name: DeleteSession :exec
-DELETE FROM sessions WHERE token_hash = $1
+const deleteSession = `-- name: DeleteSession :one
+DELETE FROM sessions WHERE token_hash = $1 RETURNING resource_id, email
 `
 
-func (q *Queries) DeleteSession(ctx context.Context, tokenHash []byte) error {
-	_, err := q.db.Exec(ctx, deleteSession, tokenHash)
-	return err
+type DeleteSessionRow struct {
+	ResourceID string
+	Email      string
+}
+
+func (q *Queries) DeleteSession(ctx context.Context, tokenHash []byte) (DeleteSessionRow, error) {
+	row := q.db.QueryRow(ctx, deleteSession, tokenHash)
+	var i DeleteSessionRow
+	err := row.Scan(&i.ResourceID, &i.Email)
+	return i, err
 }
 
 const endSessions = `-- name: EndSessions :exec

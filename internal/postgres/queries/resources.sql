@@ -111,11 +111,3 @@ UPDATE resources SET checked_at = sqlc.arg(now)
                  AND (r.checked_at IS NULL OR r.checked_at <= sqlc.arg(before))
                ORDER BY r.checked_at NULLS FIRST LIMIT sqlc.arg(most) FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id;
-
--- name: InsertAudit :exec
-INSERT INTO audit_log (resource_id, at, actor, action, subject)
-VALUES (sqlc.arg(resource_id), sqlc.arg(at), sqlc.arg(actor), sqlc.arg(action), sqlc.arg(subject));
-
--- name: NewestActions :many
--- What was written down last, for whoever asks how often something was.
-SELECT action, at FROM audit_log WHERE resource_id = sqlc.arg(resource_id) ORDER BY id DESC LIMIT sqlc.arg(most);

@@ -10,8 +10,8 @@ UPDATE sessions s SET seen_at = sqlc.arg(now)
    AND s.seen_at > sqlc.arg(idle_since) AND s.created_at > sqlc.arg(made_since)
 RETURNING s.resource_id, s.user_id, s.email, s.created_at, s.seen_at;
 
--- name: DeleteSession :exec
-DELETE FROM sessions WHERE token_hash = sqlc.arg(token_hash);
+-- name: DeleteSession :one
+DELETE FROM sessions WHERE token_hash = sqlc.arg(token_hash) RETURNING resource_id, email;
 
 -- name: EndSessions :exec
 -- Of a removed resource. The rows stay until they are purged, without the person, so that the next click can be told why it
