@@ -203,7 +203,13 @@ func (b *Tab) Press(selector string) int {
 func (b *Tab) opened(page string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.pages = append(b.pages, page)
+	b.pages = append(b.pages, bare(page))
+}
+
+// bare is an address without the place on its page.
+func bare(address string) string {
+	address, _, _ = strings.Cut(address, "#")
+	return address
 }
 
 // Fill gives a field of a form a value.
@@ -258,7 +264,7 @@ func (b *Tab) Fits(name string) {
 	words, pages := slices.Clone(b.words), slices.Clone(b.pages)
 	b.mu.Unlock()
 	for _, w := range words {
-		if !strings.Contains(w.says, ": Failed to load resource") || !slices.Contains(pages, w.at) {
+		if !strings.Contains(w.says, ": Failed to load resource") || !slices.Contains(pages, bare(w.at)) {
 			b.t.Errorf("%s: on the console: %s %s", name, w.says, w.at)
 		}
 	}

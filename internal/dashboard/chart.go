@@ -84,7 +84,7 @@ func round(v float64) float64 { return math.Round(v*10) / 10 }
 // stripLength is how many runs a strip shows.
 const stripLength = 30
 
-// strip is a database's last backups side by side, oldest first.
+// strip is a database's last backups side by side, oldest first. Says is the same in words, and stands below.
 type strip struct {
 	Says string
 	Bars []bar
@@ -122,7 +122,7 @@ func (c card) Strip() strip {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[state], state))
 		}
 	}
-	s.Says = fmt.Sprintf("The last %d backups: %s.", len(newest), strings.Join(parts, ", "))
+	s.Says = fmt.Sprintf("The last %d backups, newest on the right: %s.", len(newest), strings.Join(parts, ", "))
 	if len(newest) == 1 {
 		s.Says = "The only backup so far: " + parts[0] + "."
 	}

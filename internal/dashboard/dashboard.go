@@ -162,7 +162,9 @@ func (p *Pages) Routes(r chi.Router) {
 	r.Get("/badge/{token}.svg", p.badge)
 	r.Head("/d/{token}", p.withLink(p.download))
 	r.Group(func(r chi.Router) {
-		r.Use(http.NewCrossOriginProtection().Handler)
+		own := http.NewCrossOriginProtection()
+		own.SetDenyHandler(http.HandlerFunc(p.elsewhere))
+		r.Use(own.Handler)
 		small := r.With(middleware.Compress(5, "text/html"))
 		small.Get(Home, p.with(p.overview))
 		r.Get(Home+"/live", p.following(p.live))
@@ -242,6 +244,24 @@ var statuses = map[remora.Kind]int{
 	remora.KindBusy: http.StatusTooManyRequests,
 }
 
+// headings are what people are told for a status.
+var headings = map[int]string{
+	http.StatusUnprocessableEntity: "That cannot be", http.StatusConflict: "Not at this moment", http.StatusNotFound: "Not found", http.StatusGone: "No longer here",
+	http.StatusForbidden: "Not allowed", http.StatusUnauthorized: "Not signed on", http.StatusTooManyRequests: "Too much at once",
+	http.StatusInternalServerError: "Something went wrong",
+}
+
+// errorPage says one thing, and where to go on from there.
+type errorPage struct {
+	Title, Sentence string
+	Back            bool // to the databases, which the visitor may see
+}
+
+// elsewhere answers what another site's page sent, with whose pages nothing may be changed here.
+func (p *Pages) elsewhere(w http.ResponseWriter, r *http.Request) {
+	p.fail(w, r, &remora.Error{Kind: remora.KindForbidden, Public: "This was sent from another site's page, so nothing was done. Open the add-on from Heroku and do it there."})
+}
+
 // fail is the one place where an error becomes a page.
 func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, known := statuses[remora.KindOf(err)]
@@ -252,9 +272,10 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusInternalServerError
 		p.Log.ErrorContext(r.Context(), "page failed", "request_id", httpserver.RequestID(r.Context()), "error", err)
 	}
-	page := struct{ Title, Sentence string }{
-		http.StatusText(status),
-		remora.Public(err, "Something went wrong on our side. Quote request "+httpserver.RequestID(r.Context())+" when you write to us."),
+	page := errorPage{
+		Title:    headings[status],
+		Sentence: remora.Public(err, "Something went wrong on our side. Quote request "+httpserver.RequestID(r.Context())+" when you write to us."),
+		Back:     p.Cookie.Token(r) != "" && status != http.StatusUnauthorized && status != http.StatusGone && status != http.StatusForbidden,
 	}
 	_ = p.render(w, status, "error.html", page) // if this fails too, there is nothing left to show
 }
@@ -284,7 +305,7 @@ func (p *Pages) logout(w http.ResponseWriter, r *http.Request, _ remora.Session)
 		return err
 	}
 	p.Cookie.Clear(w)
-	return p.render(w, http.StatusOK, "error.html", struct{ Title, Sentence string }{"Signed off", "Open the add-on again from Heroku when you need it."})
+	return p.render(w, http.StatusOK, "error.html", errorPage{Title: "Signed off", Sentence: "Open the add-on again from Heroku when you need it."})
 }
 
 // The identifiers of a path; what is none is not found.

@@ -16,6 +16,7 @@ import (
 type outsidePart struct {
 	remora.Outside
 	Database remora.Database
+	Above    bool   // the page has said above how fresh it is
 	BadgeURL string // empty where there is none
 }
 
@@ -28,7 +29,7 @@ func readOutside(p *Pages, r *http.Request, s remora.Session, page *databasePage
 	if err != nil {
 		return nil, err
 	}
-	out := outsidePart{Outside: x, Database: d}
+	out := outsidePart{Outside: x, Database: d, Above: page.Health().Says == d.Freshness.Says()}
 	if x.Badge != nil {
 		out.BadgeURL = p.BaseURL + "/badge/" + x.Badge.Token.Reveal() + ".svg"
 	}

@@ -3,10 +3,14 @@ package dashboard_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
+	"github.com/remora-backup/remora/internal/browsertest"
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
@@ -312,6 +316,175 @@ var screens = []screen{
 	{"audit-log-nothing-found", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), auditPath + "?who=nobody" }},
 	{"settings", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), "/dashboard/settings" }},
 	{"missing", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard/nothing" }},
+	{"overview-provisioning", func(t *testing.T, s *site) (*tenant, string) {
+		n := &tenant{site: s, id: remora.NewID[remora.ResourceID](), session: remora.NewToken()}
+		_, err := s.ProvisionResource(t.Context(), remora.Provision{ID: n.id, Name: "remora-backup-clean-2", Plan: "mako", Region: "us", Grant: redact.New("grant")}, redact.New("key"), "age1")
+		if err == nil {
+			err = s.OpenSession(t.Context(), remora.Session{Resource: n.id, Email: "owner@example.com"}, n.session, "used-"+string(n.id))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, "/dashboard"
+	}},
+	{"overview-downgraded", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.keep(t)
+		n.years(t, 40)
+		if _, err := n.ChangePlan(t.Context(), n.id, "test"); err != nil {
+			t.Fatal(err)
+		}
+		return n, "/dashboard"
+	}},
+	{"settings-downgraded", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		if _, err := n.ChangePlan(t.Context(), n.id, "test"); err != nil {
+			t.Fatal(err)
+		}
+		n.told(t)
+		return n, "/dashboard/settings"
+	}},
+	{"overview-detached", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.keep(t)
+		if err := n.SaveFound(t.Context(), n.id, "helper", nil); err != nil {
+			t.Fatal(err)
+		}
+		return n, "/dashboard"
+	}},
+	{"database-zoned", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.keep(t)
+		n.years(t, 3)
+		db := n.view(t).Databases[0].ID
+		if err := n.SetSchedule(t.Context(), n.id, db, remora.Rule{Kind: remora.RuleDaily, Minute: 210, Zone: "Asia/Kolkata"}, "owner@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		return n, databaseOf(n, t) + "?show=good"
+	}},
+	{"backup-queued", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		return n, "/dashboard/backups/" + string(n.view(t).Backups[0].ID)
+	}},
+	{"backup-retrying", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		return n, "/dashboard/backups/" + string(n.fail(t, &remora.Failure{Reason: remora.ReasonUnreachable, Detail: "connection refused"}, ""))
+	}},
+	{"backup-proof-lost", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		b := n.keep(t)
+		n.proved(t, b, remora.ProofRestore, remora.ProofOutcome{State: remora.ProofLost, Reason: remora.ReasonWorkerLost})
+		return n, "/dashboard/backups/" + string(b.ID)
+	}},
+	{"backup-proof-differs", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		b := n.keep(t)
+		n.proved(t, b, remora.ProofRestore, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonRestoreDiffers, Detail: "public.orders: 4,710 rows restored, 4,711 counted"})
+		return n, "/dashboard/backups/" + string(b.ID)
+	}},
+	{"restore-nothing", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		return n, "/dashboard/backups/" + string(n.fail(t, &remora.Failure{Reason: remora.ReasonPermission}, "")) + "/restore"
+	}},
+	{"mailed-confirm", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t)
+		return n, "/notifications/confirm/" + n.asked(t)
+	}},
+	{"mailed-stop", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t)
+		return n, "/notifications/stop/" + n.asked(t)
+	}},
+	{"restore-link", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		return n, "/dashboard/backups/" + string(n.keep(t).ID) + "/restore"
+	}},
+	{"retention-going", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.keep(t)
+		n.years(t, 40)
+		return n, databaseOf(n, t) + "/retention"
+	}},
+	{"notifications-wrong", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), notifications }},
+	{"notifications-secret", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), notifications }},
+	{"schedule-wrong", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		return n, databaseOf(n, t) + "/schedule"
+	}},
+	{"error-403", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard" }},
+	{"error-401", func(_ *testing.T, s *site) (*tenant, string) {
+		return &tenant{site: s, session: remora.NewToken()}, "/dashboard"
+	}},
+	{"error-410", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		if err := n.DeprovisionResource(t.Context(), n.id); err != nil {
+			t.Fatal(err)
+		}
+		return n, "/dashboard"
+	}},
+	{"error-429", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t)
+		c, _, err := n.AddChannel(t.Context(), n.id, remora.NewChannel{Kind: remora.ChannelSlack, Address: redact.New("https://hooks.slack.com/x")}, "owner@example.com")
+		for range remora.MaxTests {
+			if err == nil {
+				err = n.TestChannel(t.Context(), n.id, c, "owner@example.com")
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, notifications
+	}},
+	{"error-500", func(t *testing.T, _ *site) (*tenant, string) {
+		n := newSite(t).tenant(t)
+		n.Pool.Close()
+		return n, "/dashboard"
+	}},
+}
+
+// asked adds a mailbox, and returns what opens the links of the mail that asks it.
+func (n *tenant) asked(t *testing.T) string {
+	t.Helper()
+	n.post(t, notifications, url.Values{"kind": {"email"}, "address": {"owner@example.com"}})
+	all, err := n.Deliveries(t.Context(), n.id)
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	m, err := n.ToDeliver(t.Context(), all[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Secret.Reveal()
+}
+
+// acts are what is done on a page before it is looked at, by the name of the screen.
+var acts = map[string]func(b *browsertest.Tab, n *tenant){
+	"restore-link":        press(`form[action$="/links"] button`),
+	"retention-going":     press(`button[value="look"]`),
+	"notifications-wrong": fillAndPress(`#address`, "nobody", `#add button`),
+	"notifications-secret": func(b *browsertest.Tab, n *tenant) {
+		b.Do(chromedp.Click(chromedp.CSS(`input[value="webhook"]`)))
+		fillAndPress(`#address`, "https://ops.example.com/hook", `#add button`)(b, n)
+	},
+	"schedule-wrong": func(b *browsertest.Tab, n *tenant) {
+		b.Do(chromedp.Click(chromedp.CSS(`input[value="cron"]`)))
+		fillAndPress(`input[name="cron"]`, "every day", `button[value="save"]`)(b, n)
+	},
+	"error-429": press(`form[action$="/test"] button`),
+	"error-403": func(b *browsertest.Tab, n *tenant) {
+		b.Do(chromedp.Navigate(`data:text/html,<form method=post action="` + n.http.URL + `/dashboard/check"><button>A prize</button></form>`))
+		b.Press("button")
+	},
+}
+
+func press(selector string) func(*browsertest.Tab, *tenant) {
+	return func(b *browsertest.Tab, _ *tenant) { b.Press(selector) }
+}
+
+func fillAndPress(field, value, button string) func(*browsertest.Tab, *tenant) {
+	return func(b *browsertest.Tab, _ *tenant) {
+		b.Fill(field, value)
+		b.Press(button)
+	}
 }
 
 // Every page in each of its states is clean: by all of axe-core's rules in light, by those about colours in dark too, and
@@ -335,6 +508,9 @@ func TestPages(t *testing.T) {
 			b := n.tab(t, true)
 			b.Look(1280, 900, "light")
 			b.Open(path)
+			if act := acts[x.name]; act != nil {
+				act(b, n)
+			}
 			b.Clean(x.name + " light")
 			picture(b, x.name+"-light")
 			b.Look(1280, 900, "dark")

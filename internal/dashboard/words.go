@@ -14,7 +14,7 @@ import (
 // functions are what templates say things with.
 var functions = template.FuncMap{
 	"bytes": bytesText, "ago": ago, "length": length, "took": took, "utc": utc, "until": until, "percent": percent,
-	"frameOf": frameOf, "when": when, "share": share, "clock": clock, "day": day, "thousands": thousands, "brief": brief,
+	"frameOf": frameOf, "when": when, "share": share, "clock": clock, "clocks": clocks, "day": day, "thousands": thousands, "brief": brief,
 	"sentence":  func(r remora.Reason) string { return r.Sentence() },
 	"number":    func(d time.Weekday) int { return int(d) },
 	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phaseText, "hex": hex.EncodeToString, "untilOf": untilOf,
@@ -103,6 +103,15 @@ func share(used, limit int64) int64 {
 // clock is a time of the day, as plans are made by; day is a date.
 func clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }
 func day(t time.Time) string   { return t.UTC().Format("2 Jan 2006") }
+
+// clocks is a time of the day by the clocks of a schedule's zone and in UTC.
+func clocks(zone string, t time.Time) string {
+	local, err := time.LoadLocation(zone)
+	if err != nil || zone == "" || zone == "UTC" {
+		return "at " + clock(t)
+	}
+	return "at " + t.In(local).Format("15:04") + " in " + zone + ", " + clock(t)
+}
 
 // thousands writes a count with its thousands apart, by a space that no line breaks at.
 func thousands(n int64) string {

@@ -114,11 +114,13 @@ var turnedAway = template.Must(template.New("").Parse(`<!doctype html>
 <link rel="stylesheet" href="/static/remora.css">
 </head>
 <body>
-<header class="bar"><span class="brand">Remora Backup</span></header>
+<header class="bar"><span class="brand"><img src="/static/mark.svg" alt="" width="42" height="28">Remora Backup</span></header>
 <main class="narrow">
+<section class="card empty"><img src="/static/mark.svg" alt="" width="144" height="96">
 <h1>Not signed on</h1>
-<p>{{.}}</p>
+<p class="lead">{{.}}</p>
 <pre>heroku addons:open remora-backup -a YOUR-HELPER-APP</pre>
+</section>
 </main>
 </body>
 </html>
