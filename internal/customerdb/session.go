@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -116,11 +117,23 @@ func (s *Session) Snapshot() string { return s.snapshot }
 // Before is the server's number as the snapshot has it, for the witness.
 func (s *Session) Before() remora.Witness { return s.audit.Witness }
 
-// Inventory lists what objects there are in the snapshot. It must come before Release.
-func (s *Session) Inventory(ctx context.Context) (remora.Inventory, error) {
+// queryCanceled is what the server answers where a statement takes longer than it may.
+const queryCanceled = "57014"
+
+// Inventory lists what objects there are in the snapshot, and takes so long at most: meanwhile nobody looks whom the dump keeps
+// waiting. It must come before Release. Where the time is over it returns nil without an error, and the session goes on.
+func (s *Session) Inventory(ctx context.Context, most time.Duration) (remora.Inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	all, err := inventory(ctx, s.conn)
+	_, err := s.conn.Exec(ctx, fmt.Sprintf("SAVEPOINT inventory; SET LOCAL statement_timeout = %d", most.Milliseconds()))
+	var all remora.Inventory
+	if err == nil {
+		all, err = inventory(ctx, s.conn)
+	}
+	var pg *pgconn.PgError
+	if err == nil || errors.As(err, &pg) && pg.Code == queryCanceled { // with it go the settings
+		_, err = s.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT inventory")
+	}
 	if err != nil {
 		return nil, failure(err, s.target.Credential.Password)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -35,7 +36,7 @@ func TestWitness(t *testing.T) {
 	backup := func() (remora.Witness, remora.Witness) {
 		s := p.open(t)
 		defer s.Close()
-		if _, err := s.Inventory(t.Context()); err != nil {
+		if _, err := s.Inventory(t.Context(), time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.dump(t, s); err != nil {
@@ -76,7 +77,7 @@ func TestOneSnapshot(t *testing.T) {
 	p := admit(t, "one_snapshot")
 	s := p.open(t)
 	p.admin(t, "DELETE FROM t WHERE id > 10", "CREATE TABLE later (id int)")
-	before, err := s.Inventory(t.Context())
+	before, err := s.Inventory(t.Context(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func TestOneSnapshot(t *testing.T) {
 	if n := a.Contents.Rows(); n != 1001 {
 		t.Errorf("%d rows", n)
 	}
-	after, err := p.open(t).Inventory(t.Context())
+	after, err := p.open(t).Inventory(t.Context(), time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,5 +280,28 @@ func TestAClosedCatalog(t *testing.T) {
 	p.admin(t, "GRANT SELECT ON pg_catalog.pg_foreign_server TO PUBLIC", "REVOKE CONNECT ON DATABASE closed_catalog FROM PUBLIC")
 	if _, err = customerdb.Open(t.Context(), p.target); !errors.As(err, &f) || f.Reason != remora.ReasonLoginRefused {
 		t.Errorf("%+v", f)
+	}
+}
+
+// Nobody looks whom the dump keeps waiting while the inventory is taken. So it has its time, and the session goes on without it.
+func TestAnInventoryThatTakesTooLongIsLeftOut(t *testing.T) {
+	t.Parallel()
+	c, err := localpg.Start(t.Context(), localpg.Config{TLS: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop()
+	run(t.Context(), c.SuperuserURL("postgres"), "CREATE ROLE reader LOGIN PASSWORD '"+password+"'",
+		"DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (a int, b text, c int)', i); END LOOP; END $$")
+	s := patient{"postgres", admitTo(c, "reader", "postgres")}.open(t)
+	defer s.Close()
+	if all, err := s.Inventory(t.Context(), time.Millisecond); err != nil || all != nil {
+		t.Errorf("%v, %v", all, err)
+	}
+	if all, err := s.Inventory(t.Context(), time.Minute); err != nil || len(all) == 0 {
+		t.Error("the session does not go on:", all, err)
+	}
+	if err := s.Release(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

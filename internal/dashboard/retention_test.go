@@ -26,7 +26,7 @@ func TestARetentionIsLookedAtSavedAndUndone(t *testing.T) {
 	n.keep(t)
 	n.years(t, 10)
 	page := databaseOf(n, t)
-	says(t, n.do(t, "GET", page).body, "It keeps all of the last 3 days, 7 daily, 4 weekly and 12 monthly", "plan Mako begins with", "until ", "not", "Undo the change")
+	says(t, n.do(t, "GET", page).body, "It keeps all of the last 3 days, 7 daily and 5 weekly", "plan Mako begins with", "until ", "not", "Undo the change")
 	says(t, n.do(t, "GET", page+"/retention").body, `name="daily" min="0" max="3660" value="7"`, "one of the newest 3 good ones", "daily 3 of 7", "not", "This will remove")
 	fields := []string{"last", "4", "zone", "UTC", "daily", ""}
 	with := func(more ...string) []string { return append(append([]string(nil), fields...), more...) }

@@ -115,11 +115,10 @@ func (w *deliverNews) Work(ctx context.Context, job *river.Job[jobargs.DeliverNe
 		w.Log.ErrorContext(ctx, "message cannot be read", "delivery_id", job.Args.Delivery, "attempt", job.Attempt, "error", err)
 		return err
 	}
-	if !w.seats.take(m.Resource.ID) {
+	var said string
+	if !w.seats.hold(m.Resource.ID, func() { said, err = w.Sender.Send(ctx, m) }) {
 		return river.JobSnooze(seatAgain)
 	}
-	said, err := w.Sender.Send(ctx, m)
-	w.seats.leave(m.Resource.ID)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err() // this process stops; another goes on
 	}

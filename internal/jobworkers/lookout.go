@@ -61,7 +61,7 @@ func (l *lookout) start(ctx context.Context) {
 
 // look takes the inventory and then lets go of the snapshot.
 func (l *lookout) look(ctx context.Context) (err error) {
-	if l.inventory, err = l.session.Inventory(ctx); err != nil {
+	if l.inventory, err = l.session.Inventory(ctx, l.gentle.most*2/3); err != nil {
 		return err
 	}
 	select {

@@ -34,11 +34,10 @@ func (w *ping) Work(ctx context.Context, job *river.Job[jobargs.Ping]) error {
 		w.Log.ErrorContext(ctx, "ping cannot be read", "database_id", job.Args.Database, "attempt", job.Attempt, "error", err)
 		return err
 	}
-	if !w.seats.take(job.Args.Resource) {
+	var said string
+	if !w.seats.hold(job.Args.Resource, func() { said, err = w.Sender.Ping(ctx, to) }) {
 		return river.JobSnooze(seatAgain)
 	}
-	said, err := w.Sender.Ping(ctx, to)
-	w.seats.leave(job.Args.Resource)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err() // this process stops; another goes on
 	}

@@ -18,6 +18,16 @@ type seats struct {
 // is no try of it.
 const seatAgain = 6 * time.Second
 
+// hold does something that takes a seat, which is given back also where that panics. It tells whether there was one.
+func (s *seats) hold(id remora.ResourceID, do func()) bool {
+	if !s.take(id) {
+		return false
+	}
+	defer s.leave(id)
+	do()
+	return true
+}
+
 // take tells whether there was a seat; who took one leaves it.
 func (s *seats) take(id remora.ResourceID) bool {
 	s.mu.Lock()

@@ -103,3 +103,20 @@ func TestAReceiverThatNeverAnswersHoldsFewCouriers(t *testing.T) {
 		t.Errorf("with a courier free again: %v", err)
 	}
 }
+
+func TestASeatIsGivenBackAlsoAfterAPanic(t *testing.T) {
+	t.Parallel()
+	s := &seats{most: 1, of: map[remora.ResourceID]int{}}
+	func() {
+		defer func() { _ = recover() }()
+		s.hold("a", func() {
+			if s.hold("a", func() {}) || !s.hold("b", func() {}) {
+				t.Error("one resource's seat is another's")
+			}
+			panic("a sender's")
+		})
+	}()
+	if !s.hold("a", func() {}) || len(s.of) != 0 {
+		t.Error("the seat was not given back", s.of)
+	}
+}

@@ -49,9 +49,16 @@ func (w *tick) Work(ctx context.Context, _ *river.Job[jobargs.Tick]) error {
 		}
 		return w.Store.EnqueueChecks(ctx)
 	}
+	back := func(ctx context.Context) (int, error) {
+		n, err := w.Store.BringBack(ctx)
+		if n > 0 {
+			w.Log.WarnContext(ctx, "our database's clock was set back; schedules were brought back with it", "schedules", n)
+		}
+		return n, err
+	}
 	var errs []error
 	for name, round := range map[string]func(context.Context) (int, error){
-		"due schedules": w.Store.EnqueueDue, "occurrences": w.Store.EndOccurrences, "attachments": checks, "lost runs": lost, "stranded": stranded,
+		"schedules ahead": back, "due schedules": w.Store.EnqueueDue, "occurrences": w.Store.EndOccurrences, "attachments": checks, "lost runs": lost, "stranded": stranded,
 		"due proofs": w.Store.EnqueueProofs, "lost proofs": lostProofs,
 	} {
 		if err := exhaust(ctx, round); err != nil {

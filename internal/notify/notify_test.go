@@ -388,10 +388,10 @@ func TestLogLinesAreFramedByteForByte(t *testing.T) {
 	if _, err := sender(t).Send(t.Context(), message(remora.ChannelLogStream, address, bad, good)); err != nil {
 		t.Fatal(err)
 	}
-	const want = `450 <190>1 2026-01-02T03:04:05+00:00 remora-backup app remora.1 - - event=paused addon=remora-backup-clean-1 database=postgresql-curved-12345 app=shop ` +
+	const want = `506 <190>1 2026-01-02T03:04:05+00:00 remora-backup app remora.1 - - event=paused addon=remora-backup-clean-1 database=postgresql-curved-12345 app=shop ` +
 		`message="Nobody is backing up postgresql-curved-12345 (shop) until the schedule is resumed. By söhne \"x\" INJECTED <190>1." ` +
 		`act="If that is not meant, resume the schedule on the database's page." next="heroku addons:open remora-backup-clean-1 -a shop-backups" ` +
-		`page=https://remora.example.com/dashboard` +
+		`page=https://remora.example.com/dashboard/databases/11111111-89ab-4def-8123-456789abcdef#schedule` +
 		`468 <190>1 2026-01-02T03:04:05+00:00 remora-backup app remora.1 - - event=recovered addon=remora-backup-clean-1 database=postgresql-curved-12345 app=shop ` +
 		`backup=22222222-89ab-4def-8123-456789abcdef message="A backup of postgresql-curved-12345 (shop) was made and verified, after it had failed." act="Nobody needs to act." ` +
 		`next="heroku addons:open remora-backup-clean-1 -a shop-backups" page=https://remora.example.com/dashboard/backups/22222222-89ab-4def-8123-456789abcdef`

@@ -213,6 +213,10 @@ func (a about) page() string {
 	switch e := a.news.Event; {
 	case e.Backup != "":
 		return a.site.BaseURL + a.site.Home + "/backups/" + string(e.Backup)
+	case e.Database != "" && (e.Kind == remora.EventPaused || e.Kind == remora.EventResumed):
+		return a.site.BaseURL + a.site.Home + "/databases/" + string(e.Database) + "#schedule"
+	case e.Database != "":
+		return a.site.BaseURL + a.site.Home + "/databases/" + string(e.Database)
 	default:
 		return a.site.BaseURL + a.site.Home
 	}

@@ -91,6 +91,11 @@ func (s *Store) CancelBackup(ctx context.Context, id remora.ResourceID, b remora
 		if err := t.cancel(ctx, id, &row.ID, remora.ReasonCanceled); err != nil {
 			return err
 		}
+		if row.StartedAt != nil {
+			if err := t.pingCanceled(ctx, id, b); err != nil {
+				return err
+			}
+		}
 		return t.audit(ctx, id, person, "cancel backup", row.ID)
 	})
 }

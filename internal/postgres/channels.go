@@ -63,9 +63,6 @@ func (s *Store) AddChannel(ctx context.Context, id remora.ResourceID, n remora.N
 	case remora.ChannelEmail:
 		token := remora.NewToken()
 		row.SealedSecret, row.TokenHash = s.seal(redact.New(token), sealedSecret, id), hash(token)
-		if err := s.mayMail(ctx, mac); err != nil {
-			return "", redact.Secret{}, err
-		}
 	}
 	err = s.forResource(ctx, id, func(t *tx) error {
 		if _, err := t.lockLive(ctx, id); err != nil {
@@ -73,6 +70,11 @@ func (s *Store) AddChannel(ctx context.Context, id remora.ResourceID, n remora.N
 		}
 		if err := t.mayAdd(ctx, id, n.Kind, mac); err != nil {
 			return err
+		}
+		if n.Kind == remora.ChannelEmail {
+			if err := t.mayMail(ctx, mac); err != nil {
+				return err
+			}
 		}
 		row.Now = t.now
 		if n.Kind != remora.ChannelEmail {
@@ -91,18 +93,26 @@ func (s *Store) AddChannel(ctx context.Context, id remora.ResourceID, n remora.N
 	return channel, secret, err
 }
 
-// mayMail keeps people who did not ask for it from being asked again and again, by whichever resource.
-func (s *Store) mayMail(ctx context.Context, mac []byte) error {
-	return s.forService(ctx, func(t *tx) error {
-		n, err := t.q.CountAddress(ctx, pgsql.CountAddressParams{AddressMac: mac, Since: t.now.Add(-day)})
-		if err != nil {
-			return fmt.Errorf("count mails: %w", err)
-		}
-		if n >= remora.MaxConfirmations {
-			return errTooOften
-		}
-		return nil
-	})
+// mayMail keeps people who did not ask for it from being asked again and again, by whichever resource. The address is locked until
+// the transaction ends, so that two resources that ask at once are counted both. It leaves the resource's scope for one question.
+func (t *tx) mayMail(ctx context.Context, mac []byte) error {
+	if err := t.q.LockAddress(ctx, mac); err != nil {
+		return fmt.Errorf("lock address: %w", err)
+	}
+	if _, err := t.q.ScopeToService(ctx); err != nil {
+		return fmt.Errorf("scope: %w", err)
+	}
+	n, err := t.q.CountAddress(ctx, pgsql.CountAddressParams{AddressMac: mac, Since: t.now.Add(-day)})
+	if err != nil {
+		return fmt.Errorf("count mails: %w", err)
+	}
+	if err := t.q.LeaveService(ctx); err != nil {
+		return fmt.Errorf("scope: %w", err)
+	}
+	if n >= remora.MaxConfirmations {
+		return errTooOften
+	}
+	return nil
 }
 
 const day = 24 * time.Hour

@@ -74,7 +74,7 @@ func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp s
 			}
 		}
 		n, err := t.q.ClearAttention(ctx, string(id))
-		if err != nil || n == 0 {
+		if err != nil || n == 0 || installing(row, t.now) {
 			return err
 		}
 		return t.happened(ctx, id, remora.Event{Kind: remora.EventRecovered})

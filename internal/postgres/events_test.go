@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -172,5 +173,50 @@ func TestAProofThatFindsADifferenceIsWrittenDown(t *testing.T) {
 	}
 	if got := b.happened(t, id); got != "first_success proof_failed:restore_differs" {
 		t.Error(got)
+	}
+}
+
+// Who has just installed the add-on shares the Helper App next, and is told that it is not shared when an hour has passed.
+func TestNobodyIsToldOfAStepThatComesNext(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	fresh := func() remora.ResourceID {
+		t.Helper()
+		id := remora.NewID[remora.ResourceID]()
+		_, err := b.ProvisionResource(ctx, provision(id), redact.New("key"), "age1recipient")
+		if err == nil {
+			err = b.SaveTokens(ctx, id, redact.New("access"), redact.New("refresh"), time.Now().Add(8*time.Hour))
+		}
+		if err == nil {
+			err = b.SetReady(ctx, id, "app-id", "helper")
+		}
+		if err == nil {
+			err = b.SetAttention(ctx, id, remora.ReasonNotShared)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	shared, not := fresh(), fresh()
+	if r, err := b.Resource(ctx, shared); err != nil || r.Attention != remora.ReasonNotShared {
+		t.Error("the page does not say it", err)
+	}
+	b.ahead += 10 * time.Minute
+	if err := b.SaveFound(ctx, shared, "helper", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.happened(t, shared); got != "" {
+		t.Error("shared in time:", got)
+	}
+	b.ahead += time.Hour
+	for range 2 {
+		if err := b.SetAttention(ctx, not, remora.ReasonNotShared); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := b.happened(t, not); got != "credential_problem:helper_app_not_shared!" {
+		t.Error("an hour later:", got)
 	}
 }

@@ -134,8 +134,15 @@ func (r standing) standing() remora.Standing {
 		s.Due = times.Next(s.Verified)
 	}
 	s.Next = times.Next(s.Due)
-	if promised := latest(r.CountsFrom, orZero(r.Schedule.ChangedAt)); promised.After(r.FoundAt) {
-		s.Counts = times.Next(promised)
+	if r.CountsFrom.After(r.FoundAt) {
+		s.Counts = times.Next(r.CountsFrom)
+	}
+	if changed := orZero(r.Schedule.ChangedAt); changed.After(r.FoundAt) {
+		promised := orZero(r.Schedule.PromisedAt)
+		if promised.IsZero() { // by an older release
+			promised = times.Next(changed)
+		}
+		s.Counts = latest(s.Counts, promised)
 	}
 	return s
 }

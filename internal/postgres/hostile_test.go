@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,4 +247,30 @@ func TestEventsAndChannelsDoNotPileUp(t *testing.T) {
 	rows("6 0 1")
 	b.ahead += 310 * 24 * time.Hour
 	rows("2 0 0") // the newest of each kind
+}
+
+// Ten resources ask one address at once, and it gets no more mails than if they had come one after another.
+func TestAnAddressIsNotAskedMoreOftenByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	n, err := remora.ParseChannel(remora.ChannelEmail, "victim@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var added atomic.Int32
+	for range 2 * remora.MaxConfirmations {
+		id := b.resource(t)
+		wg.Go(func() {
+			if _, _, err := b.AddChannel(t.Context(), id, n, "p"); err == nil {
+				added.Add(1)
+			} else if remora.KindOf(err) != remora.KindBusy {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := int(added.Load()); got != remora.MaxConfirmations {
+		t.Errorf("%d were sent", got)
+	}
 }

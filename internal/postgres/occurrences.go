@@ -153,7 +153,7 @@ func (b *bringing) occur(s pgsql.Schedule, at time.Time, skip remora.Reason) {
 
 // write queues the backups and their jobs, writes the occurrences down and moves the schedules on.
 func (b *bringing) write(ctx context.Context, t *tx) error {
-	b.backups.Now, b.occurrences.Now = b.now, b.now
+	b.backups.Now, b.occurrences.Now, b.moves.Now = b.now, b.now, &b.now
 	queued, err := t.q.InsertDueBackups(ctx, b.backups)
 	if err != nil {
 		return fmt.Errorf("insert due backups: %w", err)
@@ -176,6 +176,44 @@ func (b *bringing) write(ctx context.Context, t *tx) error {
 		return fmt.Errorf("enqueue due backups: %w", err)
 	}
 	return nil
+}
+
+// jumped is how far ahead of our clock a schedule must have been brought for the clock to have been set back.
+const jumped = 10 * time.Minute
+
+// BringBack makes schedules due again that were brought up to a time that has not come yet: our clock was set forward, and back. What
+// was written down of times to come is forgotten, since they will come; but for one that got a backup, which is its outcome. It
+// returns how many there were; call again while that is not 0.
+func (s *Store) BringBack(ctx context.Context) (int, error) {
+	n := 0
+	err := s.forService(ctx, func(t *tx) error {
+		ahead, err := t.q.LockAheadSchedules(ctx, pgsql.LockAheadSchedulesParams{After: t.now.Add(jumped), Most: dueBatch})
+		if err != nil {
+			return fmt.Errorf("find schedules that are ahead: %w", err)
+		}
+		if n = len(ahead); n == 0 {
+			return nil
+		}
+		moves := pgsql.MoveSchedulesParams{Now: &t.now}
+		for _, row := range ahead {
+			next, ran := row.NextRunAt, orZero(row.RanAt)
+			if at := timesOf(row).Next(t.now); !at.IsZero() && at.Before(next) {
+				next = at
+			}
+			if ran.After(t.now) {
+				ran = time.Time{}
+			}
+			moves.Ids, moves.Nexts, moves.Rans = append(moves.Ids, row.ID), append(moves.Nexts, next), append(moves.Rans, ran)
+		}
+		if err := t.q.ForgetAhead(ctx, pgsql.ForgetAheadParams{Schedules: moves.Ids, Now: t.now}); err != nil {
+			return fmt.Errorf("forget what has not come: %w", err)
+		}
+		if err := t.q.MoveSchedules(ctx, moves); err != nil {
+			return fmt.Errorf("bring schedules back: %w", err)
+		}
+		return nil
+	})
+	return n, err
 }
 
 // stillRunning turns the occurrences whose backup was not queued, since their database has a live one, into skipped ones.

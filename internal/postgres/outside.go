@@ -143,6 +143,18 @@ func (s *Store) RemovePing(ctx context.Context, id remora.ResourceID, db remora.
 	})
 }
 
+// pingCanceled tells a watch that heard of a backup's start that it comes to nothing: it would wait for it else.
+func (t *tx) pingCanceled(ctx context.Context, id remora.ResourceID, b remora.BackupID) error {
+	row, err := t.q.PingOfBackup(ctx, pgsql.PingOfBackupParams{BackupID: string(b), ResourceID: string(id)})
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && !row.Starts {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find ping: %w", err)
+	}
+	return t.ping(ctx, id, b, remora.PingFail)
+}
+
 // ping asks for the customer's own watch to be called about a backup, in the transaction in which that happened.
 func (t *tx) ping(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.PingKind) error {
 	row, err := t.q.PingOfBackup(ctx, pgsql.PingOfBackupParams{BackupID: string(b), ResourceID: string(id)})

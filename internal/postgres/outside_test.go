@@ -79,3 +79,32 @@ func TestNobodyIsCalledUnasked(t *testing.T) {
 		t.Error("a neighbour's database was given a badge", err)
 	}
 }
+
+// A watch that was told of a start waits for an end; one that was told of nothing is not called about what somebody takes back.
+func TestACanceledBackupIsNoEndlessStart(t *testing.T) {
+	t.Parallel()
+	for starts, want := range map[bool]int{true: 2, false: 0} {
+		b := newBundle(t)
+		id := b.resource(t, "db-1")
+		x := b.first(t, id)
+		if err := b.SetPing(t.Context(), id, x.Database, redact.New("https://hc-ping.com/5e3d"), starts, "anna"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.ClaimBackup(t.Context(), x.ID, "w"); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.CancelBackup(t.Context(), id, x.ID, "anna"); err != nil {
+			t.Fatal(err)
+		}
+		if all := b.pings(t); len(all) != want || want > 0 && all[1].About != remora.PingFail {
+			t.Errorf("starts %v: %+v", starts, all)
+		}
+		y, err := b.RequestBackup(t.Context(), id, x.Database, "anna") // which never begins
+		if err == nil {
+			err = b.CancelBackup(t.Context(), id, y, "anna")
+		}
+		if n := len(b.pings(t)); err != nil || n != want {
+			t.Error(n, err)
+		}
+	}
+}

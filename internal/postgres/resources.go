@@ -201,15 +201,43 @@ func (s *Store) SetReady(ctx context.Context, id remora.ResourceID, helperAppID,
 	})
 }
 
-// SetAttention says that somebody must act. It is kept until what it is about is seen to work.
+// SetAttention says that somebody must act. It is kept until what it is about is seen to work. Who is just installing the add-on
+// sees it on its page, and is told of it when remora.InstallGrace is over. Errors: KindNotFound, KindGone.
 func (s *Store) SetAttention(ctx context.Context, id remora.ResourceID, why remora.Reason) error {
 	return s.forResource(ctx, id, func(t *tx) error {
-		n, err := t.q.SetAttention(ctx, pgsql.SetAttentionParams{ID: string(id), Attention: string(why)})
-		if err != nil || n == 0 {
+		row, err := t.live(ctx, id)
+		if err != nil {
 			return err
+		}
+		n, err := t.q.SetAttention(ctx, pgsql.SetAttentionParams{ID: string(id), Attention: string(why)})
+		if err != nil || installing(row, t.now) {
+			return err
+		}
+		if n == 0 {
+			if told, err := t.toldOnce(ctx, row, why.Event()); err != nil || told {
+				return err
+			}
 		}
 		return t.happened(ctx, id, remora.Event{Kind: why.Event(), Reason: why})
 	})
+}
+
+// installing tells whether an add-on is so new that nobody needs to be told what its page says: the Helper App is shared next.
+func installing(r pgsql.Resource, now time.Time) bool {
+	return r.ListedAt == nil && (r.ReadyAt == nil || now.Sub(*r.ReadyAt) < remora.InstallGrace)
+}
+
+// toldOnce tells whether an event of a kind has happened, where the add-on's databases were never seen. What was unsaid while it was installed
+// is said once after that.
+func (t *tx) toldOnce(ctx context.Context, r pgsql.Resource, kind remora.EventKind) (bool, error) {
+	if r.ListedAt != nil {
+		return true, nil
+	}
+	n, err := t.q.CountEvents(ctx, pgsql.CountEventsParams{ResourceID: r.ID, Kind: string(kind), Since: r.CreatedAt})
+	if err != nil {
+		return false, fmt.Errorf("count events: %w", err)
+	}
+	return n > 0, nil
 }
 
 func (t *tx) live(ctx context.Context, id remora.ResourceID) (pgsql.Resource, error) {

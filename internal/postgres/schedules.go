@@ -45,7 +45,9 @@ func (s *Store) Schedule(ctx context.Context, id remora.ResourceID, db remora.Da
 }
 
 // SetSchedule gives a database's schedule another rule. What was due before is settled by the old one; a backup that is
-// queued or running goes on, and what comes of it stays the outcome of its occurrence. Errors: KindInvalid for a rule that
+// queued or running goes on, and what comes of it stays the outcome of its occurrence. The first time of the new one is no sooner
+// after the schedule's last backup than the plan allows, so that changing it again and again makes no more of them; and until there is
+// a verified backup, another change puts off nothing of what was promised. The rule that it has already changes nothing. Errors: KindInvalid for a rule that
 // is none, KindPlanLimit for one that comes too often, KindNotFound, KindGone.
 func (s *Store) SetSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, rule remora.Rule, person string) error {
 	times, err := schedule.New(rule)
@@ -56,18 +58,31 @@ func (s *Store) SetSchedule(ctx context.Context, id remora.ResourceID, db remora
 		if err := schedule.Fits(times, plan); err != nil {
 			return err
 		}
+		rule.Cron = strings.Join(strings.Fields(rule.Cron), " ")
+		if rule == ruleOf(row) {
+			return nil
+		}
 		last, err := t.q.LastOccurrence(ctx, pgsql.LastOccurrenceParams{ScheduleID: row.ID, ResourceID: string(id)})
 		if err != nil {
 			return fmt.Errorf("find last occurrence: %w", err)
 		}
-		after := t.now
-		if last.After(after) { // the clock was put back since
-			after = last
+		after := latest(t.now, last) // the clock may have been put back since
+		if ran := orZero(row.RanAt); !ran.IsZero() {
+			after = latest(after, ran.Add(plan.MinInterval-time.Second))
+		}
+		next := times.Next(after)
+		good, err := t.q.NewestGood(ctx, pgsql.NewestGoodParams{DatabaseID: row.DatabaseID, ResourceID: string(id), Now: t.now})
+		if err != nil {
+			return fmt.Errorf("find newest backup: %w", err)
+		}
+		promised := next
+		if was := orZero(row.PromisedAt); orZero(row.ChangedAt).After(good) && was.Before(next) && !was.IsZero() {
+			promised = was
 		}
 		err = t.q.SetSchedule(ctx, pgsql.SetScheduleParams{
 			ID: row.ID, ResourceID: string(id), Kind: string(rule.Kind), Hours: int32(rule.Hours), Minute: int32(rule.Minute), //nolint:gosec // bounded by schedule.New
-			Weekday: int32(rule.Weekday), Day: int32(rule.Day), Cron: strings.Join(strings.Fields(rule.Cron), " "), Zone: rule.Zone, //nolint:gosec // as above
-			NextRunAt: times.Next(after), Now: &t.now, Person: person,
+			Weekday: int32(rule.Weekday), Day: int32(rule.Day), Cron: rule.Cron, Zone: rule.Zone, //nolint:gosec // as above
+			NextRunAt: next, PromisedAt: &promised, Now: &t.now, Person: person,
 		})
 		if err != nil {
 			return fmt.Errorf("set schedule: %w", err)
@@ -140,6 +155,9 @@ func (s *Store) withSchedule(ctx context.Context, id remora.ResourceID, db remor
 		}
 		if err := t.bringUpAll(ctx, &row.DatabaseID, false); err != nil {
 			return err
+		}
+		if row, err = t.q.LockSchedule(ctx, key); err != nil { // as it is now
+			return fmt.Errorf("read schedule: %w", err)
 		}
 		return do(t, plan, row)
 	})

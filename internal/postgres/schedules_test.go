@@ -583,3 +583,107 @@ func TestARowCannotNameANeighboursDatabase(t *testing.T) {
 		}
 	}
 }
+
+// Our clock is set a month forward, and back: schedules go on as if it had not been, and each time still has one outcome.
+func TestAClockThatIsSetForwardAndBackStopsNoSchedule(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, db := b.scheduled(t, "mako", may(1, 0, 0), everySix)
+	b.at(t, may(1, 1, 1))
+	b.tick(t)
+	b.end(t, id, b.good)
+	b.at(t, may(1, 13, 5)) // twelve hours are skipped
+	b.at(t, may(2, 1, 5))
+	b.tick(t)
+	b.end(t, id, b.good)
+	b.at(t, may(1, 1, 20)) // and come again
+	for range 2 {
+		if _, err := b.BringBack(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := b.Schedule(t.Context(), id, db); err != nil || !s.NextRunAt.Equal(may(1, 7, 0)) {
+		t.Error(s.NextRunAt, err)
+	}
+	for _, at := range []time.Time{may(1, 7, 0), may(1, 13, 0), may(1, 19, 0), may(2, 1, 0), may(2, 7, 0)} {
+		b.at(t, at.Add(time.Second))
+		b.tick(t)
+		queued := query[string](t, b, "SELECT id::text FROM backups WHERE state = 'queued'")
+		if (len(queued) == 1) != (at != may(2, 1, 0)) { // which had its backup before it came
+			t.Errorf("%v: %d backups are queued", at, len(queued))
+		}
+		for _, x := range queued {
+			c, err := b.ClaimBackup(t.Context(), remora.BackupID(x), "w")
+			if err == nil {
+				err = b.good(t.Context(), c)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := "01 01:00 succeeded, 01 07:00 succeeded, 01 13:00 succeeded, 01 19:00 succeeded, 02 01:00 succeeded, 02 07:00 succeeded"
+	if got := b.outcomes(t, id, db); got != want {
+		t.Errorf("got\n%s, want\n%s", got, want)
+	}
+	if n, err := b.BringBack(t.Context()); n != 0 || err != nil {
+		t.Error(n, err)
+	}
+}
+
+// Whoever saves other schedules again and again gets no more backups than the plan makes, and puts off nothing that was promised.
+func TestSavingAgainAndAgain(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	daily := func(hour, minute int) remora.Rule {
+		return remora.Rule{Kind: remora.RuleDaily, Minute: hour*60 + minute, Zone: "UTC"}
+	}
+	id, db := b.scheduled(t, "mako", may(1, 0, 0), daily(1, 0))
+	next := func() time.Time {
+		t.Helper()
+		s, err := b.Schedule(ctx, id, db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.NextRunAt
+	}
+	b.at(t, may(1, 1, 0).Add(time.Second))
+	b.tick(t)
+	b.end(t, id, b.good)
+	for _, c := range []struct {
+		rule remora.Rule
+		want time.Time
+	}{
+		{daily(2, 0), may(2, 2, 0)}, // within six hours of the last
+		{daily(7, 0), may(1, 7, 0)}, // just not
+		{daily(1, 0), may(2, 1, 0)},
+	} {
+		if err := b.SetSchedule(ctx, id, db, c.rule, "anna"); err != nil || !next().Equal(c.want) {
+			t.Errorf("%+v: next at %v, %v", c.rule, next(), err)
+		}
+	}
+	changes := func() int {
+		return query[int](t, b, "SELECT count(*) FROM audit_log WHERE action = 'change schedule'")[0]
+	}
+	was := changes()
+	if err := b.SetSchedule(ctx, id, db, daily(1, 0), "anna"); err != nil || changes() != was {
+		t.Error("the same rule is no change", err)
+	}
+	// It is due at 01:00 and not made; each hour somebody saves a time of the next day.
+	b.at(t, may(2, 1, 1))
+	b.tick(t)
+	b.watch(t)
+	for hour := 2; hour < 23; hour++ {
+		b.at(t, may(2, hour, 0))
+		if err := b.SetSchedule(ctx, id, db, daily(hour-1, 30), "anna"); err != nil {
+			t.Fatal(err)
+		}
+		b.watch(t)
+	}
+	b.at(t, may(3, 4, 0))
+	b.watch(t)
+	if got := b.newsOf(t, id); !strings.Contains(got, "late") {
+		t.Error("nobody heard of it:", got)
+	}
+}

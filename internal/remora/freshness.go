@@ -26,6 +26,9 @@ const (
 	mostSlack  = 12 * time.Hour
 )
 
+// InstallGrace is how long after an add-on was installed nobody is told that its Helper App is not shared yet: its page says so.
+const InstallGrace = time.Hour
+
 // staleAfter is when a late database is stale at the latest: a monthly one, else, would be late for a month.
 const staleAfter = 7 * day
 

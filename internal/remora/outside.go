@@ -31,7 +31,7 @@ type PingKind string
 const (
 	PingStart   PingKind = "start"   // a backup has begun; /start
 	PingSuccess PingKind = "success" // one was verified; the address itself
-	PingFail    PingKind = "fail"    // one has ended otherwise, and is not tried again; /fail
+	PingFail    PingKind = "fail"    // one has ended otherwise, and is not tried again, or was canceled after its start was told; /fail
 )
 
 // Ping is the customer's own watch that is called.

@@ -27,10 +27,10 @@ const (
 )
 
 // DefaultRetention is what a database has until somebody chooses: all of the last days, so that what a person asks for in
-// a day stays beside the day's own, then fewer and fewer. A small plan's caps end it earlier; a larger plan keeps more of
-// each kind.
+// a day stays beside the day's own, then fewer and fewer. It promises nothing that the plan's days end earlier; a larger plan
+// keeps more of each kind.
 func DefaultRetention(p Plan) Retention {
-	r := Retention{Days: 3, Daily: 7, Weekly: 4, Monthly: 12, Zone: "UTC"}
+	r := Retention{Days: 3, Daily: 7, Weekly: p.KeepDays / 7, Zone: "UTC"}
 	if p.KeepDays > 366 {
 		r.Hourly, r.Daily, r.Weekly, r.Monthly = 48, 14, 8, 24
 	}

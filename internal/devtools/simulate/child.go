@@ -72,7 +72,7 @@ func schedulerMain(ctx context.Context, url string, in io.Reader, out io.Writer)
 
 // tick is what the minute's round does about schedules.
 func tick(ctx context.Context, store *postgres.Store) (due int, err error) {
-	for _, round := range []func(context.Context) (int, error){store.EnqueueDue, store.TakeBackLost, store.EndOccurrences} {
+	for _, round := range []func(context.Context) (int, error){store.BringBack, store.EnqueueDue, store.TakeBackLost, store.EndOccurrences} {
 		for {
 			n, err := round(ctx)
 			if err != nil {

@@ -18,20 +18,21 @@ import (
 // zones are six: two with summer time from different nights on, a gap at midnight, none, half an hour of it, half an hour off.
 var zones = []string{"America/New_York", "Europe/Berlin", "America/Santiago", "UTC", "Australia/Lord_Howe", "Asia/Kolkata"}
 
-// ruleOf is the rule of the i-th schedule, the times of which come from all over the day and its night. Of a thousand, 2 are hourly, 10 come
-// every six hours, 100 are cron expressions, 188 monthly, 450 weekly, 250 daily.
+// ruleOf is the rule of the i-th schedule, the times of which come from all over the day and its night. Of a thousand, 2 are hourly, 5 come
+// every six hours, 60 are cron expressions, 483 monthly, 390 weekly, 60 daily: of each kind as many as matter, and of those that come
+// often no more, since it is they that take the time.
 func ruleOf(i int) remora.Rule {
 	r := remora.Rule{Kind: remora.RuleDaily, Minute: i * 7 % 1440, Zone: zones[i%len(zones)]}
 	switch n := i * 611 % 1000; {
 	case n < 2:
 		r.Kind, r.Minute = remora.RuleHourly, r.Minute%60
-	case n < 12:
+	case n < 7:
 		r.Kind, r.Hours = remora.RuleEveryHours, 6
-	case n < 112:
+	case n < 67:
 		r.Kind, r.Cron, r.Minute = remora.RuleCron, []string{"30 2 * * *", "15 1,13 * * MON-FRI", "0 0 * * SUN", "*/30 2 1,15 * *", "45 23 31 * *"}[i%5], 0
-	case n < 300:
+	case n < 550:
 		r.Kind, r.Day = remora.RuleMonthly, i%31+1
-	case n < 750:
+	case n < 940:
 		r.Kind, r.Weekday = remora.RuleWeekly, time.Weekday(i%7)
 	}
 	return r

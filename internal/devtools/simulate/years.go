@@ -32,6 +32,7 @@ type years struct {
 	now       time.Time
 	children  [2]*process
 	steps     int
+	due       int // rows that ticks took on
 	killed    int
 	jumps     int
 	downtimes int
@@ -41,6 +42,11 @@ type years struct {
 
 // begin is before the nights in which New York, Berlin and Lord Howe change their clocks, in this order.
 var begin = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+const (
+	day      = 24 * time.Hour
+	progress = 20 * day // between two lines about it
+)
 
 func (y *years) run(ctx context.Context) (err error) {
 	started := time.Now()
@@ -66,11 +72,15 @@ func (y *years) run(ctx context.Context) (err error) {
 			}
 		}
 	}()
-	end := begin.AddDate(0, 0, y.days)
+	end := y.end()
 	chance := float64(y.kills) / float64(end.Sub(begin)/y.step)
-	for y.now.Before(end) {
+	for said := begin; y.now.Before(end); {
 		if err := y.pass(ctx, chance); err != nil {
 			return err
+		}
+		if y.now.Sub(said) >= progress {
+			said = y.now
+			say(y.out, "  day %d of %d after %s: %d were due, %d killed, %d jumps, %d away", y.now.Sub(begin)/day, y.days, time.Since(started).Round(time.Second), y.due, y.killed, y.jumps, y.downtimes)
 		}
 	}
 	if err := y.rest(ctx, end); err != nil {
@@ -81,6 +91,8 @@ func (y *years) run(ctx context.Context) (err error) {
 	}
 	return y.report(ctx, time.Since(started))
 }
+
+func (y *years) end() time.Time { return begin.AddDate(0, 0, y.days) }
 
 // rest lets what runs at the end come to an end of its own, and what was killed be found once its lease is over.
 func (y *years) rest(ctx context.Context, end time.Time) error {
@@ -105,6 +117,7 @@ func (y *years) pass(ctx context.Context, chance float64) error {
 	case x < 2:
 		y.downtimes++
 		ahead = time.Duration(6+y.random.IntN(30)) * time.Hour
+	case x < 10 && y.now.Add(day).After(y.end()): // what it is set forward to must come
 	case x < 6: // a clock is set hours forward, and back again before the next tick
 		y.jumps++
 		other = y.now.Add(time.Duration(1+y.random.IntN(12)) * time.Hour)
@@ -149,9 +162,11 @@ func (y *years) tick(ctx context.Context, victim int, at ...time.Time) error {
 			}
 			continue
 		}
-		if _, _, err := c.answer(); err != nil {
+		due, _, err := c.answer()
+		if err != nil {
 			return err
 		}
+		y.due += due
 	}
 	return nil
 }

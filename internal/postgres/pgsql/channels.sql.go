@@ -217,6 +217,16 @@ func (q *Queries) ListChannels(ctx context.Context, resourceID string) ([]Channe
 	return items, nil
 }
 
+const lockAddress = `-- name: LockAddress :exec
+SELECT pg_advisory_xact_lock(hashtextextended('address ' || encode($1::bytea, 'hex'), 0))
+`
+
+// Until the transaction ends.
+func (q *Queries) LockAddress(ctx context.Context, addressMac []byte) error {
+	_, err := q.db.Exec(ctx, lockAddress, addressMac)
+	return err
+}
+
 const lockChannel = `-- name: LockChannel :one
 SELECT id, resource_id, kind, shown, sealed_address, sealed_secret, address_mac, token_hash, mutes, enabled, problem, added_by, added_at, confirmed_at, removed_at, wake_at FROM channels WHERE id = $1 AND resource_id = $2 AND removed_at IS NULL FOR NO KEY UPDATE
 `

@@ -127,7 +127,7 @@ func (q *Queries) GetPing(ctx context.Context, arg GetPingParams) (Ping, error) 
 }
 
 const listStandings = `-- name: ListStandings :many
-SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, d.addon, d.state AS database_state, d.found_at, d.prove_at,
+SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, s.brought_at, s.promised_at, d.addon, d.state AS database_state, d.found_at, d.prove_at,
        coalesce(f.state, '')::text AS was, coalesce(f.told, '')::text AS told, coalesce(f.overdue, false)::boolean AS was_overdue,
        coalesce(f.counts_from, d.found_at)::timestamptz AS counts_from,
        coalesce((SELECT coalesce((SELECT u.started_at FROM runs u WHERE u.backup_id = b.id AND u.epoch = b.epoch), b.started_at, b.queued_at)
@@ -206,6 +206,8 @@ func (q *Queries) ListStandings(ctx context.Context, arg ListStandingsParams) ([
 			&i.Schedule.PausedAt,
 			&i.Schedule.PausedBy,
 			&i.Schedule.PauseReason,
+			&i.Schedule.BroughtAt,
+			&i.Schedule.PromisedAt,
 			&i.Addon,
 			&i.DatabaseState,
 			&i.FoundAt,

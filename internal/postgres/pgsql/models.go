@@ -355,4 +355,6 @@ type Schedule struct {
 	PausedAt    *time.Time
 	PausedBy    string
 	PauseReason string
+	BroughtAt   *time.Time
+	PromisedAt  *time.Time
 }

@@ -43,8 +43,23 @@ func (q *Queries) EndSchedules(ctx context.Context, resourceID string) error {
 	return err
 }
 
+const forgetAhead = `-- name: ForgetAhead :exec
+DELETE FROM occurrences WHERE schedule_id = ANY ($1::uuid[]) AND at > $2 AND backup_id IS NULL
+`
+
+type ForgetAheadParams struct {
+	Schedules []string
+	Now       time.Time
+}
+
+// What was written down of times that have not come yet, but for those that have a backup already.
+func (q *Queries) ForgetAhead(ctx context.Context, arg ForgetAheadParams) error {
+	_, err := q.db.Exec(ctx, forgetAhead, arg.Schedules, arg.Now)
+	return err
+}
+
 const getSchedule = `-- name: GetSchedule :one
-SELECT id, resource_id, database_id, minute, next_run_at, kind, hours, weekday, day, cron, zone, changed_at, changed_by, ran_at, paused_at, paused_by, pause_reason FROM schedules WHERE database_id = $1 AND resource_id = $2
+SELECT id, resource_id, database_id, minute, next_run_at, kind, hours, weekday, day, cron, zone, changed_at, changed_by, ran_at, paused_at, paused_by, pause_reason, brought_at, promised_at FROM schedules WHERE database_id = $1 AND resource_id = $2
 `
 
 type GetScheduleParams struct {
@@ -73,6 +88,8 @@ func (q *Queries) GetSchedule(ctx context.Context, arg GetScheduleParams) (Sched
 		&i.PausedAt,
 		&i.PausedBy,
 		&i.PauseReason,
+		&i.BroughtAt,
+		&i.PromisedAt,
 	)
 	return i, err
 }
@@ -242,8 +259,61 @@ func (q *Queries) ListOccurrences(ctx context.Context, arg ListOccurrencesParams
 	return items, nil
 }
 
+const lockAheadSchedules = `-- name: LockAheadSchedules :many
+SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, s.brought_at, s.promised_at FROM schedules s
+ WHERE s.brought_at > $1::timestamptz
+   AND EXISTS (SELECT FROM resources r WHERE r.id = s.resource_id AND r.state <> 'deprovisioned')
+ LIMIT $2 FOR NO KEY UPDATE OF s SKIP LOCKED
+`
+
+type LockAheadSchedulesParams struct {
+	After time.Time
+	Most  int32
+}
+
+// In the service's scope: those that were brought up to a time that has not come yet.
+func (q *Queries) LockAheadSchedules(ctx context.Context, arg LockAheadSchedulesParams) ([]Schedule, error) {
+	rows, err := q.db.Query(ctx, lockAheadSchedules, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Schedule{}
+	for rows.Next() {
+		var i Schedule
+		if err := rows.Scan(
+			&i.ID,
+			&i.ResourceID,
+			&i.DatabaseID,
+			&i.Minute,
+			&i.NextRunAt,
+			&i.Kind,
+			&i.Hours,
+			&i.Weekday,
+			&i.Day,
+			&i.Cron,
+			&i.Zone,
+			&i.ChangedAt,
+			&i.ChangedBy,
+			&i.RanAt,
+			&i.PausedAt,
+			&i.PausedBy,
+			&i.PauseReason,
+			&i.BroughtAt,
+			&i.PromisedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockDueSchedules = `-- name: LockDueSchedules :many
-SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, (SELECT d.state FROM databases d WHERE d.id = s.database_id)::text AS database_state,
+SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, s.brought_at, s.promised_at, (SELECT d.state FROM databases d WHERE d.id = s.database_id)::text AS database_state,
        r.plan::text AS plan
   FROM schedules s
  CROSS JOIN LATERAL (SELECT x.state, CASE WHEN x.shrinks_at > $1 THEN x.shrinks_from ELSE x.plan END AS plan
@@ -294,6 +364,8 @@ func (q *Queries) LockDueSchedules(ctx context.Context, arg LockDueSchedulesPara
 			&i.Schedule.PausedAt,
 			&i.Schedule.PausedBy,
 			&i.Schedule.PauseReason,
+			&i.Schedule.BroughtAt,
+			&i.Schedule.PromisedAt,
 			&i.DatabaseState,
 			&i.Plan,
 		); err != nil {
@@ -343,7 +415,7 @@ func (q *Queries) LockLeftOccurrences(ctx context.Context, most int32) ([]LockLe
 }
 
 const lockSchedule = `-- name: LockSchedule :one
-SELECT id, resource_id, database_id, minute, next_run_at, kind, hours, weekday, day, cron, zone, changed_at, changed_by, ran_at, paused_at, paused_by, pause_reason FROM schedules WHERE database_id = $1 AND resource_id = $2 FOR NO KEY UPDATE
+SELECT id, resource_id, database_id, minute, next_run_at, kind, hours, weekday, day, cron, zone, changed_at, changed_by, ran_at, paused_at, paused_by, pause_reason, brought_at, promised_at FROM schedules WHERE database_id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockScheduleParams struct {
@@ -372,18 +444,21 @@ func (q *Queries) LockSchedule(ctx context.Context, arg LockScheduleParams) (Sch
 		&i.PausedAt,
 		&i.PausedBy,
 		&i.PauseReason,
+		&i.BroughtAt,
+		&i.PromisedAt,
 	)
 	return i, err
 }
 
 const moveSchedules = `-- name: MoveSchedules :exec
-UPDATE schedules s SET next_run_at = u.next, ran_at = nullif(u.ran, timestamptz '0001-01-01 00:00:00+00')
-  FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::timestamptz[]) AS next,
-               unnest($3::timestamptz[]) AS ran) u
+UPDATE schedules s SET next_run_at = u.next, ran_at = nullif(u.ran, timestamptz '0001-01-01 00:00:00+00'), brought_at = $1
+  FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::timestamptz[]) AS next,
+               unnest($4::timestamptz[]) AS ran) u
  WHERE s.id = u.id
 `
 
 type MoveSchedulesParams struct {
+	Now   *time.Time
 	Ids   []string
 	Nexts []time.Time
 	Rans  []time.Time
@@ -391,8 +466,32 @@ type MoveSchedulesParams struct {
 
 // Each to its next occurrence. ran is when the newest occurrence that asked for a backup was due, or year 1.
 func (q *Queries) MoveSchedules(ctx context.Context, arg MoveSchedulesParams) error {
-	_, err := q.db.Exec(ctx, moveSchedules, arg.Ids, arg.Nexts, arg.Rans)
+	_, err := q.db.Exec(ctx, moveSchedules,
+		arg.Now,
+		arg.Ids,
+		arg.Nexts,
+		arg.Rans,
+	)
 	return err
+}
+
+const newestGood = `-- name: NewestGood :one
+SELECT coalesce(max(queued_at), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS at FROM backups
+ WHERE database_id = $1 AND resource_id = $2 AND state IN ('verified', 'proven') AND queued_at <= $3
+`
+
+type NewestGoodParams struct {
+	DatabaseID string
+	ResourceID string
+	Now        time.Time
+}
+
+// When the newest backup of a database that was verified was asked for; year 1 where there is none.
+func (q *Queries) NewestGood(ctx context.Context, arg NewestGoodParams) (time.Time, error) {
+	row := q.db.QueryRow(ctx, newestGood, arg.DatabaseID, arg.ResourceID, arg.Now)
+	var at time.Time
+	err := row.Scan(&at)
+	return at, err
 }
 
 const purgeOccurrences = `-- name: PurgeOccurrences :execrows
@@ -450,8 +549,8 @@ func (q *Queries) SetPause(ctx context.Context, arg SetPauseParams) error {
 const setSchedule = `-- name: SetSchedule :exec
 UPDATE schedules
    SET kind = $1, hours = $2, minute = $3, weekday = $4, day = $5,
-       cron = $6, zone = $7, next_run_at = $8, changed_at = $9, changed_by = $10
- WHERE id = $11 AND resource_id = $12
+       cron = $6, zone = $7, next_run_at = $8, promised_at = $9, changed_at = $10, changed_by = $11
+ WHERE id = $12 AND resource_id = $13
 `
 
 type SetScheduleParams struct {
@@ -463,6 +562,7 @@ type SetScheduleParams struct {
 	Cron       string
 	Zone       string
 	NextRunAt  time.Time
+	PromisedAt *time.Time
 	Now        *time.Time
 	Person     string
 	ID         string
@@ -479,6 +579,7 @@ func (q *Queries) SetSchedule(ctx context.Context, arg SetScheduleParams) error 
 		arg.Cron,
 		arg.Zone,
 		arg.NextRunAt,
+		arg.PromisedAt,
 		arg.Now,
 		arg.Person,
 		arg.ID,

@@ -51,6 +51,10 @@ SELECT EXISTS (SELECT 1 FROM channels WHERE resource_id = sqlc.arg(resource_id) 
 SELECT count(*) AS added, count(*) FILTER (WHERE kind = 'email') AS mails
   FROM channels WHERE resource_id = sqlc.arg(resource_id) AND added_at > sqlc.arg(since);
 
+-- name: LockAddress :exec
+-- Until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended('address ' || encode(sqlc.arg(address_mac)::bytea, 'hex'), 0));
+
 -- name: CountAddress :one
 -- How often an address was added since, by anybody. Runs in the service's scope.
 SELECT count(*) FROM channels WHERE address_mac = sqlc.arg(address_mac) AND added_at > sqlc.arg(since);

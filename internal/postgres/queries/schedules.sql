@@ -23,10 +23,21 @@ SELECT sqlc.embed(s), (SELECT d.state FROM databases d WHERE d.id = s.database_i
 
 -- name: MoveSchedules :exec
 -- Each to its next occurrence. ran is when the newest occurrence that asked for a backup was due, or year 1.
-UPDATE schedules s SET next_run_at = u.next, ran_at = nullif(u.ran, timestamptz '0001-01-01 00:00:00+00')
+UPDATE schedules s SET next_run_at = u.next, ran_at = nullif(u.ran, timestamptz '0001-01-01 00:00:00+00'), brought_at = sqlc.arg(now)
   FROM (SELECT unnest(sqlc.arg(ids)::uuid[]) AS id, unnest(sqlc.arg(nexts)::timestamptz[]) AS next,
                unnest(sqlc.arg(rans)::timestamptz[]) AS ran) u
  WHERE s.id = u.id;
+
+-- name: LockAheadSchedules :many
+-- In the service's scope: those that were brought up to a time that has not come yet.
+SELECT s.* FROM schedules s
+ WHERE s.brought_at > sqlc.arg(after)::timestamptz
+   AND EXISTS (SELECT FROM resources r WHERE r.id = s.resource_id AND r.state <> 'deprovisioned')
+ LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF s SKIP LOCKED;
+
+-- name: ForgetAhead :exec
+-- What was written down of times that have not come yet, but for those that have a backup already.
+DELETE FROM occurrences WHERE schedule_id = ANY (sqlc.arg(schedules)::uuid[]) AND at > sqlc.arg(now) AND backup_id IS NULL;
 
 -- name: EndSchedules :exec
 -- Of a removed resource: none is due any more, and no tick comes past them.
@@ -88,8 +99,13 @@ SELECT coalesce(max(at), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS a
 -- name: SetSchedule :exec
 UPDATE schedules
    SET kind = sqlc.arg(kind), hours = sqlc.arg(hours), minute = sqlc.arg(minute), weekday = sqlc.arg(weekday), day = sqlc.arg(day),
-       cron = sqlc.arg(cron), zone = sqlc.arg(zone), next_run_at = sqlc.arg(next_run_at), changed_at = sqlc.arg(now), changed_by = sqlc.arg(person)
+       cron = sqlc.arg(cron), zone = sqlc.arg(zone), next_run_at = sqlc.arg(next_run_at), promised_at = sqlc.arg(promised_at), changed_at = sqlc.arg(now), changed_by = sqlc.arg(person)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: NewestGood :one
+-- When the newest backup of a database that was verified was asked for; year 1 where there is none.
+SELECT coalesce(max(queued_at), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS at FROM backups
+ WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) AND state IN ('verified', 'proven') AND queued_at <= sqlc.arg(now);
 
 -- name: SetPause :exec
 UPDATE schedules SET paused_at = sqlc.narg(paused_at), paused_by = sqlc.arg(paused_by), pause_reason = sqlc.arg(pause_reason)
