@@ -437,7 +437,7 @@ func fetch(t *testing.T, url string) *http.Response {
 // customer's server, its upload is swept, and another worker does the backup.
 func TestKilledWorkerLeavesNothing(t *testing.T) {
 	t.Parallel()
-	b := start(t, 400_000)
+	b := start(t, 100_000)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	v := b.connect(t)
@@ -498,7 +498,7 @@ func TestKilledWorkerLeavesNothing(t *testing.T) {
 // verifier removes the folder and makes the proof.
 func TestKilledVerifier(t *testing.T) {
 	t.Parallel()
-	b := start(t, 250_000)
+	b := start(t, 120_000)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	v := b.connect(t)
