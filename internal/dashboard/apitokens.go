@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -72,7 +73,7 @@ func (p *Pages) makeToken(w http.ResponseWriter, r *http.Request, s remora.Sessi
 	if failed == nil {
 		made, secret, failed = p.Store.MakeAPIToken(r.Context(), s.Resource, n, s.Person())
 	}
-	status, known := statuses[remora.KindOf(failed)]
+	status, known := httpserver.Status(failed)
 	if failed != nil && (!known || status == http.StatusGone) {
 		return failed
 	}

@@ -93,34 +93,7 @@ func (r report) Blinding() []group {
 func (r report) Asked() []remora.Finding { return r.Unanswered(r.Known) }
 
 // Sentence is the report in one.
-func (r report) Sentence() string {
-	switch r.Verdict(r.Known) {
-	case remora.VerdictUnknown:
-		return "The credential could not be checked. " + r.Failed.Sentence()
-	case remora.VerdictWrites:
-		return "This credential can do more than read, so it is not used and nothing is backed up."
-	case remora.VerdictBlind:
-		return "This credential cannot read everything, so nothing is backed up."
-	case remora.VerdictPartial:
-		return "This credential can change nothing, and backups lack something that it has no way to read."
-	case remora.VerdictAsks:
-		return "This credential can read everything. There is something that we cannot judge: please do."
-	}
-	return "This credential can read everything and change nothing."
-}
-
-// Witness is what the server's own count says, in words.
-func (r report) WitnessWords() string {
-	switch r.Witness.Testimony() {
-	case remora.TestimonyNothing:
-		return "Nothing was written: the server counts transactions that write, and the count stood still from before our first question until pg_dump had ended."
-	case remora.TestimonyFollower:
-		return "Nothing was written: the database is a follower, which cannot be written to."
-	case remora.TestimonyOthers:
-		return "Our sessions were read-only. The server's own count of writers cannot confirm it, because others wrote meanwhile."
-	}
-	return "Our sessions were read-only. The server's own count of writers was not read to the end."
-}
+func (r report) Sentence() string { return r.Audit.Sentence(r.Known) }
 
 // acknowledge takes a person's word that a finding is meant to be so.
 func (p *Pages) acknowledge(r *http.Request, s remora.Session, db remora.DatabaseID) error {

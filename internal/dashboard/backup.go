@@ -3,7 +3,6 @@ package dashboard
 import (
 	"cmp"
 	"net/http"
-	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -74,38 +73,6 @@ func phasesOf(b remora.Backup) []phase {
 		}
 	}
 	return out
-}
-
-// Rate is how many bytes a second were read so far; 0 where that cannot be told yet.
-func (p backupPage) Rate() int64 {
-	if p.Backup.Progress == nil {
-		return 0
-	}
-	took := p.Now.Sub(p.Backup.Progress.StartedAt)
-	if took < time.Second {
-		return 0
-	}
-	return int64(float64(p.Backup.Progress.Bytes) / took.Seconds())
-}
-
-// Left is about how long it will take yet, as the backup before it went; 0 where that cannot be told. What is stored of
-// that one is what the stored bytes of this one are held against.
-func (p backupPage) Left() time.Duration {
-	x, last := p.Backup.Progress, p.Before
-	if x == nil || last == nil || last.StoredSize == 0 || x.BytesOut == 0 {
-		return 0
-	}
-	took := p.Now.Sub(x.StartedAt)
-	done := float64(x.BytesOut) / float64(last.StoredSize)
-	if done < .02 || done > .99 {
-		return max(0, last.EndedAt.Sub(last.StartedAt)-took)
-	}
-	return time.Duration(float64(took) * (1 - done) / done)
-}
-
-// Key is what a stored object's name begins with.
-func (p backupPage) Key() string {
-	return "r/" + string(p.Resource.ID) + "/b/" + string(p.Backup.ID) + "/"
 }
 
 func (p *Pages) backup(w http.ResponseWriter, r *http.Request, s remora.Session) error {

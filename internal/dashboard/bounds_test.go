@@ -114,7 +114,9 @@ func TestNeighboursAreNotFound(t *testing.T) {
 		t.Errorf("%d routes take an identifier", tried)
 	}
 	// Their link beside our backup, which is another way to ask.
-	mine.do(t, "POST", fmt.Sprintf("/dashboard/backups/%s/links/%s/revoke", own.ID, link.ID))
+	if a := mine.do(t, "POST", fmt.Sprintf("/dashboard/backups/%s/links/%s/revoke", own.ID, link.ID)); a.StatusCode != http.StatusNotFound {
+		t.Errorf("a neighbour's link of our backup: %s", a.Status)
+	}
 	if a := s.send(t, "HEAD", "/d/"+token); a.StatusCode != http.StatusOK {
 		t.Errorf("a neighbour's link was revoked: %s", a.Status)
 	}

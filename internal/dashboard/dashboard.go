@@ -49,7 +49,7 @@ type Store interface {
 	MakeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string, good time.Duration) (remora.Link, string, error)
 	UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error)
 	LinkEnds(ctx context.Context, token string) (time.Time, error)
-	RevokeLink(ctx context.Context, id remora.ResourceID, link remora.LinkID, person string) error
+	RevokeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, link remora.LinkID, person string) error
 	BackupView(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.BackupView, error)
 	OwnLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, token string) (remora.Link, error)
 	NoteStranger(ctx context.Context, id remora.ResourceID, person, request string) error
@@ -226,22 +226,13 @@ func (p *Pages) with(h handler) http.HandlerFunc {
 
 // noteStranger writes down that somebody asked for an identifier that is not of their add-on.
 func (p *Pages) noteStranger(r *http.Request, s remora.Session) {
-	route := chi.RouteContext(r.Context())
-	for _, id := range route.URLParams.Values {
-		if _, err := remora.KnownID[remora.AuditID](id, "id"); err == nil {
-			if err := p.Store.NoteStranger(r.Context(), s.Resource, s.Person(), r.Method+" "+route.RoutePattern()+" "+id); err != nil && r.Context().Err() == nil {
-				p.Log.WarnContext(r.Context(), "a stranger's request was not written down", "request_id", httpserver.RequestID(r.Context()), "error", err)
-			}
-			return
-		}
+	asked, named := httpserver.AskedFor(r)
+	if !named {
+		return
 	}
-}
-
-var statuses = map[remora.Kind]int{
-	remora.KindInvalid: http.StatusUnprocessableEntity, remora.KindPlanLimit: http.StatusUnprocessableEntity,
-	remora.KindConflict: http.StatusConflict, remora.KindNotFound: http.StatusNotFound, remora.KindGone: http.StatusGone,
-	remora.KindForbidden: http.StatusForbidden, remora.KindUnauthorized: http.StatusUnauthorized,
-	remora.KindBusy: http.StatusTooManyRequests,
+	if err := p.Store.NoteStranger(r.Context(), s.Resource, s.Person(), asked); err != nil && r.Context().Err() == nil {
+		p.Log.WarnContext(r.Context(), "a stranger's request was not written down", "request_id", httpserver.RequestID(r.Context()), "error", err)
+	}
 }
 
 // headings are what people are told for a status.
@@ -264,12 +255,11 @@ func (p *Pages) elsewhere(w http.ResponseWriter, r *http.Request) {
 
 // fail is the one place where an error becomes a page.
 func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status, known := statuses[remora.KindOf(err)]
+	status, known := httpserver.Status(err)
 	if !known {
 		if r.Context().Err() != nil {
 			return // the visitor has left
 		}
-		status = http.StatusInternalServerError
 		p.Log.ErrorContext(r.Context(), "page failed", "request_id", httpserver.RequestID(r.Context()), "error", err)
 	}
 	page := errorPage{

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
@@ -28,10 +29,10 @@ type databasePage struct {
 
 // tab is one way to filter backups.
 type tab struct {
-	Name, Query string
-	Count       int
-	Current     bool
-	states      []remora.BackupState
+	Name    string
+	Query   remora.BackupFilter
+	Count   int
+	Current bool
 }
 
 // perPage is how many backups a page of a database lists.
@@ -39,11 +40,11 @@ const perPage = 20
 
 var tabs = []tab{
 	{Name: "All"},
-	{Name: "Good", Query: "good", states: []remora.BackupState{remora.BackupVerified, remora.BackupProven}},
-	{Name: "Failed", Query: "failed", states: []remora.BackupState{remora.BackupFailed}},
-	{Name: "Incomplete", Query: "incomplete", states: []remora.BackupState{remora.BackupIncomplete}},
-	{Name: "Canceled", Query: "canceled", states: []remora.BackupState{remora.BackupCanceled}},
-	{Name: "Removed", Query: "removed", states: []remora.BackupState{remora.BackupExpired, remora.BackupDeleted}},
+	{Name: "Good", Query: "good"},
+	{Name: "Failed", Query: "failed"},
+	{Name: "Incomplete", Query: "incomplete"},
+	{Name: "Canceled", Query: "canceled"},
+	{Name: "Removed", Query: "removed"},
 }
 
 func (p *Pages) database(w http.ResponseWriter, r *http.Request, s remora.Session) error {
@@ -81,12 +82,8 @@ func (p *Pages) databasePage(r *http.Request, s remora.Session) (databasePage, e
 	if err != nil {
 		return page, err
 	}
-	look, show := remora.Look{Most: perPage}, r.URL.Query().Get("show")
-	for _, t := range tabs {
-		if t.Query == show {
-			look.States = t.states
-		}
-	}
+	show := remora.BackupFilter(r.URL.Query().Get("show"))
+	look := remora.Look{States: show.States(), Most: perPage}
 	if at := r.URL.Query().Get("before"); at != "" {
 		if look.Before, err = time.Parse(time.RFC3339Nano, at); err != nil {
 			return page, remora.NotFound("page")
@@ -101,24 +98,20 @@ func (p *Pages) databasePage(r *http.Request, s remora.Session) (databasePage, e
 	page.Tabs, page.IsLive = tabsOf(v.Counts, show), page.Live() && page.Newest
 	if v.More {
 		last := v.Backups[len(v.Backups)-1].QueuedAt.Format(time.RFC3339Nano)
-		page.Older = databaseURL(db) + "?" + url.Values{"show": {show}, "before": {last}}.Encode() + "#backups"
+		page.Older = databaseURL(db) + "?" + url.Values{"show": {string(show)}, "before": {last}}.Encode() + "#backups"
 	}
 	page.Sizes, page.Takes = trend(v.Trend)
 	return page, nil
 }
 
 // tabsOf counts what each tab would show; one that shows nothing is left out, but for the first and the current one.
-func tabsOf(counts map[remora.BackupState]int, show string) []tab {
+func tabsOf(counts map[remora.BackupState]int, show remora.BackupFilter) []tab {
 	var out []tab
 	for _, t := range tabs {
+		of := t.Query.States()
 		for state, n := range counts {
-			if len(t.states) == 0 {
+			if len(of) == 0 || slices.Contains(of, state) {
 				t.Count += n
-			}
-			for _, s := range t.states {
-				if s == state {
-					t.Count += n
-				}
 			}
 		}
 		if t.Current = t.Query == show; t.Current || t.Count > 0 || t.Query == "" {

@@ -52,6 +52,9 @@ func (p *Pages) withLink(h func(w http.ResponseWriter, r *http.Request, l link) 
 	}
 }
 
+// LinkURL is where a link's token opens its backup.
+func (p *Pages) LinkURL(token string) string { return p.BaseURL + "/d/" + token }
+
 // linkUser is who the audit log names for a link's use: whoever has it, from wherever.
 func linkUser(r *http.Request) string {
 	return "link, from " + cmp.Or(middleware.GetClientIP(r.Context()), "an address that nobody told us")
@@ -200,7 +203,7 @@ func nameOnly(s string) string {
 }
 
 func (p *Pages) refuseDownload(w http.ResponseWriter, r *http.Request, err error) {
-	status, known := statuses[remora.KindOf(err)]
+	status, known := httpserver.Status(err)
 	if !known {
 		status = http.StatusBadGateway
 		p.Log.ErrorContext(r.Context(), "download failed", "request_id", httpserver.RequestID(r.Context()), "error", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -54,19 +55,6 @@ type channelView struct {
 type want struct {
 	Kind remora.EventKind
 	Yes  bool
-}
-
-// State is the channel's, in a word that has a colour.
-func (c channelView) State() string {
-	switch {
-	case c.ConfirmedAt.IsZero():
-		return "unconfirmed"
-	case !c.Enabled:
-		return "off"
-	case c.Problem != "":
-		return "failing"
-	}
-	return "on"
 }
 
 func (p *Pages) notificationRoutes(r chi.Router) {
@@ -127,12 +115,12 @@ func (p *Pages) addChannel(w http.ResponseWriter, r *http.Request, s remora.Sess
 		return remora.Invalid("The form cannot be read.")
 	}
 	kind, address := r.PostForm.Get("kind"), r.PostForm.Get("address")
-	n, failed := p.parseChannel(kind, address)
+	n, failed := remora.ParseOffered(remora.ChannelKind(kind), address, p.Mails)
 	var secret redact.Secret
 	if failed == nil {
 		_, secret, failed = p.Store.AddChannel(r.Context(), s.Resource, n, s.Person())
 	}
-	status, known := statuses[remora.KindOf(failed)]
+	status, known := httpserver.Status(failed)
 	if failed != nil && (!known || status == http.StatusGone) {
 		return failed
 	}
@@ -150,13 +138,6 @@ func (p *Pages) addChannel(w http.ResponseWriter, r *http.Request, s remora.Sess
 	}
 	page.Added, page.Secret = n.Shown, secret.Reveal()
 	return p.render(w, http.StatusOK, "notifications.html", page)
-}
-
-func (p *Pages) parseChannel(kind, address string) (remora.NewChannel, error) {
-	if kind == string(remora.ChannelEmail) && !p.Mails {
-		return remora.NewChannel{}, remora.Invalid("The operator of this service has not set up e-mail. Choose a webhook or Slack.")
-	}
-	return remora.ParseChannel(remora.ChannelKind(kind), address)
 }
 
 func (p *Pages) onChannel(do func(*http.Request, remora.Session, remora.ChannelID) error) handler {

@@ -50,7 +50,7 @@ func TestDownloadsEndWithTheirLinks(t *testing.T) {
 			}
 		}},
 		"revoked": {meanwhile: func(t *testing.T, n *tenant, l remora.Link) {
-			if err := n.RevokeLink(t.Context(), n.id, l.ID, "p"); err != nil {
+			if err := n.RevokeLink(t.Context(), n.id, l.Backup, l.ID, "p"); err != nil {
 				t.Error(err)
 			}
 		}},
@@ -64,7 +64,7 @@ func TestDownloadsEndWithTheirLinks(t *testing.T) {
 		"asked soon enough": {
 			goesOn: true, change: func(c *dashboard.Config) { c.AskAgain = time.Hour },
 			meanwhile: func(t *testing.T, n *tenant, l remora.Link) {
-				if err := n.RevokeLink(t.Context(), n.id, l.ID, "p"); err != nil {
+				if err := n.RevokeLink(t.Context(), n.id, l.Backup, l.ID, "p"); err != nil {
 					t.Error(err)
 				}
 			},

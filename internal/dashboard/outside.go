@@ -31,9 +31,14 @@ func readOutside(p *Pages, r *http.Request, s remora.Session, page *databasePage
 	}
 	out := outsidePart{Outside: x, Database: d, Above: page.Health().Says == d.Freshness.Says()}
 	if x.Badge != nil {
-		out.BadgeURL = p.BaseURL + "/badge/" + x.Badge.Token.Reveal() + ".svg"
+		out.BadgeURL = p.BadgeURL(x.Badge.Token)
 	}
 	return &part{"freshness", "Freshness", "freshness", out}, nil
+}
+
+// BadgeURL is where a badge is seen.
+func (p *Pages) BadgeURL(token redact.Secret) string {
+	return p.BaseURL + "/badge/" + token.Reveal() + ".svg"
 }
 
 // setBadge makes a badge, gives it another address, or takes it away.

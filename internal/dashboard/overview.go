@@ -25,75 +25,19 @@ type overviewPage struct {
 
 // card is one database with its backups.
 type card struct {
-	remora.Database
-	Now      time.Time
-	Backups  []remora.Backup // the newest, newest first
-	LastGood *remora.Backup
-	Running  *remora.Backup // the one that is queued or running
-	Stored   remora.Holding
-	Report   *report // nil where nobody has looked
-	Checking bool    // somebody has asked for a look
+	remora.Summary
+	Report *report // nil where nobody has looked
 
 	ServiceAccount, HelperApp string // as commands name them
 }
 
-// checkGivenUp is how long a look that was asked for is waited for.
-const checkGivenUp = 2 * time.Minute
-
 // card is what a page shows of one of an overview's databases.
 func (p *Pages) card(o remora.Overview, d remora.Database) card {
-	c := card{
-		Database: d, Now: o.Now, Stored: o.Stored[d.ID],
-		ServiceAccount: p.ServiceAccount, HelperApp: cmp.Or(o.Resource.HelperApp, "HELPER-APP"),
+	c := card{Summary: o.Summary(d), ServiceAccount: p.ServiceAccount, HelperApp: cmp.Or(o.Resource.HelperApp, "HELPER-APP")}
+	if c.Audit != nil {
+		c.Report = &report{*c.Audit, d.ID, o.Now, c.Known}
 	}
-	for _, b := range o.Backups {
-		if b.Database != d.ID {
-			continue
-		}
-		c.Backups = append(c.Backups, b)
-		if c.Running == nil && !b.State.Ended() {
-			c.Running = &b
-		}
-	}
-	if good, ok := o.LastGood[d.ID]; ok {
-		c.LastGood = &good
-	}
-	if a, ok := o.Audits[d.ID]; ok {
-		c.Report = &report{a, d.ID, o.Now, o.Known[d.ID]}
-	}
-	c.Checking = !d.CheckAskedAt.IsZero() && o.Now.Sub(d.CheckAskedAt) < checkGivenUp
 	return c
-}
-
-// Live tells whether the card will change by itself soon.
-func (c card) Live() bool { return c.Running != nil || c.Checking }
-
-// Failing is the newest backup where it ended badly; nil where it did not.
-func (c card) Failing() *remora.Backup {
-	for _, b := range c.Backups {
-		if b.State == remora.BackupCanceled {
-			continue
-		}
-		if b.State == remora.BackupFailed || b.State == remora.BackupIncomplete || b.Reason != remora.ReasonNone && !b.State.Good() {
-			return &b
-		}
-		return nil
-	}
-	return nil
-}
-
-// Troubled tells whether the report has something that somebody must see.
-func (c card) Troubled() bool {
-	return c.Report != nil && c.Report.Verdict(c.Report.Known) != remora.VerdictGood
-}
-
-// Refused tells whether nothing more is backed up with the credential as it is.
-func (c card) Refused() bool {
-	if c.Report == nil {
-		return false
-	}
-	v := c.Report.Verdict(nil)
-	return v == remora.VerdictWrites || v == remora.VerdictBlind
 }
 
 func (p *Pages) page(r *http.Request, s remora.Session) (overviewPage, error) {
@@ -109,7 +53,7 @@ func (p *Pages) page(r *http.Request, s remora.Session) (overviewPage, error) {
 	if page.Plan, err = remora.PlanOf(o.Resource.Plan); err != nil {
 		return page, err
 	}
-	page.Notices = p.notices(o.Resource, page.Plan)
+	page.Notices = page.Plan.Notices(o.Resource, o.Now)
 	for _, d := range o.Databases {
 		c := p.card(o, d)
 		page.Cards = append(page.Cards, c)
@@ -140,7 +84,7 @@ func (o overviewPage) ShowCards() bool {
 func (o overviewPage) Stale() int {
 	n := 0
 	for _, c := range o.Cards {
-		if c.Health().State != fresh {
+		if c.Health().State != string(remora.Fresh) {
 			n++
 		}
 	}

@@ -42,7 +42,7 @@ func (p *Pages) restore(w http.ResponseWriter, r *http.Request, s remora.Session
 	}
 	if token := p.Cookie.TakeOnce(w, r, linkCookie, restoreURL(page.Backup.ID)); token != "" {
 		if link, err := p.Store.OwnLink(r.Context(), s.Resource, page.Backup.ID, token); err == nil && link.RevokedAt.IsZero() && link.ExpiresAt.After(page.View.Now) {
-			page.URL = p.BaseURL + "/d/" + token
+			page.URL = p.LinkURL(token)
 		}
 	}
 	return p.render(w, http.StatusOK, "restore.html", page)
@@ -159,10 +159,7 @@ func (p *Pages) revokeLink(w http.ResponseWriter, r *http.Request, s remora.Sess
 	if err != nil {
 		return err
 	}
-	if _, err := p.Store.Backup(r.Context(), s.Resource, id); err != nil {
-		return err
-	}
-	if err := p.Store.RevokeLink(r.Context(), s.Resource, link, s.Person()); err != nil {
+	if err := p.Store.RevokeLink(r.Context(), s.Resource, id, link, s.Person()); err != nil {
 		return err
 	}
 	http.Redirect(w, r, restoreURL(id)+"#links", http.StatusSeeOther)

@@ -95,15 +95,11 @@ func (p *Pages) keepPart(r *http.Request, s remora.Session, b remora.Backup) (*k
 	if err != nil {
 		return nil, err
 	}
-	verdicts, err := now.Decide()
-	if err != nil {
+	v, ok, err := now.Of(b.ID)
+	if err != nil || !ok { // it has gone since
 		return nil, err
 	}
-	i := slices.IndexFunc(verdicts, func(v retention.Verdict) bool { return v.Backup.ID == b.ID })
-	if i < 0 { // it has gone since
-		return nil, nil //nolint:nilnil // no part
-	}
-	return &keepPart{b, verdicts[i], keptText(verdicts[i]), now.Lock(b.ID), now.LocksLeft(), now.Plan, now.Now}, nil
+	return &keepPart{b, v, keptText(v), now.Lock(b.ID), now.LocksLeft(), now.Plan, now.Now}, nil
 }
 
 // retentionPage is where it is changed. What was typed stays until it is saved, and is saved only after what it removes was

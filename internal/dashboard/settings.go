@@ -15,18 +15,6 @@ type settingsPage struct {
 	Parts    []part
 }
 
-// notices say what a plan will take away, and what it has no room for.
-func (p *Pages) notices(r remora.Resource, plan remora.Plan) (out []string) {
-	now := p.Now()
-	if r.ShrinksAt.After(now) {
-		out = append(out, plan.Shrinks(r.ShrinksAt))
-	}
-	if !r.OverSince.IsZero() {
-		out = append(out, plan.Full(r.OverSince))
-	}
-	return out
-}
-
 func (p *Pages) settings(w http.ResponseWriter, r *http.Request, s remora.Session) error {
 	resource, err := p.Store.Resource(r.Context(), s.Resource)
 	if err != nil {
@@ -36,7 +24,7 @@ func (p *Pages) settings(w http.ResponseWriter, r *http.Request, s remora.Sessio
 	if err != nil {
 		return err
 	}
-	page := settingsPage{Frame: frame{"Settings", "settings", resource}, Resource: resource, Plan: plan, Notices: p.notices(resource, plan)}
+	page := settingsPage{Frame: frame{"Settings", "settings", resource}, Resource: resource, Plan: plan, Notices: plan.Notices(resource, p.Now())}
 	for _, read := range settingsParts {
 		x, err := read(p, r, s)
 		if err != nil {

@@ -59,7 +59,7 @@ func TestADumpGivesWay(t *testing.T) {
 	if i := got.Impact; i == nil || !i.Watched || i.Blocked < 1 || i.Waited < patience || i.Held < i.Waited {
 		t.Errorf("%+v", i)
 	}
-	events, err := b.Store.Events(t.Context(), b.id, 10)
+	events, err := b.Store.Events(t.Context(), b.id, remora.EventLook{Most: 10})
 	if err != nil || len(events) == 0 || events[0].Kind != remora.EventLockGaveWay || !strings.Contains(events[0].Detail, "We try again at") {
 		t.Errorf("%+v %v", events, err)
 	}

@@ -53,7 +53,7 @@ func (s *Store) MakeAPIToken(ctx context.Context, id remora.ResourceID, n remora
 // KindGone.
 func (s *Store) APITokens(ctx context.Context, id remora.ResourceID) ([]remora.APIToken, error) {
 	var out []remora.APIToken
-	err := s.forResource(ctx, id, func(t *tx) error {
+	err := s.seeResource(ctx, id, func(t *tx) error {
 		if _, err := t.live(ctx, id); err != nil {
 			return err
 		}

@@ -717,7 +717,7 @@ func TestLinks(t *testing.T) {
 	if _, _, err := b.UseLink(ctx, "x", "ip"); remora.KindOf(err) != remora.KindNotFound {
 		t.Error(err)
 	}
-	if err := b.RevokeLink(ctx, id, link.ID, "p"); err != nil {
+	if err := b.RevokeLink(ctx, id, link.Backup, link.ID, "p"); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := b.UseLink(ctx, token, "ip"); remora.KindOf(err) != remora.KindGone {

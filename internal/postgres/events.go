@@ -58,11 +58,13 @@ func (t *tx) lastEvent(ctx context.Context, id remora.ResourceID, db remora.Data
 	return remora.EventKind(last), err
 }
 
-// Events lists what happened to a resource, newest first, at most so many.
-func (s *Store) Events(ctx context.Context, id remora.ResourceID, most int) ([]remora.Event, error) {
+// Events lists what happened to a resource, newest first; to a removed one too.
+func (s *Store) Events(ctx context.Context, id remora.ResourceID, look remora.EventLook) ([]remora.Event, error) {
 	var out []remora.Event
 	err := s.seeResource(ctx, id, func(t *tx) error {
-		rows, err := t.q.ListEvents(ctx, pgsql.ListEventsParams{ResourceID: string(id), Most: int32(min(most, batch))}) //nolint:gosec // bounded
+		rows, err := t.q.ListEvents(ctx, pgsql.ListEventsParams{
+			ResourceID: string(id), Before: orNil(look.Before), BeforeID: orNull(look.BeforeID), Most: int32(min(look.Most, batch)), //nolint:gosec // bounded
+		})
 		for _, e := range rows {
 			out = append(out, eventOf(e))
 		}
@@ -73,7 +75,7 @@ func (s *Store) Events(ctx context.Context, id remora.ResourceID, most int) ([]r
 
 func eventOf(e pgsql.Event) remora.Event {
 	return remora.Event{
-		Kind: remora.EventKind(e.Kind), Database: orEmpty[remora.DatabaseID](e.DatabaseID), Backup: orEmpty[remora.BackupID](e.BackupID),
+		ID: remora.EventID(e.ID), Kind: remora.EventKind(e.Kind), Database: orEmpty[remora.DatabaseID](e.DatabaseID), Backup: orEmpty[remora.BackupID](e.BackupID),
 		Reason: remora.Reason(e.Reason), Detail: e.Detail, At: e.At,
 	}
 }

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 // happened is what was written down, oldest first, each as kind:reason.
 func (b *bundle) happened(t *testing.T, id remora.ResourceID) string {
 	t.Helper()
-	all, err := b.Events(t.Context(), id, 100)
+	all, err := b.Events(t.Context(), id, remora.EventLook{Most: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestWhatBecomesOfBackupsIsWrittenDown(t *testing.T) {
 	if got := b.happened(t, id); got != want {
 		t.Errorf("%s\ninstead of %s", got, want)
 	}
-	all, err := b.Events(t.Context(), id, 2)
+	all, err := b.Events(t.Context(), id, remora.EventLook{Most: 2})
 	if err != nil || len(all) != 2 || all[1].Backup != first || all[1].Detail != "p@example.com" || all[1].At.IsZero() {
 		t.Errorf("%+v %v", all, err)
 	}
@@ -218,5 +219,39 @@ func TestNobodyIsToldOfAStepThatComesNext(t *testing.T) {
 	}
 	if got := b.happened(t, not); got != "credential_problem:helper_app_not_shared!" {
 		t.Error("an hour later:", got)
+	}
+}
+
+// Looked at page by page, every event is seen once, also where several happened at one instant.
+func TestEventsPageByPage(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id := b.resource(t, "a")
+	_, err := b.pool.Exec(t.Context(), fmt.Sprintf(`BEGIN; SELECT set_config('remora.service', 'on', true);
+		INSERT INTO events (id, resource_id, kind, reason, detail, at)
+		SELECT gen_random_uuid(), '%s', 'paused', '', i::text, '2026-01-01 00:00Z'::timestamptz + i / 4 * interval '1 second' FROM generate_series(1, 17) i; COMMIT`, id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[remora.EventID]bool{}
+	look := remora.EventLook{Most: 3}
+	for {
+		page, err := b.Events(t.Context(), id, look)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, e := range page {
+			if seen[e.ID] || !look.Before.IsZero() && e.At.After(look.Before) {
+				t.Errorf("%+v", e)
+			}
+			seen[e.ID] = true
+			look.Before, look.BeforeID = e.At, e.ID
+		}
+	}
+	if len(seen) != 17 {
+		t.Errorf("%d of 17", len(seen))
 	}
 }

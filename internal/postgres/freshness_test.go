@@ -138,7 +138,7 @@ func TestAnOverdueProofIsToldOf(t *testing.T) {
 	b.exec(t, "DELETE FROM events; UPDATE databases SET prove_at = now() - interval '25 hours'")
 	b.watch(t)
 	b.watch(t)
-	all, err := b.Events(t.Context(), id, 10)
+	all, err := b.Events(t.Context(), id, remora.EventLook{Most: 10})
 	if err != nil || len(all) != 1 || all[0].Kind != remora.EventProofOverdue || !contains(all[0].Detail, "restored and compared") {
 		t.Errorf("%+v %v", all, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -107,10 +108,17 @@ func (t *tx) link(ctx context.Context, token string) (l pgsql.FindLinkRow, b rem
 
 var errLinkEnded = &remora.Error{Kind: remora.KindGone, Public: "This link has ended. Make a new one on the backup's page."}
 
-// RevokeLink ends a link at once.
-func (s *Store) RevokeLink(ctx context.Context, id remora.ResourceID, link remora.LinkID, person string) error {
+// RevokeLink ends a backup's link at once. One that has ended stays as it is. Errors: KindNotFound.
+func (s *Store) RevokeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, link remora.LinkID, person string) error {
 	l := string(link)
 	return s.forResource(ctx, id, func(t *tx) error {
+		all, err := t.q.ListLinks(ctx, pgsql.ListLinksParams{ResourceID: string(id), BackupID: string(b)})
+		if err != nil {
+			return fmt.Errorf("list links: %w", err)
+		}
+		if !slices.ContainsFunc(all, func(x pgsql.Link) bool { return x.ID == l }) {
+			return remora.NotFound("link")
+		}
 		if err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), ID: &l, Now: &t.now}); err != nil {
 			return fmt.Errorf("revoke link: %w", err)
 		}

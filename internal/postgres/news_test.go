@@ -389,7 +389,7 @@ func TestOldMessagesAreForgotten(t *testing.T) {
 	b.sent(t, b.queued(t, id)[0])
 	purge(1)
 	purge(0)
-	if all, err := b.Events(t.Context(), id, 10); err != nil || len(all) != 1 {
+	if all, err := b.Events(t.Context(), id, remora.EventLook{Most: 10}); err != nil || len(all) != 1 {
 		t.Errorf("what happened is forgotten: %v %v", all, err)
 	}
 }

@@ -39,7 +39,7 @@ func (b *bundle) keep(t *testing.T, id remora.ResourceID, stored int64) postgres
 
 func (b *bundle) told(t *testing.T, id remora.ResourceID, kind remora.EventKind) []string {
 	t.Helper()
-	all, err := b.Events(t.Context(), id, 100)
+	all, err := b.Events(t.Context(), id, remora.EventLook{Most: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func (b *bundle) expire(t *testing.T, id remora.ResourceID, db remora.DatabaseID
 
 func (b *bundle) pendingEvents(t *testing.T, id remora.ResourceID) (out []remora.Event) {
 	t.Helper()
-	all, err := b.Events(t.Context(), id, 100)
+	all, err := b.Events(t.Context(), id, remora.EventLook{Most: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -323,7 +323,7 @@ func TestPausesAreShownAndTold(t *testing.T) {
 	if d := shown(); d.Pause != nil || !d.NextRunAt.Equal(may(1, 1, 0)) {
 		t.Errorf("%+v", d)
 	}
-	events, err := b.Events(ctx, id, 10)
+	events, err := b.Events(ctx, id, remora.EventLook{Most: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

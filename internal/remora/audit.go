@@ -93,6 +93,23 @@ func (a Audit) Verdict(known []Acknowledgement) Verdict {
 	return VerdictGood
 }
 
+// Sentence is the report in one. known are what a person has answered for.
+func (a Audit) Sentence(known []Acknowledgement) string {
+	switch a.Verdict(known) {
+	case VerdictUnknown:
+		return "The credential could not be checked. " + a.Failed.Sentence()
+	case VerdictWrites:
+		return "This credential can do more than read, so it is not used and nothing is backed up."
+	case VerdictBlind:
+		return "This credential cannot read everything, so nothing is backed up."
+	case VerdictPartial:
+		return "This credential can change nothing, and backups lack something that it has no way to read."
+	case VerdictAsks:
+		return "This credential can read everything. There is something that we cannot judge: please do."
+	}
+	return "This credential can read everything and change nothing."
+}
+
 // Refusal is why no backup is made with the credential, before anything is taken of a dump; nil where one is. Its detail
 // names every finding, its fix mends them.
 func (a Audit) Refusal() *Failure {
@@ -192,6 +209,19 @@ func (w Witness) Testimony() Testimony {
 		return TestimonyNothing
 	}
 	return TestimonyOthers
+}
+
+// Says is what the server's own count says, in words.
+func (w Witness) Says() string {
+	switch w.Testimony() {
+	case TestimonyNothing:
+		return "Nothing was written: the server counts transactions that write, and the count stood still from before our first question until pg_dump had ended."
+	case TestimonyFollower:
+		return "Nothing was written: the database is a follower, which cannot be written to."
+	case TestimonyOthers:
+		return "Our sessions were read-only. The server's own count of writers cannot confirm it, because others wrote meanwhile."
+	}
+	return "Our sessions were read-only. The server's own count of writers was not read to the end."
 }
 
 // OwnerOnly tells whether a database of that plan of Heroku's has the owner's credential and can have no other, so that

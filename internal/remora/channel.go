@@ -44,6 +44,19 @@ type Channel struct {
 	ConfirmedAt time.Time // zero for an e-mail address whose owner has not said yes
 }
 
+// State is where the channel stands: unconfirmed, off, failing or on.
+func (c Channel) State() string {
+	switch {
+	case c.ConfirmedAt.IsZero():
+		return "unconfirmed"
+	case !c.Enabled:
+		return "off"
+	case c.Problem != "":
+		return "failing"
+	}
+	return "on"
+}
+
 // MailedChannel is the channel that a mail's link is about, and the add-on it belongs to.
 type MailedChannel struct {
 	Channel
@@ -72,6 +85,14 @@ type NewChannel struct {
 	Address redact.Secret // an e-mail address, or a URL
 	Shown   string        // the address, masked
 	Mutes   []EventKind
+}
+
+// ParseOffered is ParseChannel where e-mail is offered only if the operator has set it up.
+func ParseOffered(kind ChannelKind, address string, mails bool) (NewChannel, error) {
+	if kind == ChannelEmail && !mails {
+		return NewChannel{}, Invalid("The operator of this service has not set up e-mail. Choose a webhook or Slack.")
+	}
+	return ParseChannel(kind, address)
 }
 
 // ParseChannel reads what a person has typed. Errors: KindInvalid, with what to do.

@@ -110,6 +110,7 @@ func (k EventKind) Trouble() bool {
 
 // Event is one thing that happened.
 type Event struct {
+	ID       EventID // set when it is written down
 	Kind     EventKind
 	Database DatabaseID // empty where it is about the add-on as a whole; found by Backup where that is given
 	Backup   BackupID   // empty where it is about none
@@ -118,6 +119,13 @@ type Event struct {
 	// others without a reason whole sentences that say what happened and until when.
 	Detail string
 	At     time.Time // set when it is written down
+}
+
+// EventLook is which of a resource's events are looked at. Its zero value is the newest.
+type EventLook struct {
+	Before   time.Time // those that happened earlier; zero for the newest
+	BeforeID EventID   // of what happened at that instant, those after this one
+	Most     int
 }
 
 // about are the troubles with a credential and with what it may do; every other reason is a plain failure.

@@ -90,6 +90,17 @@ func (p Plan) Full(since time.Time) string {
 		Bytes(p.StoredBytes), p.Slug, since.Add(StoreGrace).UTC().Format("2 January 2006 15:04 UTC"))
 }
 
+// Notices say what the plan will take away from a resource, and what it has no room for.
+func (p Plan) Notices(r Resource, now time.Time) (out []string) {
+	if r.ShrinksAt.After(now) {
+		out = append(out, p.Shrinks(r.ShrinksAt))
+	}
+	if !r.OverSince.IsZero() {
+		out = append(out, p.Full(r.OverSince))
+	}
+	return out
+}
+
 // Bytes is a size for people, in decimal units.
 func Bytes(n int64) string {
 	units := []string{"bytes", "kB", "MB", "GB", "TB"}

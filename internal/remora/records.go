@@ -217,6 +217,38 @@ type BackupView struct {
 	Objects  []Object
 }
 
+// Rate is how many bytes a second were read so far; 0 where that cannot be told yet.
+func (v BackupView) Rate() int64 {
+	if v.Backup.Progress == nil {
+		return 0
+	}
+	took := v.Now.Sub(v.Backup.Progress.StartedAt)
+	if took < time.Second {
+		return 0
+	}
+	return int64(float64(v.Backup.Progress.Bytes) / took.Seconds())
+}
+
+// Left is about how long it will take yet, as the backup before it went; 0 where that cannot be told. What is stored of
+// that one is what the stored bytes of this one are held against.
+func (v BackupView) Left() time.Duration {
+	x, last := v.Backup.Progress, v.Before
+	if x == nil || last == nil || last.StoredSize == 0 || x.BytesOut == 0 {
+		return 0
+	}
+	took := v.Now.Sub(x.StartedAt)
+	done := float64(x.BytesOut) / float64(last.StoredSize)
+	if done < .02 || done > .99 {
+		return max(0, last.EndedAt.Sub(last.StartedAt)-took)
+	}
+	return time.Duration(float64(took) * (1 - done) / done)
+}
+
+// Key is what a stored object's name begins with.
+func (v BackupView) Key() string {
+	return "r/" + string(v.Resource.ID) + "/b/" + string(v.Backup.ID) + "/"
+}
+
 // Needs is what restoring a backup needs that the archive cannot bring.
 type Needs struct {
 	Extensions []string // which it creates

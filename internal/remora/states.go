@@ -65,6 +65,17 @@ func (s BackupState) Good() bool { return s == BackupVerified || s == BackupProv
 // that its page describes.
 func (s BackupState) Restorable() bool { return s.Good() || s == BackupIncomplete }
 
+// BackupFilter is a way to look at some of a database's backups, by the name that addresses give it; empty for all.
+type BackupFilter string
+
+var backupFilters = map[BackupFilter][]BackupState{
+	"good": {BackupVerified, BackupProven}, "failed": {BackupFailed}, "incomplete": {BackupIncomplete}, "canceled": {BackupCanceled},
+	"removed": {BackupExpired, BackupDeleted},
+}
+
+// States are those of the backups that the filter lets through; none where it lets all.
+func (f BackupFilter) States() []BackupState { return backupFilters[f] }
+
 // RunState is where one attempt at a backup stands.
 type RunState string
 

@@ -48,6 +48,16 @@ func (s Standing) Decide() ([]Verdict, error) {
 	return out, nil
 }
 
+// Of says what is to become of one backup; false where nothing of it is stored, or it has gone.
+func (s Standing) Of(b remora.BackupID) (Verdict, bool, error) {
+	all, err := s.Decide()
+	i := slices.IndexFunc(all, func(v Verdict) bool { return v.Backup.ID == b && v.Fate != NotCounted })
+	if err != nil || i < 0 {
+		return Verdict{}, false, err
+	}
+	return all[i], true, nil
+}
+
 // By says what is to become of each backup by another retention, newest first.
 func (s Standing) By(r remora.Retention) ([]Verdict, error) {
 	var held []remora.BackupID

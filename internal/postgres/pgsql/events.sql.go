@@ -104,16 +104,26 @@ func (q *Queries) LastEvent(ctx context.Context, arg LastEventParams) (string, e
 }
 
 const listEvents = `-- name: ListEvents :many
-SELECT e.id, e.resource_id, e.database_id, e.backup_id, e.kind, e.reason, e.detail, e.at FROM events e WHERE e.resource_id = $1 ORDER BY e.at DESC, e.id LIMIT $2
+SELECT e.id, e.resource_id, e.database_id, e.backup_id, e.kind, e.reason, e.detail, e.at FROM events e
+ WHERE e.resource_id = $1
+   AND ($2::timestamptz IS NULL OR e.at < $2::timestamptz OR e.at = $2::timestamptz AND e.id > $3::uuid)
+ ORDER BY e.at DESC, e.id LIMIT $4
 `
 
 type ListEventsParams struct {
 	ResourceID string
+	Before     *time.Time
+	BeforeID   *string
 	Most       int32
 }
 
 func (q *Queries) ListEvents(ctx context.Context, arg ListEventsParams) ([]Event, error) {
-	rows, err := q.db.Query(ctx, listEvents, arg.ResourceID, arg.Most)
+	rows, err := q.db.Query(ctx, listEvents,
+		arg.ResourceID,
+		arg.Before,
+		arg.BeforeID,
+		arg.Most,
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,10 @@ SELECT EXISTS (SELECT 1 FROM backups WHERE database_id = sqlc.arg(database_id) A
                   AND id <> sqlc.arg(backup_id) AND state IN ('verified', 'proven', 'expired', 'deleted')) AS good;
 
 -- name: ListEvents :many
-SELECT e.* FROM events e WHERE e.resource_id = sqlc.arg(resource_id) ORDER BY e.at DESC, e.id LIMIT sqlc.arg(most);
+SELECT e.* FROM events e
+ WHERE e.resource_id = sqlc.arg(resource_id)
+   AND (sqlc.narg(before)::timestamptz IS NULL OR e.at < sqlc.narg(before)::timestamptz OR e.at = sqlc.narg(before)::timestamptz AND e.id > sqlc.narg(before_id)::uuid)
+ ORDER BY e.at DESC, e.id LIMIT sqlc.arg(most);
 
 -- name: PurgeEvents :execrows
 -- In the service's scope: old events of which no message tells, but for the newest of each database and kind.
