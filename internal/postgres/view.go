@@ -25,6 +25,9 @@ func (s *Store) BackupView(ctx context.Context, id remora.ResourceID, b remora.B
 			return or404(err, "backup")
 		}
 		out.Backup = backupOf(row.Backup, row.Addon, row.OwnerApp)
+		if out.Backup.Impact, err = t.impactOf(ctx, id, b); err != nil {
+			return err
+		}
 		db, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: string(out.Backup.Database), ResourceID: string(id)})
 		if err != nil {
 			return fmt.Errorf("read database: %w", err)

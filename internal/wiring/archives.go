@@ -69,6 +69,15 @@ func (a archives) contents(ctx context.Context, id remora.ResourceID, b remora.B
 	return list, nil
 }
 
+// list is api.Config's Contents.
+func (a archives) list(ctx context.Context, id remora.ResourceID, b remora.Backup) (io.Reader, error) {
+	list, err := a.contents(ctx, id, b)
+	if err != nil || list == nil {
+		return nil, err
+	}
+	return io.NewSectionReader(list, 0, list.Size()), nil
+}
+
 // headOfPage is how much of an archive is read for a page that says what it needs: the objects of some 20,000 tables.
 const headOfPage = 16 << 20
 

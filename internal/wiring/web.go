@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/remora-backup/remora/internal/api"
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/partnerapi"
@@ -56,8 +57,16 @@ func (p process) web(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	programs, err := api.New(api.Config{
+		Store: store, Contents: read.list, Needs: read.needs, LinkURL: pages.LinkURL, BadgeURL: pages.BadgeURL, BaseURL: p.Site.PublicURL, LinkGood: p.Site.LinkGood,
+		Mails: p.mails(), Log: p.log,
+	})
+	if err != nil {
+		return err
+	}
 	partner.Routes(server.Mux())
 	pages.Routes(server.Mux())
+	programs.Routes(server.Mux())
 	news, err := p.news(pool, store)
 	if err != nil {
 		return err

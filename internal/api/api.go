@@ -1,0 +1,263 @@
+// Package api does for programs what the dashboard does for people: JSON under /api/v1, opened by a token that a person has
+// made under Settings. It reads and changes by the same store and says what is wrong in the same words. Its document,
+// OpenAPI 3.1, is made of the types and operations here, and requests are held against it before anything sees them.
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/go-chi/httprate"
+
+	"github.com/remora-backup/remora/internal/httpserver"
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/retention"
+)
+
+// Home is where the API is.
+const Home = "/api/v1"
+
+// Store is what the API needs. Every method is bound to a resource; what is another's is not found. Errors carry a
+// remora.Kind.
+type Store interface {
+	UseAPIToken(ctx context.Context, token, from string) (remora.ResourceID, remora.APIToken, error)
+	RevokeAPIToken(ctx context.Context, id remora.ResourceID, token remora.APITokenID, person string) error
+	NoteStranger(ctx context.Context, id remora.ResourceID, person, request string) error
+
+	Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error)
+	Resource(ctx context.Context, id remora.ResourceID) (remora.Resource, error)
+	RequestCheck(ctx context.Context, id remora.ResourceID, person string) error
+	Events(ctx context.Context, id remora.ResourceID, look remora.EventLook) ([]remora.Event, error)
+
+	Database(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, look remora.Look) (remora.DatabaseView, error)
+	RequestBackup(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) (remora.BackupID, error)
+	RequestAudit(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	Acknowledge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, code, object, person string) error
+	Schedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Schedule, error)
+	SetSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, rule remora.Rule, person string) error
+	PauseSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, why, person string) error
+	ResumeSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	Retention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (retention.Standing, error)
+	SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, person string) (int, error)
+	UndoRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	Outside(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Outside, error)
+	MakeBadge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, named bool, person string) error
+	RemoveBadge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	SetPing(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, address redact.Secret, starts bool, person string) error
+	RemovePing(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+
+	BackupView(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.BackupView, error)
+	CancelBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
+	LockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, note, person string) error
+	UnlockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
+	RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error
+	MakeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string, good time.Duration) (remora.Link, string, error)
+	RevokeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, link remora.LinkID, person string) error
+
+	Channels(ctx context.Context, id remora.ResourceID) ([]remora.Channel, error)
+	AddChannel(ctx context.Context, id remora.ResourceID, n remora.NewChannel, person string) (remora.ChannelID, redact.Secret, error)
+	SetChannel(ctx context.Context, id remora.ResourceID, c remora.ChannelID, enabled bool, mutes []remora.EventKind, person string) error
+	RemoveChannel(ctx context.Context, id remora.ResourceID, c remora.ChannelID, person string) error
+	TestChannel(ctx context.Context, id remora.ResourceID, c remora.ChannelID, person string) error
+	Deliveries(ctx context.Context, id remora.ResourceID) ([]remora.Delivery, error)
+}
+
+// Config of the API.
+type Config struct {
+	Store Store
+	// Contents opens the list of what a backup's archive contains; nil where nobody has counted.
+	Contents func(ctx context.Context, id remora.ResourceID, b remora.Backup) (io.Reader, error)
+	// Needs reads what restoring a backup needs.
+	Needs    func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
+	LinkURL  func(token string) string        // where a link opens its backup
+	BadgeURL func(token redact.Secret) string // where a badge is seen
+	BaseURL  string                           // how the outside reaches us; without a slash at the end
+	LinkGood time.Duration                    // how long a link is good; default 1 h
+	Mails    bool                             // the operator has set up e-mail
+	// PerMinute is how many requests a token may make within a minute; what opens an archive counts as ten. It is counted in
+	// this process alone, so that with two it is up to twice as many. Default 120.
+	PerMinute int
+	// Refusals is how many tokens that open nothing may come from one address within a minute. Default 60.
+	Refusals int
+	Log      *slog.Logger
+}
+
+// API is the handlers.
+type API struct {
+	Config
+	requests, refused *httprate.RateLimiter
+}
+
+// New returns the API.
+func New(cfg Config) (*API, error) {
+	if cfg.Store == nil || cfg.Contents == nil || cfg.Needs == nil || cfg.LinkURL == nil || cfg.BadgeURL == nil || cfg.BaseURL == "" || cfg.Log == nil {
+		return nil, errors.New("api: a dependency or setting is missing")
+	}
+	cfg.LinkGood = cmp.Or(cfg.LinkGood, time.Hour)
+	cfg.PerMinute = cmp.Or(cfg.PerMinute, 120)
+	cfg.Refusals = cmp.Or(cfg.Refusals, 60)
+	limit := httprate.WithResponseHeaders(httprate.ResponseHeaders{Limit: "RateLimit-Limit", Remaining: "RateLimit-Remaining", Reset: "RateLimit-Reset", RetryAfter: "Retry-After"})
+	silent := httprate.WithResponseHeaders(httprate.ResponseHeaders{})
+	return &API{
+		Config:   cfg,
+		requests: httprate.NewRateLimiter(cfg.PerMinute, time.Minute, limit), refused: httprate.NewRateLimiter(cfg.Refusals, time.Minute, silent),
+	}, nil
+}
+
+// Routes adds the API to a router.
+func (a *API) Routes(r chi.Router) {
+	r.Route(Home, func(r chi.Router) {
+		r.NotFound(func(w http.ResponseWriter, r *http.Request) { a.refuse(w, r, remora.NotFound("endpoint")) })
+		r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
+			a.write(w, a.problem(r.Context(), codeMethod, "This endpoint does not know the method "+r.Method+". "+a.BaseURL+Home+"/openapi.json says which it knows."))
+		})
+		h := humachi.New(r, a.config())
+		h.UseMiddleware(a.admit)
+		for _, register := range []func(huma.API){
+			a.tokenOperations, a.overviewOperations, a.databaseOperations, a.scheduleOperations, a.retentionOperations, a.freshnessOperations,
+			a.backupOperations, a.restoreOperations, a.channelOperations, a.problemOperations,
+		} {
+			register(h)
+		}
+		a.documentOperations(h, r)
+	})
+}
+
+// caller is who a request is from.
+type caller struct {
+	resource remora.ResourceID
+	token    remora.APIToken
+	request  *http.Request
+}
+
+func (c caller) person() string { return c.token.Person() }
+
+type callerKey struct{}
+
+// admit lets through who has a token that may do it, and not too often. It reads the headers alone.
+func (a *API) admit(ctx huma.Context, next func(huma.Context)) {
+	r, w := humachi.Unwrap(ctx)
+	op := ctx.Operation()
+	if op.RequestBody == nil && r.ContentLength != 0 {
+		a.write(w, a.problem(r.Context(), codeMalformed, "This request takes no body. Leave it out."))
+		return
+	}
+	if len(op.Security) == 0 {
+		next(ctx)
+		return
+	}
+	c, err := a.caller(w, r)
+	if err != nil {
+		a.refuse(w, r, err)
+		return
+	}
+	if a.requests.OnLimit(w, r.WithContext(httprate.WithIncrement(r.Context(), cost(op))), string(c.token.ID)) {
+		inSeconds(w)
+		a.write(w, a.problem(r.Context(), codeRate, "This token makes too many requests. Wait for as long as Retry-After says."))
+		return
+	}
+	inSeconds(w)
+	if need := scopeOf(op); !c.token.Scope.Allows(need) {
+		a.refuse(w, r, &remora.Error{Kind: remora.KindForbidden, Public: "This needs a token that may " + string(need) + ", and this one may " + string(c.token.Scope) + ". Make one on the add-on's page, under Settings, API tokens."})
+		return
+	}
+	next(huma.WithValue(ctx, callerKey{}, c))
+}
+
+// caller asks whose token a request brings. What does not look like one asks nobody, and whoever tries many is stopped.
+func (a *API) caller(w http.ResponseWriter, r *http.Request) (c caller, err error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "Bearer") || !remora.IsAPISecret(token) {
+		return c, &remora.Error{Kind: remora.KindUnauthorized, Public: "Send a token, as in Authorization: Bearer remora_…. It is made on the add-on's page, under Settings, API tokens."}
+	}
+	from := cmp.Or(middleware.GetClientIP(r.Context()), peer(r))
+	key := httprate.CanonicalizeIP(from)
+	if _, rate, _ := a.refused.Status(key); rate >= float64(a.Refusals) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(time.Minute.Seconds())))
+		return c, &remora.Error{Kind: remora.KindBusy, Public: "Too many tokens from this address opened nothing. Wait a minute, and check the token."}
+	}
+	c.request = r
+	if c.resource, c.token, err = a.Store.UseAPIToken(r.Context(), token, from); remora.KindOf(err) == remora.KindUnauthorized {
+		a.refused.OnLimit(w, r, key)
+	}
+	return c, err
+}
+
+// peer is the other end of the connection, where no proxy has told.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "an address that nobody told us"
+	}
+	return host
+}
+
+// inSeconds says until when the limit counts as the drafts of the header do, in seconds from now.
+func inSeconds(w http.ResponseWriter) {
+	if at, err := strconv.ParseInt(w.Header().Get("RateLimit-Reset"), 10, 64); err == nil {
+		w.Header().Set("RateLimit-Reset", strconv.FormatInt(max(0, at-time.Now().Unix()), 10))
+	}
+}
+
+// empty is the input, or the output, of an operation that has none.
+type empty struct{}
+
+// add registers an operation that needs a token of a scope. What it returns as an error becomes a problem here, and what
+// another's identifier asked for is written down.
+func add[I, O any](h huma.API, a *API, op huma.Operation, scope remora.APIScope, do func(ctx context.Context, c caller, in *I) (*O, error)) {
+	op.Security = []map[string][]string{{tokenScheme: {string(scope)}}}
+	op.MaxBodyBytes = maxBody
+	op.Responses = a.failures(h, op, scope)
+	huma.Register(h, op, func(ctx context.Context, in *I) (*O, error) {
+		c, _ := ctx.Value(callerKey{}).(caller)
+		out, err := do(ctx, c, in)
+		if err == nil {
+			return out, nil
+		}
+		if remora.KindOf(err) == remora.KindNotFound {
+			a.noteStranger(ctx, c)
+		}
+		return nil, a.problemOf(ctx, err)
+	})
+}
+
+// maxBody bounds what a request may send, in bytes.
+const maxBody = 16 << 10
+
+func scopeOf(op *huma.Operation) remora.APIScope {
+	return remora.APIScope(op.Security[0][tokenScheme][0])
+}
+
+// opensAnArchive marks an operation that reads from the store.
+var opensAnArchive = map[string]any{"cost": 10}
+
+func cost(op *huma.Operation) int {
+	if n, ok := op.Metadata["cost"].(int); ok {
+		return n
+	}
+	return 1
+}
+
+func (a *API) noteStranger(ctx context.Context, c caller) {
+	asked, named := httpserver.AskedFor(c.request)
+	if !named {
+		return
+	}
+	if err := a.Store.NoteStranger(ctx, c.resource, c.person(), asked); err != nil && ctx.Err() == nil {
+		a.Log.WarnContext(ctx, "a stranger's request was not written down", "request_id", httpserver.RequestID(ctx), "error", err)
+	}
+}

@@ -1,0 +1,286 @@
+package api_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/remora-backup/remora/internal/api"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+type m = map[string]any
+
+// The whole of it, as a program goes through it, with a token that a person makes on the Settings page. Each request and each
+// answer is held against the document.
+func TestJourney(t *testing.T) {
+	t.Parallel()
+	n := newSite(t).tenant(t)
+	page := n.form("/dashboard/settings/tokens", url.Values{"name": {"deploys"}, "scope": {"admin"}, "days": {"7"}})
+	_, after, _ := strings.Cut(page, `<pre class="link">`)
+	n.token, _, _ = strings.Cut(after, "<")
+	if me := into[api.Token](t, n.do("GET", "/token", nil, 200)); me.Name != "deploys" || me.Scope != "admin" || time.Until(me.ExpiresAt) < 6*24*time.Hour {
+		t.Fatalf("%+v", me)
+	}
+
+	// The overview; the first backup waits already, so that asking for one gives that one.
+	o := into[api.Overview](t, n.do("GET", "/overview", nil, 200))
+	if len(o.Databases) != 1 || o.Databases[0].Health.State != "never" || o.Databases[0].Running == nil || o.Plan.Slug != "mako" || o.Addon.State != "active" {
+		t.Fatalf("%+v", o)
+	}
+	db := "/databases/" + o.Databases[0].ID
+	n.do("POST", "/check", nil, 202)
+	n.do("GET", db+"/report", nil, 404)
+	asked := n.do("POST", db+"/backups", nil, 202)
+	backup := into[api.Backup](t, asked)
+	again := into[api.Backup](t, n.do("POST", db+"/backups", nil, 202))
+	if backup.ID != o.Databases[0].Running.ID || again.ID != backup.ID || asked.Header.Get("Location") != "/api/v1/backups/"+backup.ID || backup.State != "queued" {
+		t.Fatalf("%+v %+v", backup, again)
+	}
+	b := "/backups/" + backup.ID
+	n.do("POST", b+"/links", nil, 409)
+	n.keep()
+	d := into[api.BackupDetail](t, n.do("GET", b, nil, 200))
+	if d.State != "verified" || !d.Restorable || *d.Rows != 4713 || len(d.Objects) != 2 || d.Kept == nil || d.Kept.Fate != "kept" || d.Impact == nil || d.Impact.SnapshotSeconds != 2 {
+		t.Fatalf("%+v", d)
+	}
+	n.do("POST", b+"/cancel", nil, 409)
+	if all := into[api.Databases](t, n.do("GET", "/databases", nil, 200)); all.Databases[0].LastGood.ID != backup.ID || all.Databases[0].Stored.Backups != 1 || all.Databases[0].Credentials.Verdict != "asks" {
+		t.Fatalf("%+v", all)
+	}
+	if tables := into[api.Tables](t, n.do("GET", b+"/tables?find=ORDERS", nil, 200)); tables.Total != 1 || tables.Tables[0].Rows != 4711 {
+		t.Fatalf("%+v", tables)
+	}
+	if r := into[api.Report](t, n.do("GET", b+"/report", nil, 200)); r.Witness != "nothing_written" || len(r.Findings) != 1 {
+		t.Fatalf("%+v", r)
+	}
+
+	// The doctor, and a proof.
+	r := into[api.Report](t, n.do("GET", db+"/report", nil, 200))
+	n.do("POST", db+"/acknowledgements", m{"code": r.Findings[0].Code, "object": r.Findings[0].Object}, 204)
+	n.do("POST", db+"/acknowledgements", m{"code": r.Findings[0].Code, "object": "nothing"}, 404)
+	if r = into[api.Report](t, n.do("GET", db+"/report", nil, 200)); r.Verdict != "good" || r.Findings[0].Acknowledged.By != "API token deploys" {
+		t.Fatalf("%+v", r)
+	}
+	n.do("POST", db+"/check", nil, 202)
+	if one := into[api.Database](t, n.do("GET", db, nil, 200)); !one.Credentials.Checking || one.Health.State != "fresh" {
+		t.Fatalf("%+v", one)
+	}
+	if p := into[api.Proofs](t, n.do("POST", b+"/proofs", nil, 202)); len(p.Proofs) != 1 || p.Proofs[0].Kind != "restore" || p.Proofs[0].State != "queued" {
+		t.Fatalf("%+v", p)
+	}
+	n.do("GET", b+"/proofs", nil, 200)
+
+	// A link, which opens the archive until it is revoked.
+	link := into[api.NewLink](t, n.do("POST", b+"/links", nil, 201))
+	download := func() int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, n.http.URL+strings.TrimPrefix(link.URL, base), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := send(t, req)
+		if a.StatusCode == http.StatusOK && string(a.body) != archive {
+			t.Errorf("%q", a.body)
+		}
+		return a.StatusCode
+	}
+	if got := download(); got != 200 {
+		t.Error(got)
+	}
+	if all := into[api.Links](t, n.do("GET", b+"/links", nil, 200)); len(all.Links) != 1 || all.Links[0].MadeBy != "API token deploys" || all.Links[0].UsedAt.IsZero() {
+		t.Errorf("%+v", all)
+	}
+	n.do("DELETE", b+"/links/"+link.ID, nil, 204)
+	n.do("DELETE", b+"/links/"+link.ID, nil, 204)
+	n.do("DELETE", b+"/links/"+backup.ID, nil, 404)
+	if got := download(); got != 410 {
+		t.Error(got)
+	}
+	if needs := into[api.Needs](t, n.do("GET", b+"/needs", nil, 200)); len(needs.Extensions) != 1 {
+		t.Errorf("%+v", needs)
+	}
+
+	n.schedules(db)
+	n.retains(db, b)
+	n.outside(db)
+	n.channels()
+
+	// More backups, page by page.
+	for range 3 {
+		id := into[api.Backup](t, n.do("POST", db+"/backups", nil, 202)).ID
+		n.do("POST", "/backups/"+id+"/cancel", nil, 204)
+	}
+	seen := 0
+	for path := db + "/backups?limit=2"; path != ""; {
+		p := into[api.Backups](t, n.do("GET", path, nil, 200))
+		seen += len(p.Backups)
+		if path = ""; p.Next != "" {
+			path = db + "/backups?limit=2&before=" + p.Next
+		}
+	}
+	if p := into[api.Backups](t, n.do("GET", db+"/backups?show=canceled", nil, 200)); seen != 10 || len(p.Backups) != 3 || p.Backups[0].RequestedBy != "API token deploys" {
+		t.Errorf("%d, %+v", seen, p)
+	}
+	seen = 0
+	for path := "/events?limit=2"; path != ""; {
+		p := into[api.Events](t, n.do("GET", path, nil, 200))
+		seen += len(p.Events)
+		if path = ""; p.Next != "" {
+			path = "/events?limit=2&before=" + p.Next
+		}
+	}
+	if seen < 4 {
+		t.Errorf("%d events", seen)
+	}
+	n.do("GET", "/plan", nil, 200)
+
+	// The end of the token.
+	n.do("DELETE", "/token", nil, 204)
+	if p := n.do("GET", "/overview", nil, 401).problem(t); p.Code != "unauthorized" || !strings.Contains(p.Detail, "was revoked") {
+		t.Errorf("%+v", p)
+	}
+}
+
+func (n *tenant) schedules(db string) {
+	n.t.Helper()
+	t := n.t
+	s := into[api.Schedule](t, n.do("GET", db+"/schedule", nil, 200))
+	if s.Rule.Kind != "daily" || len(s.Next) != 5 {
+		t.Errorf("%+v", s)
+	}
+	for _, rule := range []m{
+		{"kind": "every_hours", "hours": 6, "at": "01:30", "zone": "UTC"},
+		{"kind": "weekly", "weekday": "sunday", "at": "3:30", "zone": "Europe/Berlin"},
+		{"kind": "monthly", "day": 31, "at": "23:59", "zone": "UTC"},
+		{"kind": "cron", "cron": "0 0 * * 1", "zone": "America/New_York"},
+		{"kind": "daily", "at": "04:15", "zone": "UTC"},
+	} {
+		if p := into[api.Times](t, n.do("POST", db+"/schedule/preview", rule, 200)); len(p.Next) != 5 {
+			t.Errorf("%v: %+v", rule, p)
+		}
+		if s := into[api.Schedule](t, n.do("PUT", db+"/schedule", rule, 200)); s.Rule.Kind != rule["kind"] || s.ChangedBy != "API token deploys" || s.Rule.Zone != rule["zone"] {
+			t.Errorf("%v: %+v", rule, s)
+		}
+	}
+	for _, c := range []struct {
+		rule m
+		code string
+	}{
+		{m{"kind": "hourly", "minute": 0, "zone": "UTC"}, "plan_limit"},
+		{m{"kind": "daily", "at": "25:00", "zone": "UTC"}, "invalid"},
+		{m{"kind": "daily", "at": "03:30", "day": 3, "zone": "UTC"}, "invalid"},
+		{m{"kind": "daily", "zone": "UTC"}, "invalid"},
+		{m{"kind": "daily", "at": "03:30", "zone": "Mars/Olympus"}, "invalid"},
+		{m{"kind": "yearly", "zone": "UTC"}, "invalid"},
+		{m{"kind": "cron", "cron": "x", "zone": "UTC"}, "invalid"},
+	} {
+		for _, how := range []struct{ method, path string }{{"POST", db + "/schedule/preview"}, {"PUT", db + "/schedule"}} {
+			if p := n.do(how.method, how.path, c.rule, 422).problem(t); p.Code != c.code || !strings.HasSuffix(p.Detail, ".") {
+				t.Errorf("%v: %+v", c.rule, p)
+			}
+		}
+	}
+	if s := into[api.Schedule](t, n.do("POST", db+"/schedule/pause", m{"why": "we move"}, 200)); s.Pause == nil || s.Pause.Why != "we move" || s.Pause.By != "API token deploys" {
+		t.Errorf("%+v", s)
+	}
+	n.do("POST", db+"/schedule/pause", nil, 200)
+	if s := into[api.Schedule](t, n.do("POST", db+"/schedule/resume", nil, 200)); s.Pause != nil {
+		t.Errorf("%+v", s)
+	}
+}
+
+func (n *tenant) retains(db, backup string) {
+	n.t.Helper()
+	t := n.t
+	now := into[api.RetentionStanding](t, n.do("GET", db+"/retention", nil, 200))
+	if len(now.Backups) != 1 || now.Pending != nil || now.LocksLeft != 10 {
+		t.Errorf("%+v", now)
+	}
+	// Ten more, each a day older, so that fewer days remove some.
+	_, err := n.Pool.Exec(t.Context(), `BEGIN; SELECT set_config('remora.service', 'on', true);
+		INSERT INTO backups (id, resource_id, database_id, state, queued_at, started_at, ended_at, rows, stored_size, client_major)
+		SELECT gen_random_uuid(), resource_id, database_id, 'verified', queued_at - i * interval '1 day', started_at - i * interval '1 day', ended_at - i * interval '1 day', 1, 100, 15
+		  FROM backups, generate_series(1, 6) i WHERE id = '`+strings.TrimPrefix(backup, "/backups/")+`'; COMMIT`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := m{"last": 2, "zone": "UTC"}
+	p := into[api.RetentionPreview](t, n.do("POST", db+"/retention/preview", want, 200))
+	if p.Removes == 0 || p.Bytes == 0 || len(p.Backups) != p.Removes {
+		t.Fatalf("%+v", p)
+	}
+	n.do("PUT", db+"/retention", want, 409)
+	want["may_remove"] = p.Removes
+	if s := into[api.RetentionStanding](t, n.do("PUT", db+"/retention", want, 200)); s.Pending == nil || s.Pending.Retention.Last != 2 || s.Pending.SetBy != "API token deploys" {
+		t.Errorf("%+v", s)
+	}
+	if s := into[api.RetentionStanding](t, n.do("POST", db+"/retention/undo", nil, 200)); s.Pending != nil {
+		t.Errorf("%+v", s)
+	}
+	n.do("POST", db+"/retention/undo", nil, 409)
+	n.do("POST", db+"/retention/preview", m{"zone": "UTC"}, 422)
+	n.do("PUT", db+"/retention", m{"last": -1, "zone": "UTC"}, 422)
+	if d := into[api.BackupDetail](t, n.do("PUT", backup+"/lock", m{"note": "before the move"}, 200)); d.Kept.Lock == nil || d.Kept.Lock.Note != "before the move" {
+		t.Errorf("%+v", d.Kept)
+	}
+	n.do("DELETE", backup+"/lock", nil, 204)
+	n.do("DELETE", backup+"/lock", nil, 409)
+	n.do("PUT", backup+"/lock", nil, 200)
+}
+
+func (n *tenant) outside(db string) {
+	n.t.Helper()
+	t := n.t
+	if f := into[api.Freshness](t, n.do("GET", db+"/freshness", nil, 200)); f.State != "fresh" || f.Badge != nil || f.Ping != nil {
+		t.Errorf("%+v", f)
+	}
+	f := into[api.Freshness](t, n.do("POST", db+"/badge", m{"named": true}, 201))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, n.http.URL+strings.TrimPrefix(f.Badge.URL, base), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := send(t, req); a.StatusCode != http.StatusOK || !strings.Contains(string(a.body), "postgresql-curved-1 backup") {
+		t.Errorf("%s: %s", a.Status, a.body)
+	}
+	n.do("DELETE", db+"/badge", nil, 204)
+	f = into[api.Freshness](t, n.do("PUT", db+"/ping", m{"address": "https://hc-ping.com/5e3d", "starts": true}, 200))
+	if f.Ping == nil || f.Ping.Shown != "https://hc-ping.com/…" || !f.Ping.Starts || f.Badge != nil {
+		t.Errorf("%+v", f)
+	}
+	if p := n.do("PUT", db+"/ping", m{"address": "http://hc-ping.com/secret"}, 422).problem(t); strings.Contains(p.Detail, "secret") {
+		t.Errorf("%+v", p)
+	}
+	n.do("DELETE", db+"/ping", nil, 204)
+}
+
+func (n *tenant) channels() {
+	n.t.Helper()
+	t := n.t
+	hook := into[api.NewChannel](t, n.do("POST", "/channels", m{"kind": "webhook", "address": "https://ops.example.com/hooks?key=secret", "mutes": []string{"paused"}}, 201))
+	if !strings.HasPrefix(hook.Secret, "whsec_") || hook.Shown != "https://ops.example.com/…" || hook.State != "on" || len(hook.Mutes) != 1 {
+		t.Errorf("%+v", hook)
+	}
+	n.do("POST", "/channels", m{"kind": "webhook", "address": "https://ops.example.com/hooks?key=secret"}, 409)
+	n.do("POST", "/channels", m{"kind": "email", "address": "not one"}, 422)
+	if c := into[api.NewChannel](t, n.do("POST", "/channels", m{"kind": "email", "address": "owner@example.com"}, 201)); c.State != "unconfirmed" || c.Secret != "" {
+		t.Errorf("%+v", c)
+	}
+	all := into[api.Channels](t, n.do("GET", "/channels", nil, 200))
+	if len(all.Channels) != 3 || all.Channels[0].Kind != "log_stream" || strings.Contains(string(n.do("GET", "/channels", nil, 200).body), "secret") {
+		t.Errorf("%+v", all)
+	}
+	n.do("POST", "/channels/"+hook.ID+"/test", nil, 202)
+	if d := into[api.Deliveries](t, n.do("GET", "/deliveries", nil, 200)); len(d.Deliveries) != 2 || d.Deliveries[0].Kind != "test" {
+		t.Errorf("%+v", d)
+	}
+	if c := into[api.Channel](t, n.do("PUT", "/channels/"+hook.ID, m{"enabled": false, "mutes": []string{string(remora.EventLate)}}, 200)); c.State != "off" || len(c.Mutes) != 1 {
+		t.Errorf("%+v", c)
+	}
+	n.do("PUT", "/channels/"+hook.ID, m{"enabled": true, "mutes": []string{"everything"}}, 422)
+	n.do("DELETE", "/channels/"+all.Channels[0].ID, nil, 409)
+	n.do("DELETE", "/channels/"+hook.ID, nil, 204)
+	n.do("DELETE", "/channels/"+hook.ID, nil, 404)
+}
