@@ -61,7 +61,7 @@
 // that waits is another. A change, a lock and a round of the deleter hold the resource, and so does the claim of a proof,
 // so that none of them decides on what another is changing. Deleting is no hold on anything: what is gone is no error.
 //
-//	verified | proven | incomplete ──Expire──▶ expired ──EndDeletion──▶ deleted
+//	verified | proven | incomplete | failed, damaged ──Expire──▶ expired ──EndDeletion──▶ deleted
 //
 // # Turns
 //

@@ -176,7 +176,7 @@ func (t *tx) retention(ctx context.Context, r pgsql.Resource, db remora.Database
 	}
 	for _, b := range rows {
 		out.Backups = append(out.Backups, remora.Backup{
-			ID: remora.BackupID(b.ID), Database: db, State: remora.BackupState(b.State), QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt), StoredSize: b.StoredSize,
+			ID: remora.BackupID(b.ID), Database: db, State: remora.BackupState(b.State), Reason: remora.Reason(b.Reason), QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt), StoredSize: b.StoredSize,
 		})
 	}
 	out.Locks, err = t.locks(ctx, id, db)

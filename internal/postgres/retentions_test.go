@@ -207,3 +207,34 @@ func pgExec(t *testing.T, b *bundle, statement string) {
 		t.Fatal(err)
 	}
 }
+
+// What was found damaged counts for nothing, and goes after a month; never while no newer good backup has its place, or it is locked.
+func TestADamagedArchiveGoesWhenItIsReplaced(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, db, all := b.aged(t, 3)
+	if err := b.LockBackup(t.Context(), id, all[0], "", "ada"); err != nil {
+		t.Fatal(err)
+	}
+	b.exec(t, "UPDATE backups SET state = 'failed', reason = 'stored_object_damaged' WHERE state IN ('verified', 'proven')")
+	b.ahead += 40 * 24 * time.Hour
+	if gone := b.expire(t, id, db); len(gone) != 0 {
+		t.Error("the last there is:", gone)
+	}
+	b.backUp(t, id, db)
+	if gone := b.expire(t, id, db); len(gone) != 2 || slices.Contains(gone, all[0]) {
+		t.Error(gone)
+	}
+	if n := b.jobs(t, "delete_backup"); n != 2 {
+		t.Error(n, "are deleted")
+	}
+	if err := b.UnlockBackup(t.Context(), id, all[0], "ada"); err != nil {
+		t.Fatal(err)
+	}
+	b.exec(t, "UPDATE backups SET state = 'failed', reason = 'stored_object_damaged' WHERE state = 'verified'")
+	b.backUp(t, id, db)
+	b.ahead += 29 * 24 * time.Hour
+	if gone := b.expire(t, id, db); len(gone) != 1 || gone[0] != all[0] {
+		t.Error("another that was damaged has its month:", gone)
+	}
+}

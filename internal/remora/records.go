@@ -97,6 +97,9 @@ type Backup struct {
 	Impact         *Impact   // of its newest run; nil where a list does not ask for it, or none was noted
 }
 
+// Damaged tells whether what is stored of the backup was found not to be what was written.
+func (b Backup) Damaged() bool { return b.State == BackupFailed && b.Reason == ReasonObjectDamaged }
+
 // Impact is what a run cost the customer's database.
 type Impact struct {
 	Held    time.Duration // how long its snapshot was held, which keeps VACUUM from what was deleted since; 0 where it had none

@@ -49,6 +49,7 @@ var backupSteps = map[BackupState][]BackupState{
 	BackupVerified:   {BackupProven, BackupIncomplete, BackupFailed, BackupExpired},
 	BackupProven:     {BackupIncomplete, BackupFailed, BackupExpired},
 	BackupIncomplete: {BackupFailed, BackupExpired},
+	BackupFailed:     {BackupExpired}, // where something is stored of it that was found damaged
 	BackupExpired:    {BackupDeleted},
 }
 

@@ -26,6 +26,11 @@
 // that is not protected: while there are more, incomplete ones go, the oldest first, then good ones, the oldest first.
 // What stays whatever the rules say stays also then, and counts.
 //
+// # Damaged archives
+//
+// A backup whose archive was found not to be what was written has failed, and counts for nothing. What is stored of it goes after thirty
+// days, where there is a newer good backup, and where no person has locked it.
+//
 // # Incomplete backups
 //
 // They never take the place of a good one. A good backup is counted among good ones alone. An incomplete one is kept by a

@@ -45,6 +45,7 @@ const (
 	NoRule    Because = "no rule"
 	PlanDays  Because = "plan days"  // a rule would keep it, and it is older than the plan's days
 	PlanCount Because = "plan count" // a rule would keep it, and there are more than the plan's count
+	Damaged   Because = "damaged"    // what is stored of it is not what was written, and there is a newer good one
 )
 
 // Reason is one of the reasons for a backup's fate.
@@ -96,6 +97,7 @@ func Decide(r remora.Retention, plan remora.Plan, now time.Time, backups []remor
 	}
 	d.judge()
 	d.count()
+	d.clear(locks)
 	out := make([]Verdict, len(d.verdicts))
 	for i, v := range d.verdicts {
 		out[i] = *v
@@ -165,6 +167,21 @@ func (d *decision) judge() {
 			v.Fate, v.Reasons = Removed, []Reason{{Because: PlanDays, Of: d.plan.KeepDays}}
 		case most > 0:
 			v.until(At(v.Backup).Add(most))
+		}
+	}
+}
+
+// damagedDays is how long an archive is stored at least that was found damaged: some of it may be what somebody needs.
+const damagedDays = 30
+
+// clear lets damaged archives go. They count for nothing, and are not offered; but the last that there is of a time stays until a newer good
+// backup has taken its place.
+func (d *decision) clear(locks []remora.BackupID) {
+	good := false // one that is newer than what is looked at
+	for _, v := range d.verdicts {
+		good = good || v.Backup.State.Good()
+		if v.Backup.Damaged() && good && d.now.Sub(At(v.Backup)) > damagedDays*day && !slices.Contains(locks, v.Backup.ID) {
+			v.Fate, v.Reasons = Removed, []Reason{{Because: Damaged}}
 		}
 	}
 }

@@ -51,6 +51,8 @@ func (r Reason) String() string {
 		return fmt.Sprintf("one of the newest %d good ones", r.Of)
 	case Locked:
 		return "locked"
+	case Damaged:
+		return "damaged in the store, and a newer good one has its place"
 	case NoRule:
 		return "no rule keeps it"
 	case PlanDays:

@@ -11,9 +11,9 @@ import (
 )
 
 const backupsToKeep = `-- name: BackupsToKeep :many
-SELECT id, state, queued_at, started_at, stored_size FROM backups
+SELECT id, state, reason, queued_at, started_at, stored_size FROM backups
  WHERE database_id = $1 AND resource_id = $2
-   AND state IN ('verified', 'proven', 'incomplete', 'queued', 'running')
+   AND (state IN ('verified', 'proven', 'incomplete', 'queued', 'running') OR state = 'failed' AND reason = 'stored_object_damaged')
  ORDER BY queued_at DESC LIMIT $3
 `
 
@@ -26,12 +26,13 @@ type BackupsToKeepParams struct {
 type BackupsToKeepRow struct {
 	ID         string
 	State      string
+	Reason     string
 	QueuedAt   time.Time
 	StartedAt  *time.Time
 	StoredSize int64
 }
 
-// What retention decides on, of what is stored of a database and what is being made, newest first.
+// What retention decides on, of what is stored of a database, be it damaged, and what is being made, newest first.
 func (q *Queries) BackupsToKeep(ctx context.Context, arg BackupsToKeepParams) ([]BackupsToKeepRow, error) {
 	rows, err := q.db.Query(ctx, backupsToKeep, arg.DatabaseID, arg.ResourceID, arg.Most)
 	if err != nil {
@@ -44,6 +45,7 @@ func (q *Queries) BackupsToKeep(ctx context.Context, arg BackupsToKeepParams) ([
 		if err := rows.Scan(
 			&i.ID,
 			&i.State,
+			&i.Reason,
 			&i.QueuedAt,
 			&i.StartedAt,
 			&i.StoredSize,
@@ -339,7 +341,8 @@ func (q *Queries) ListRetentions(ctx context.Context, arg ListRetentionsParams) 
 
 const lockExpirable = `-- name: LockExpirable :many
 SELECT b.id FROM backups b
- WHERE b.id = ANY ($1::uuid[]) AND b.resource_id = $2 AND b.state IN ('verified', 'proven', 'incomplete')
+ WHERE b.id = ANY ($1::uuid[]) AND b.resource_id = $2
+   AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND (p.state = 'running' OR p.state = 'queued' AND p.requested_by <> ''))
    AND NOT EXISTS (SELECT 1 FROM links l WHERE l.backup_id = b.id AND l.revoked_at IS NULL AND l.used_at > $3)
  FOR NO KEY UPDATE OF b SKIP LOCKED

@@ -15,10 +15,10 @@ UPDATE retentions SET undone_at = sqlc.arg(now), undone_by = sqlc.arg(undone_by)
  WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) AND undone_at IS NULL AND effective_at > sqlc.arg(now);
 
 -- name: BackupsToKeep :many
--- What retention decides on, of what is stored of a database and what is being made, newest first.
-SELECT id, state, queued_at, started_at, stored_size FROM backups
+-- What retention decides on, of what is stored of a database, be it damaged, and what is being made, newest first.
+SELECT id, state, reason, queued_at, started_at, stored_size FROM backups
  WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id)
-   AND state IN ('verified', 'proven', 'incomplete', 'queued', 'running')
+   AND (state IN ('verified', 'proven', 'incomplete', 'queued', 'running') OR state = 'failed' AND reason = 'stored_object_damaged')
  ORDER BY queued_at DESC LIMIT sqlc.arg(most);
 
 -- name: ListLocks :many
@@ -50,7 +50,8 @@ SELECT a.id::text FROM unnest(sqlc.arg(backups)::uuid[]) a(id) WHERE NOT EXISTS 
 -- Those that nobody is at work on: a proof that runs or that a person waits for, or a link by which a download may be
 -- running. A proof that only waits is canceled when its turn comes.
 SELECT b.id FROM backups b
- WHERE b.id = ANY (sqlc.arg(ids)::uuid[]) AND b.resource_id = sqlc.arg(resource_id) AND b.state IN ('verified', 'proven', 'incomplete')
+ WHERE b.id = ANY (sqlc.arg(ids)::uuid[]) AND b.resource_id = sqlc.arg(resource_id)
+   AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND (p.state = 'running' OR p.state = 'queued' AND p.requested_by <> ''))
    AND NOT EXISTS (SELECT 1 FROM links l WHERE l.backup_id = b.id AND l.revoked_at IS NULL AND l.used_at > sqlc.arg(used_since))
  FOR NO KEY UPDATE OF b SKIP LOCKED;
