@@ -84,7 +84,9 @@ type Config struct {
 	// that is not in it.
 	Open func(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (Archive, error)
 	// Needs reads what restoring a backup needs; nil where nobody can tell.
-	Needs          func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
+	Needs func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
+	// Callable refuses an address that leads where nobody may be called; nil refuses none. Errors: KindInvalid.
+	Callable       func(ctx context.Context, address redact.Secret) error
 	Cookie         websession.Cookie
 	BaseURL        string        // how the outside reaches us, for links; without a slash at the end
 	Mails          bool          // the operator has set up e-mail

@@ -108,6 +108,14 @@ func (p *Pages) notifications(w http.ResponseWriter, r *http.Request, s remora.S
 	return p.render(w, http.StatusOK, "notifications.html", page)
 }
 
+// callable refuses, while it is saved, what no call would be let through to.
+func (p *Pages) callable(r *http.Request, address redact.Secret) error {
+	if p.Callable == nil {
+		return nil
+	}
+	return p.Callable(r.Context(), address)
+}
+
 // addChannel adds a channel. What cannot be added is shown again as it was typed, with what is wrong. A webhook's secret
 // is on the page that answers, and on no other.
 func (p *Pages) addChannel(w http.ResponseWriter, r *http.Request, s remora.Session) error {
@@ -117,6 +125,9 @@ func (p *Pages) addChannel(w http.ResponseWriter, r *http.Request, s remora.Sess
 	kind, address := r.PostForm.Get("kind"), r.PostForm.Get("address")
 	n, failed := remora.ParseOffered(remora.ChannelKind(kind), address, p.Mails)
 	var secret redact.Secret
+	if failed == nil && n.Kind == remora.ChannelWebhook {
+		failed = p.callable(r, n.Address)
+	}
 	if failed == nil {
 		_, secret, failed = p.Store.AddChannel(r.Context(), s.Resource, n, s.Person())
 	}

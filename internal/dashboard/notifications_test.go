@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -183,5 +184,28 @@ func TestTheLinksOfAMail(t *testing.T) {
 	}
 	if strings.Contains(s.log.String(), token) {
 		t.Error("the log has the token")
+	}
+}
+
+// What no call would be let through to is not saved.
+func TestAnAddressThatNobodyMayCallIsNotSaved(t *testing.T) {
+	t.Parallel()
+	n := newSite(t, func(c *dashboard.Config) {
+		c.Callable = func(_ context.Context, address redact.Secret) error {
+			if strings.Contains(address.Reveal(), "ops.example.com") {
+				return remora.Invalid("This address leads to a network that is not public.")
+			}
+			return nil
+		}
+	}).tenant(t, shop())
+	says(t, n.post(t, notifications, url.Values{"kind": {"webhook"}, "address": {"https://ops.example.com/x"}}).body, "leads to a network that is not public")
+	if a := n.post(t, databaseOf(n, t)+"/ping", url.Values{"address": {"https://ops.example.com/x"}}); a.StatusCode < 400 {
+		t.Error(a.Status)
+	}
+	if all, err := n.Channels(t.Context(), n.id); err != nil || len(all) != 0 {
+		t.Error(all, err)
+	}
+	if a := n.post(t, notifications, url.Values{"kind": {"webhook"}, "address": {"https://hooks.example.com/x"}}); a.StatusCode != http.StatusOK {
+		t.Error(a.Status)
 	}
 }

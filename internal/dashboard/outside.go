@@ -54,7 +54,11 @@ func (p *Pages) setPing(r *http.Request, s remora.Session, db remora.DatabaseID)
 	if r.PostFormValue("do") == "remove" {
 		return p.Store.RemovePing(r.Context(), s.Resource, db, s.Person())
 	}
-	return p.Store.SetPing(r.Context(), s.Resource, db, redact.New(r.PostFormValue("address")), r.PostFormValue("starts") != "", s.Person())
+	address := redact.New(r.PostFormValue("address"))
+	if err := p.callable(r, address); err != nil {
+		return err
+	}
+	return p.Store.SetPing(r.Context(), s.Resource, db, address, r.PostFormValue("starts") != "", s.Person())
 }
 
 // picture is a badge as it is drawn.

@@ -12,6 +12,7 @@ import (
 	"github.com/remora-backup/remora/internal/api"
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/httpserver"
+	"github.com/remora-backup/remora/internal/notify"
 	"github.com/remora-backup/remora/internal/partnerapi"
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/postgres"
@@ -53,6 +54,9 @@ func (p process) web(ctx context.Context) error {
 	pages, err := dashboard.New(dashboard.Config{
 		Store: store, Cookie: cookie, BaseURL: p.Site.PublicURL, ServiceAccount: p.Site.ServiceAccount, LinkGood: p.Site.LinkGood, Mails: p.mails(), Log: p.log,
 		Open: read.open, Contents: read.contents, Script: pgarchive.WriteScript, Needs: read.needs,
+		Callable: func(ctx context.Context, address redact.Secret) error {
+			return notify.Callable(ctx, p.policy, net.DefaultResolver, address)
+		},
 	})
 	if err != nil {
 		return err
