@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -53,6 +54,37 @@ func TestFirstBackupBeforeTheirEyes(t *testing.T) {
 		t.Error("the page was loaded again")
 	}
 	b.Clean("the finished list")
+}
+
+// Values that arrive while somebody looks move nothing on the page, on a telephone, where there is least room.
+func TestLiveValuesMoveNothing(t *testing.T) {
+	t.Parallel()
+	n := newSite(t, often).tenant(t, shop())
+	n.years(t, 3)
+	c := n.claim(t)
+	name := "public.a"
+	beat := func(p remora.Progress) {
+		t.Helper()
+		p.State = remora.RunDumping
+		if err := n.Beat(t.Context(), c, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, path := range []string{"/dashboard", databaseOf(n, t), "/dashboard/backups/" + string(c.Backup)} {
+		beat(remora.Progress{Bytes: 1000, TablesDone: 1, TablesTotal: 1234, Current: name})
+		b := n.tab(t, true)
+		b.Look(360, 740, "light")
+		b.Open(path)
+		b.Await(name)
+		browsertest.Eval[chromedp.Void](b, `window.moved = 0; new PerformanceObserver(l => l.getEntries().forEach(e => window.moved += e.value)).observe({type: "layout-shift"})`)
+		name = fmt.Sprintf("public.a_table_whose_name_is_rather_long_as_some_are_%d", i)
+		beat(remora.Progress{Bytes: 987_654_321_000, BytesOut: 87_654_321_000, TablesDone: 1233, TablesTotal: 1234, Current: name})
+		b.Await(name)
+		b.Await("1233 of 1234")
+		if moved := browsertest.Eval[float64](b, `new Promise(done => requestAnimationFrame(() => setTimeout(() => done(window.moved))))`, chromedp.EvalAwaitPromise); moved != 0 {
+			t.Errorf("%s: what is there moved by %g", path, moved)
+		}
+	}
 }
 
 // Everything but what goes on before their eyes works without JavaScript, with the keyboard's own forms and links.
