@@ -10,7 +10,10 @@
 //
 // A transaction works either for one resource (forResource) or for the service as a whole (forService: the
 // tick, the reaper, the janitor, and the three lookups by a token that the client brings). PostgreSQL
-// enforces the difference by row-level security; a statement outside of both sees no row.
+// enforces the difference by row-level security, FORCEd on the tables' owner, which we are; a statement outside of both sees
+// and changes no row. A table that holds customers' rows is guarded by SELECT remora_guard('table') in its migration, and a
+// process does not start as a role for which none of this holds (CheckGuard). River's tables are not customers': their jobs
+// name a row, and what they may read of it is asked anew.
 //
 // # Locks
 //

@@ -101,7 +101,8 @@ func (p process) pool(ctx context.Context, conns int32) (*pgxpool.Pool, error) {
 	return pool, nil
 }
 
-// store opens our database and sees that it is at this release and that our keys open what it holds.
+// store opens our database and sees that it is at this release, that it keeps customers apart for us, and that our keys open
+// what it holds.
 func (p process) store(ctx context.Context, cfg postgres.Config) (*postgres.Store, error) {
 	store, err := postgres.New(cfg)
 	if err != nil {
@@ -109,6 +110,9 @@ func (p process) store(ctx context.Context, cfg postgres.Config) (*postgres.Stor
 	}
 	if err := store.Ready(ctx); err != nil {
 		return nil, fmt.Errorf("our database is not at this release: run remora migrate first: %w", err)
+	}
+	if err := store.CheckGuard(ctx); err != nil {
+		return nil, err
 	}
 	return store, store.CheckKeys(ctx)
 }

@@ -3,6 +3,7 @@ package wiring
 import (
 	"context"
 	"net"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -50,6 +51,7 @@ func TestWhatIsWrongAtTheStartIsSaid(t *testing.T) { //nolint:paralleltest // th
 		"no database server":        {map[string]string{"DATABASE_URL": "postgres://remora:hidden-0@127.0.0.1:1/remora"}, false, database, "connection refused"},
 		"a wrong database password": {nil, false, database, "password authentication failed"},
 		"a database not migrated":   {nil, false, "our database is not at this release: run remora migrate first: ", ""},
+		"a superuser":               {nil, false, "row-level security does not hold for the role in DATABASE_URL, in ", ""},
 		"no store":                  {map[string]string{"S3_ENDPOINT": "http://127.0.0.1:1"}, false, bucket, ""},
 		"no such bucket":            {map[string]string{"S3_BUCKET": "nobodys"}, false, bucket, ""},
 		"a wrong key":               {map[string]string{"S3_SECRET_KEY": "hidden-5"}, false, bucket, ""},
@@ -65,6 +67,12 @@ func TestWhatIsWrongAtTheStartIsSaid(t *testing.T) { //nolint:paralleltest // th
 				env["DATABASE_URL"] = strings.Replace(pgtest.URL(t), ":remora_owner@", ":hidden-0@", 1)
 			case "a database not migrated":
 				env["DATABASE_URL"] = pgtest.Server(t).SuperuserURL("postgres")
+			case "a superuser":
+				own, err := url.Parse(pgtest.URL(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				env["DATABASE_URL"] = pgtest.Server(t).SuperuserURL(own.Path[1:])
 			}
 			for k, v := range env {
 				t.Setenv(k, v)

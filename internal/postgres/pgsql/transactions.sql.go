@@ -51,3 +51,31 @@ func (q *Queries) ScopeToService(ctx context.Context) (ScopeToServiceRow, error)
 	err := row.Scan(&i.SetConfig, &i.At)
 	return i, err
 }
+
+const unguardedTables = `-- name: UnguardedTables :many
+SELECT c.relname::text AS name FROM pg_catalog.pg_class c
+ WHERE c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace AND NOT row_security_active(c.oid)
+   AND (c.relname = 'resources' OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'resource_id' AND NOT a.attisdropped))
+ ORDER BY c.relname
+`
+
+// Those of customers' rows on which PostgreSQL lets the current role see everything, whatever the scope.
+func (q *Queries) UnguardedTables(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, unguardedTables)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		items = append(items, name)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
