@@ -19,7 +19,8 @@ func Delete(ctx context.Context, b *objectstore.Bucket, ref Ref) error {
 	if got, ok := ParseKey(ref.key(headName)); !ok || got != ref || ref.Epoch < 1 {
 		return errRef
 	}
-	return deleteAll(ctx, b, ref.key(""))
+	_, err := deleteAll(ctx, b, ref.key(""))
+	return err
 }
 
 // DeleteBackup removes what is stored of all runs of a backup, open uploads too. Where something cannot be deleted the rest
@@ -29,24 +30,50 @@ func DeleteBackup(ctx context.Context, b *objectstore.Bucket, id remora.Resource
 	if got, ok := ParseKey(ref.key(headName)); !ok || got != ref {
 		return errRef
 	}
-	return deleteAll(ctx, b, strings.TrimSuffix(ref.key(""), "1/"))
+	_, err := deleteAll(ctx, b, strings.TrimSuffix(ref.key(""), "1/"))
+	return err
 }
 
-// DeleteResource removes everything that is stored for a resource.
-func DeleteResource(ctx context.Context, b *objectstore.Bucket, id remora.ResourceID) error {
-	if parsed, err := remora.ParseResourceID(string(id)); err != nil || parsed != id {
-		return errRef
-	}
-	return deleteAll(ctx, b, Prefix+string(id)+"/")
+// Gone is what was deleted.
+type Gone struct {
+	Objects int64
+	Bytes   int64 // of the objects
+	Uploads int64 // that were under way
 }
+
+// DeleteResource removes everything that is stored for a resource, open uploads too, and looks again: without an error
+// nothing is left. Where something cannot be deleted the rest is; calling again takes up what is left. What is not there is
+// no error. It returns what it deleted, beside an error too.
+func DeleteResource(ctx context.Context, b *objectstore.Bucket, id remora.ResourceID) (Gone, error) {
+	if parsed, err := remora.ParseResourceID(string(id)); err != nil || parsed != id {
+		return Gone{}, errRef
+	}
+	prefix := Prefix + string(id) + "/"
+	gone, err := deleteAll(ctx, b, prefix)
+	if err != nil {
+		return gone, err
+	}
+	open, err := b.OpenUploads(ctx, prefix)
+	if err == nil && len(open) > 0 {
+		err = errStays
+	}
+	return gone, errors.Join(err, b.List(ctx, prefix, func(objectstore.Object) error { return errStays }))
+}
+
+// errStays names no key: an operator finds it by the resource.
+var errStays = errors.New("archivestore: something is stored of a removed add-on after all was deleted")
 
 // deleteAll removes everything below a prefix, heads before the rest. It does not stop at what it cannot delete, but for a
 // run whose head stays: that keeps its bodies, for a head without them would be a backup that lies.
-func deleteAll(ctx context.Context, b *objectstore.Bucket, prefix string) error {
+func deleteAll(ctx context.Context, b *objectstore.Bucket, prefix string) (gone Gone, err error) {
 	open, err := b.OpenUploads(ctx, prefix)
 	errs := []error{err}
 	for _, u := range open {
-		errs = append(errs, b.AbortUpload(ctx, u))
+		err := b.AbortUpload(ctx, u)
+		errs = append(errs, err)
+		if err == nil {
+			gone.Uploads++
+		}
 	}
 	stays := map[string]bool{} // runs
 	for _, heads := range []bool{true, false} {
@@ -58,12 +85,14 @@ func deleteAll(ctx context.Context, b *objectstore.Bucket, prefix string) error 
 			if err := b.Delete(ctx, o.Key); err != nil {
 				stays[run] = stays[run] || heads
 				errs = append(errs, err)
+			} else {
+				gone.Objects, gone.Bytes = gone.Objects+1, gone.Bytes+o.Size
 			}
 			return ctx.Err()
 		})
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return gone, errors.Join(errs...)
 }
 
 // RunsOf calls fn for what is stored of each run of a resource's backups, in the order of keys, until fn returns an error,

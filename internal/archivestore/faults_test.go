@@ -170,7 +170,7 @@ func TestDelete(t *testing.T) {
 	if n := len(b.keysOf(t)); n != 12 {
 		t.Errorf("%d objects are left", n)
 	}
-	if err := archivestore.DeleteResource(t.Context(), b.bucket, one.Resource); err != nil {
+	if gone, err := archivestore.DeleteResource(t.Context(), b.bucket, one.Resource); err != nil || gone.Objects == 0 || gone.Bytes == 0 {
 		t.Fatal(err)
 	}
 	if n := len(b.keysOf(t)); n != 4 {
@@ -182,7 +182,7 @@ func TestDelete(t *testing.T) {
 		}
 	}
 	for _, id := range []remora.ResourceID{"", "r"} {
-		if archivestore.DeleteResource(t.Context(), b.bucket, id) == nil {
+		if _, err := archivestore.DeleteResource(t.Context(), b.bucket, id); err == nil {
 			t.Errorf("deleted %q", id)
 		}
 	}

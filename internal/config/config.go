@@ -31,6 +31,8 @@ const (
 	FetchTable  Command = "table <from> <tables>"
 	VerifyAudit Command = "audit verify"
 	CheckAudit  Command = "audit check <file>"
+	ShowReceipt Command = "removal receipt <resource>"
+	UndoRemoval Command = "removal undo <resource>"
 )
 
 // Settings of one process. Those of another process are empty.
@@ -51,6 +53,8 @@ type Settings struct {
 	Delete   Delete
 	Table    Table
 	Audit    Audit
+	Removal  Removal
+	Removed  string // the identifier of a removed add-on
 }
 
 // Partner is how Heroku calls us.
@@ -145,6 +149,18 @@ type Delete struct {
 	DeleterMetrics string        `env:"DELETER_METRICS" help:"Where the deleter serves /metrics and /healthz, such as 127.0.0.1:9102; empty is nowhere."`
 }
 
+// Removal is what becomes of removed add-ons.
+type Removal struct {
+	UndoWithin time.Duration `env:"UNDO_WITHIN" default:"20h" help:"How long you can undo that an add-on was removed, 23h at most; then its key is destroyed and everything stored is deleted."`
+}
+
+// removed names an add-on that was removed, to a command of the operator's.
+type removed struct {
+	common
+	keys
+	Resource string `arg:"" help:"The identifier of an add-on that was removed."`
+}
+
 // Table is what to fetch of an archive.
 type Table struct {
 	From   string   `arg:"" help:"A download link, or a file."`
@@ -177,6 +193,7 @@ type cli struct {
 		Mail
 		Rounds
 		Watch
+		Removal
 	} `cmd:"" help:"Answer Heroku and serve the pages."`
 	Worker struct {
 		common
@@ -197,6 +214,7 @@ type cli struct {
 		keys
 		Store
 		Delete
+		Removal
 	} `cmd:"" help:"Delete what is stored of backups that nothing keeps; the only process whose storage key needs to delete."`
 	Migrate struct{ common } `cmd:"" help:"Bring our own database up to this release."`
 	Table   Table            `cmd:"" help:"Fetch single tables of an archive, by its link, without the rest of it."`
@@ -210,6 +228,10 @@ type cli struct {
 			File string `arg:"" help:"A JSON export of the audit log."`
 		} `cmd:"" help:"See that an exported audit log is whole and as it was written down; it needs no settings."`
 	} `cmd:"" help:"Check audit logs."`
+	Removed struct {
+		Receipt removed `cmd:"" help:"Show what was held of a removed add-on, and when each step of its end was done."`
+		Undo    removed `cmd:"" help:"Undo a removal, while the add-on's key is there."`
+	} `cmd:"" name:"removal" help:"Look at what becomes of a removed add-on, or undo it."`
 }
 
 // ErrHelp says that help was asked for and printed.
@@ -241,9 +263,9 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 	case Web:
 		w := c.Web
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
-		s.Partner, s.Site, s.Store, s.Mail, s.Rounds, s.Watch = w.Partner, w.Site, w.Store, w.Mail, w.Rounds, w.Watch
+		s.Partner, s.Site, s.Store, s.Mail, s.Rounds, s.Watch, s.Removal = w.Partner, w.Site, w.Store, w.Mail, w.Rounds, w.Watch, w.Removal
 		s.Site.PublicURL = strings.TrimRight(s.Site.PublicURL, "/")
-		err = errors.Join(s.Site.check(), s.Store.check(), s.Mail.check(), s.Rounds.check(), s.Watch.check())
+		err = errors.Join(s.Site.check(), s.Store.check(), s.Mail.check(), s.Rounds.check(), s.Watch.check(), s.Removal.check())
 	case Worker:
 		w := c.Worker
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
@@ -257,11 +279,17 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 	case Deleter:
 		w := c.Deleter
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
-		s.Store, s.Delete = w.Store, w.Delete
-		err = errors.Join(s.Store.check(), s.Delete.check())
+		s.Store, s.Delete, s.Removal = w.Store, w.Delete, w.Removal
+		err = errors.Join(s.Store.check(), s.Delete.check(), s.Removal.check())
 	case Migrate:
 		s.Database, s.LogText = c.Migrate.Database, c.Migrate.LogText
 		return s, nil
+	case ShowReceipt, UndoRemoval:
+		w := c.Removed.Receipt
+		if s.Command == UndoRemoval {
+			w = c.Removed.Undo
+		}
+		s.Database, s.LogText, ring, s.Removed = w.Database, w.LogText, w.Keyring, w.Resource
 	case FetchTable:
 		s.Table = c.Table
 		return s, nil
@@ -321,6 +349,9 @@ func (v Verify) check() error {
 		between("LEASE", v.Lease, 10*time.Second, time.Hour), unless(strings.HasPrefix(v.ScratchDir, "/") && len(v.ScratchDir) <= 70, "SCRATCH_DIR must be an absolute path of at most 70 bytes"),
 	)
 }
+
+// check leaves the deleter an hour for the key, which is promised to be gone within a day.
+func (r Removal) check() error { return between("UNDO_WITHIN", r.UndoWithin, 0, 23*time.Hour) }
 
 // check keeps a minute between a backup's end and its deletion at least: a download is cut within seconds of the end.
 func (d Delete) check() error {

@@ -20,7 +20,7 @@ var open = map[string]bool{
 	"GET /d/{token}/contents.json": true, "GET /d/{token}/check.sql": true,
 	"GET /notifications/confirm/{token}": true, "POST /notifications/confirm/{token}": true,
 	"GET /notifications/stop/{token}": true, "POST /notifications/stop/{token}": true,
-	"GET /badge/{token}.svg": true,
+	"GET /badge/{token}.svg": true, "GET /receipts/{token}": true,
 }
 
 // routes lists all of the server's; those added later too.

@@ -29,6 +29,7 @@ import (
 // carry a remora.Kind.
 type Store interface {
 	NewsStore
+	RemovalStore
 	TokenStore
 	AuditStore
 	Session(ctx context.Context, token string) (remora.Session, error)
@@ -162,6 +163,7 @@ func (p *Pages) Routes(r chi.Router) {
 	r.Get("/d/{token}/contents.json", p.withLink(p.contents))
 	r.Get("/d/{token}/check.sql", p.withLink(p.checkScript))
 	r.Get("/badge/{token}.svg", p.badge)
+	r.Get("/receipts/{token}", p.receipt)
 	r.Head("/d/{token}", p.withLink(p.download))
 	r.Group(func(r chi.Router) {
 		own := http.NewCrossOriginProtection()

@@ -315,6 +315,8 @@ var screens = []screen{
 	}},
 	{"audit-log-nothing-found", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), auditPath + "?who=nobody" }},
 	{"settings", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), "/dashboard/settings" }},
+	{"receipt-begun", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/receipts/" + s.removed(t, false) }},
+	{"receipt", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/receipts/" + s.removed(t, true) }},
 	{"missing", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard/nothing" }},
 	{"overview-provisioning", func(t *testing.T, s *site) (*tenant, string) {
 		n := &tenant{site: s, id: remora.NewID[remora.ResourceID](), session: remora.NewToken()}

@@ -150,6 +150,17 @@ func (DeleteBackup) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: QueueDeleter, Priority: 1, MaxAttempts: attempts}
 }
 
+// RemoveResources takes the next steps with what is held of removed add-ons.
+type RemoveResources struct{}
+
+// Kind implements river.JobArgs.
+func (RemoveResources) Kind() string { return "remove_resources" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts. A missed round is made good by the next.
+func (RemoveResources) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: QueueDeleter, Priority: 1, MaxAttempts: 1}
+}
+
 // SweepArchives deletes archives that no backup keeps.
 type SweepArchives struct{}
 

@@ -40,6 +40,8 @@ type Deleter struct {
 	expired   prometheus.Counter
 	refused   prometheus.Gauge
 	overdue   prometheus.Gauge
+	removals  *prometheus.CounterVec
+	late      prometheus.Gauge
 
 	sweeping sync.Mutex
 	behind   archivestore.Ref // where the next round of the sweep begins; zero is the start
@@ -69,7 +71,12 @@ func NewDeleter(cfg DeleterConfig) (*Deleter, error) {
 		refused: prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_expiry_refused", Help: "Resources of which the last round let nothing go, for the bucket holds backups that our database does not know."}),
 		overdue: prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_deletions_overdue", Help: "Backups that were to be deleted and are not, within their grace."}),
 	}
-	cfg.Metrics.MustRegister(d.deleted, d.expired, d.refused, d.overdue)
+	d.removals = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "remora_removals_total", Help: "Steps done with what was held of removed add-ons."}, []string{"step"})
+	d.late = prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_removals_overdue", Help: "Removed add-ons whose key or archives should have gone and have not, within their grace."})
+	cfg.Metrics.MustRegister(d.deleted, d.expired, d.refused, d.overdue, d.removals, d.late)
+	for _, step := range []string{"key", "objects", "rows"} {
+		d.removals.WithLabelValues(step)
+	}
 	for _, outcome := range []string{"deleted", "failed"} {
 		d.deleted.WithLabelValues(outcome)
 	}
@@ -81,6 +88,7 @@ func (d *Deleter) Register(to *river.Workers) {
 	river.AddWorker(to, &expireBackups{Deleter: d})
 	river.AddWorker(to, &deleteBackup{Deleter: d})
 	river.AddWorker(to, &sweepArchives{Deleter: d})
+	river.AddWorker(to, &removeResources{Deleter: d})
 }
 
 // expireBackups is the round over all databases. Any number may run at once: each database is decided on with its resource
@@ -95,7 +103,7 @@ func (*expireBackups) Timeout(*river.Job[jobargs.ExpireBackups]) time.Duration {
 
 // Work implements river.Worker. What goes wrong with one database keeps none of the others.
 func (w *expireBackups) Work(ctx context.Context, _ *river.Job[jobargs.ExpireBackups]) error {
-	errs := []error{exhaust(ctx, w.Store.EnqueueDeletions), w.late(ctx)}
+	errs := []error{exhaust(ctx, w.Store.EnqueueDeletions), w.overdueDeletions(ctx)}
 	refused := map[remora.ResourceID]bool{}
 	for after := remora.DatabaseID(""); ; {
 		refs, err := w.Store.DatabasesWithArchives(ctx, after)
@@ -168,8 +176,8 @@ func (w *Deleter) known(ctx context.Context, id remora.ResourceID) error {
 	return err
 }
 
-// late tells the operator of what should have been deleted and was not.
-func (w *Deleter) late(ctx context.Context) error {
+// overdueDeletions tells the operator of what should have been deleted and was not.
+func (w *Deleter) overdueDeletions(ctx context.Context) error {
 	n, err := w.Store.OverdueDeletions(ctx, w.Grace)
 	if err != nil {
 		return fmt.Errorf("overdue deletions: %w", err)

@@ -136,10 +136,18 @@ var words = map[remora.EventKind]func(about) Words{
 	},
 	remora.EventDeprovisioned: func(a about) Words {
 		return Words{
-			Subject: a.resource.Name + " was removed", What: "The add-on was removed from " + cmp.Or(a.resource.HelperApp, "its app") + ". No backup is made any more, and download links have ended.",
-			Act: "If that is not meant, create it again and attach the credentials: the databases are backed up anew.", Command: a.create(), Link: a.site.BaseURL + "/",
+			Subject: a.resource.Name + " was removed", What: "The add-on was removed from " + cmp.Or(a.resource.HelperApp, "its app") + ". No backup is made any more, and download links have ended. What is stored goes: within a day nobody can open it, within 30 days nothing is left. The receipt says when each step was done.",
+			Act: "If that is not meant, create it again and attach the credentials: the databases are backed up anew. Whoever needs the old backups writes to us today.", Command: a.create(), Link: a.receiptPage(),
 		}
 	},
+}
+
+// receiptPage is where the receipt is, or our front page where a removal has none.
+func (a about) receiptPage() string {
+	if a.news.Receipt.IsZero() {
+		return a.site.BaseURL + "/"
+	}
+	return a.site.BaseURL + "/receipts/" + a.news.Receipt.Reveal()
 }
 
 const nobody = "Nobody needs to act."

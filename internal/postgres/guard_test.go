@@ -143,6 +143,7 @@ func TestRowsOfOthersAreInvisibleAndUnwritable(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	mine, other := b.everything(t, "mine"), b.everything(t, "other")
+	b.exec(t, "INSERT INTO removals (resource_id, asked_at, undo_until, databases, backups, objects, bytes) SELECT id, now(), now(), 0, 0, 0, 0 FROM resources")
 	admin := pgtest.PoolAt(t, pgtest.Server(t).SuperuserURL(b.pool.Config().ConnConfig.Database))
 	for table, column := range tenants(t, b) {
 		var row string // of the other's, as a superuser sees it

@@ -219,6 +219,13 @@ func (t *tx) messageOf(ctx context.Context, row pgsql.GetDeliveryRow) (out remor
 		return out, fmt.Errorf("list news: %w", err)
 	}
 	out.News = newsOf(news)
+	for i := range out.News {
+		if out.News[i].Event.Kind == remora.EventDeprovisioned {
+			if out.News[i].Receipt, err = t.receipt(ctx, id); err != nil {
+				return out, err
+			}
+		}
+	}
 	return out, nil
 }
 

@@ -2,8 +2,10 @@
 -- (https://riverqueue.com/docs/migrations)
 CREATE SCHEMA river;
 CREATE TABLE river.river_job (
+    id           bigint PRIMARY KEY,
     kind         text  NOT NULL,
     args         jsonb NOT NULL,
     state        text  NOT NULL, -- an enum of River's
-    attempted_at timestamptz
+    attempted_at timestamptz,
+    errors       jsonb[]
 );

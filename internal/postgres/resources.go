@@ -103,7 +103,7 @@ func (s *Store) ChangePlan(ctx context.Context, id remora.ResourceID, slug strin
 
 // DeprovisionResource removes a resource: its tokens are forgotten, sessions and links end, live backups are
 // canceled, and a tombstone stays, for an id never seen too, so that a provision that arrives late cannot
-// revive it. Errors: KindGone where it was removed before or never here.
+// revive it. What is held of it goes step by step, as its row in removals says (removals.go). Errors: KindGone where it was removed before or never here.
 func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) error {
 	gone := false
 	err := s.forResource(ctx, id, func(t *tx) error {
@@ -144,6 +144,9 @@ func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) e
 		}
 		if err := t.q.ForgetOutside(ctx, string(id)); err != nil {
 			return fmt.Errorf("forget badges and pings: %w", err)
+		}
+		if err := t.beginRemoval(ctx, id); err != nil {
+			return err
 		}
 		if err := t.happened(ctx, id, remora.Event{Kind: remora.EventDeprovisioned}); err != nil {
 			return err

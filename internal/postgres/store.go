@@ -52,6 +52,9 @@ type Config struct {
 	ChecksPerMinute int
 	// GatherNews is how long what happens is gathered into one message. Default 10 s.
 	GatherNews time.Duration
+	// UndoWithin is how long the operator can undo that an add-on was removed; then its key is destroyed. Negative is not at
+	// all. Default remora.DefaultUndo.
+	UndoWithin time.Duration
 	// Now maps the database's clock to the one that the store goes by, for tests that step through days.
 	// Leases always go by the database's own. Default: unchanged.
 	Now func(database time.Time) time.Time
@@ -98,6 +101,10 @@ func New(cfg Config) (*Store, error) {
 	if cfg.GatherNews == 0 {
 		cfg.GatherNews = 10 * time.Second
 	}
+	if cfg.UndoWithin == 0 {
+		cfg.UndoWithin = remora.DefaultUndo
+	}
+	cfg.UndoWithin = max(cfg.UndoWithin, 0)
 	if cfg.Now == nil {
 		cfg.Now = func(t time.Time) time.Time { return t }
 	}

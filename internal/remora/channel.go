@@ -216,8 +216,9 @@ type Message struct {
 type News struct {
 	ID         EventID
 	Event      Event
-	Addon      string // the database's add-on; empty where it is about the add-on Remora as a whole
-	OwnerApp   string // the app of that database
-	Credential string // the name of the attached credential; empty for the owner's own
-	Held       int    // how many more like it were held back since the channel was told last
+	Addon      string        // the database's add-on; empty where it is about the add-on Remora as a whole
+	OwnerApp   string        // the app of that database
+	Credential string        // the name of the attached credential; empty for the owner's own
+	Receipt    redact.Secret // what the address of a removed add-on's receipt ends with; zero otherwise
+	Held       int           // how many more like it were held back since the channel was told last
 }

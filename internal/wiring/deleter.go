@@ -22,7 +22,7 @@ func (p process) deleter(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys, Lease: p.Delete.Lease})
+	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys, Lease: p.Delete.Lease, UndoWithin: p.undoWithin()})
 	if err != nil {
 		return err
 	}

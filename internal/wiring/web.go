@@ -27,7 +27,7 @@ func (p process) web(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys, GatherNews: p.Rounds.GatherNews})
+	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: p.Keys, GatherNews: p.Rounds.GatherNews, UndoWithin: p.undoWithin()})
 	if err != nil {
 		return err
 	}

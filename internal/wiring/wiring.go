@@ -63,6 +63,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 		return p.deleter(ctx)
 	case config.VerifyAudit:
 		return p.verifyAudit(ctx, stdout)
+	case config.ShowReceipt, config.UndoRemoval:
+		return p.removal(ctx, stdout)
 	default:
 		return p.migrate(ctx)
 	}

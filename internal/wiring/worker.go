@@ -94,6 +94,7 @@ func (p process) rounds() []*river.PeriodicJob {
 	return []*river.PeriodicJob{
 		every(p.Rounds.TickEvery, jobargs.Tick{}), every(p.Rounds.SweepEvery, jobargs.SweepUploads{}),
 		every(p.Rounds.ExpireEvery, jobargs.ExpireBackups{}), every(p.Rounds.SweepEvery, jobargs.SweepArchives{}),
+		every(p.Rounds.ExpireEvery, jobargs.RemoveResources{}),
 	}
 }
 

@@ -268,6 +268,26 @@ type Proof struct {
 	RetryAt       *time.Time
 }
 
+type Removal struct {
+	ResourceID       string
+	TokenHash        []byte
+	SealedToken      []byte
+	AskedAt          time.Time
+	UndoUntil        time.Time
+	Databases        int64
+	Backups          int64
+	Objects          int64
+	Bytes            int64
+	KeyDestroyedAt   *time.Time
+	ObjectsDeletedAt *time.Time
+	DeletedObjects   int64
+	DeletedBytes     int64
+	AbortedUploads   int64
+	Attempts         int32
+	Problem          string
+	ForgottenAt      *time.Time
+}
+
 type Resource struct {
 	ID                  string
 	Name                string

@@ -214,13 +214,16 @@ func (q *Queries) IsRunLive(ctx context.Context, arg IsRunLiveParams) (bool, err
 }
 
 const listUnwantedArchives = `-- name: ListUnwantedArchives :many
+WITH a AS (SELECT unnest($1::uuid[]) AS resource_id, unnest($2::uuid[]) AS backup_id,
+                  unnest($3::integer[]) AS epoch)
 SELECT r.resource_id, r.backup_id, r.epoch
-  FROM (SELECT unnest($1::uuid[]) AS resource_id, unnest($2::uuid[]) AS backup_id,
-               unnest($3::integer[]) AS epoch) a
+  FROM a
   JOIN runs r ON r.resource_id = a.resource_id AND r.backup_id = a.backup_id AND r.epoch = a.epoch
   JOIN backups b ON b.id = r.backup_id
  WHERE r.state IN ('failed', 'lost')
    AND NOT (b.epoch = r.epoch AND EXISTS (SELECT 1 FROM objects o WHERE o.backup_id = b.id))
+ UNION
+SELECT a.resource_id::uuid, a.backup_id::uuid, a.epoch::integer FROM a JOIN removals m ON m.resource_id = a.resource_id WHERE m.objects_deleted_at IS NOT NULL
 `
 
 type ListUnwantedArchivesParams struct {
@@ -235,7 +238,7 @@ type ListUnwantedArchivesRow struct {
 	Epoch      int32
 }
 
-// Those of runs that ended and kept nothing. Runs in the service's scope.
+// Those of runs that ended and kept nothing, and what came after all that a removed add-on had was deleted. Runs in the service's scope.
 func (q *Queries) ListUnwantedArchives(ctx context.Context, arg ListUnwantedArchivesParams) ([]ListUnwantedArchivesRow, error) {
 	rows, err := q.db.Query(ctx, listUnwantedArchives, arg.Resources, arg.Backups, arg.Epochs)
 	if err != nil {

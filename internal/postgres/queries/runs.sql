@@ -56,11 +56,14 @@ SELECT EXISTS (SELECT 1 FROM runs WHERE backup_id = sqlc.arg(backup_id) AND epoc
                   AND state IN ('claimed', 'dumping', 'confirming')) AS live;
 
 -- name: ListUnwantedArchives :many
--- Those of runs that ended and kept nothing. Runs in the service's scope.
+-- Those of runs that ended and kept nothing, and what came after all that a removed add-on had was deleted. Runs in the service's scope.
+WITH a AS (SELECT unnest(sqlc.arg(resources)::uuid[]) AS resource_id, unnest(sqlc.arg(backups)::uuid[]) AS backup_id,
+                  unnest(sqlc.arg(epochs)::integer[]) AS epoch)
 SELECT r.resource_id, r.backup_id, r.epoch
-  FROM (SELECT unnest(sqlc.arg(resources)::uuid[]) AS resource_id, unnest(sqlc.arg(backups)::uuid[]) AS backup_id,
-               unnest(sqlc.arg(epochs)::integer[]) AS epoch) a
+  FROM a
   JOIN runs r ON r.resource_id = a.resource_id AND r.backup_id = a.backup_id AND r.epoch = a.epoch
   JOIN backups b ON b.id = r.backup_id
  WHERE r.state IN ('failed', 'lost')
-   AND NOT (b.epoch = r.epoch AND EXISTS (SELECT 1 FROM objects o WHERE o.backup_id = b.id));
+   AND NOT (b.epoch = r.epoch AND EXISTS (SELECT 1 FROM objects o WHERE o.backup_id = b.id))
+ UNION
+SELECT a.resource_id::uuid, a.backup_id::uuid, a.epoch::integer FROM a JOIN removals m ON m.resource_id = a.resource_id WHERE m.objects_deleted_at IS NOT NULL;
