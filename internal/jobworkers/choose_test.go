@@ -5,6 +5,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/herokuapi"
 	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
 )
 
 // The owner's credential beside a read-only one is not used, and not passed over in silence.
@@ -40,13 +41,20 @@ func TestWhatIsNamedIsWhatIsRead(t *testing.T) {
 	amber := herokuapi.Attachment{Name: "AMBER", Namespace: "credential:other", Addon: shop}
 	vars := map[string]redact.Secret{"COBALT_URL": redact.New("postgres://remora_ro"), "AMBER_URL": redact.New("postgres://other")}
 	for _, list := range [][]herokuapi.Attachment{{cobalt, amber}, {amber, cobalt}} {
-		read, err := named(append([]herokuapi.Attachment(nil), list...), vars, "pg")
+		read, err := named(append([]herokuapi.Attachment(nil), list...), vars, remora.Database{AddonID: "pg"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		found := choose(list, herokuapi.Addon{ID: "self"})
 		if want := "postgres://" + found[0].Credential; len(found) != 1 || read.Reveal() != want {
 			t.Errorf("%v: the page names %s, and another is read with", list, want)
+		}
+		if len(found) != 1 || len(found[0].Also) != 1 || found[0].Also[0].Attachment != "COBALT" {
+			t.Errorf("%+v", found)
+		}
+		read, err = named(list, vars, remora.Database{AddonID: "pg", Attachment: "COBALT", Credential: "remora_ro"}) // which is in use
+		if err != nil || read.Reveal() != "postgres://remora_ro" {
+			t.Error("the one in use was given up", err)
 		}
 	}
 }

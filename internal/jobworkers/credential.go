@@ -1,6 +1,7 @@
 package jobworkers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -48,16 +49,22 @@ func (w *Workers) credentialOf(ctx context.Context, db remora.Database, helperAp
 	if err != nil {
 		return redact.Secret{}, herokuFailure(shared(err))
 	}
-	return named(list, vars, db.AddonID)
+	return named(list, vars, db)
 }
 
-// named takes, of the attachments of an add-on, the one that choose takes, so that what is read with is what the page
-// names, whatever order Heroku lists them in.
-func named(list []herokuapi.Attachment, vars map[string]redact.Secret, addon string) (redact.Secret, error) {
+// named takes, of the attachments of a database, the one that the page names; where that is attached no longer, the one that choose
+// takes, whatever order Heroku lists them in.
+func named(list []herokuapi.Attachment, vars map[string]redact.Secret, db remora.Database) (redact.Secret, error) {
 	why := remora.ReasonDetached
-	slices.SortFunc(list, byName)
+	inUse := func(a herokuapi.Attachment) int {
+		if a.Name == db.Attachment && a.Credential() == db.Credential {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(list, func(a, b herokuapi.Attachment) int { return cmp.Or(inUse(a)-inUse(b), byName(a, b)) })
 	for _, a := range list {
-		if a.Addon.ID != addon {
+		if a.Addon.ID != db.AddonID {
 			continue
 		}
 		if a.Credential() == "" {

@@ -94,7 +94,8 @@ func shared(err error) error {
 }
 
 // choose takes one attachment of each Postgres add-on: the named credential where there is one, and the owner's that is
-// beside it by its name; else the owner's, refused.
+// beside it by its name; else the owner's, refused. Of several named ones the first by name comes first, and the store stays with the
+// one in use.
 func choose(list []herokuapi.Attachment, self herokuapi.Addon) []postgres.Found {
 	slices.SortFunc(list, byName)
 	at := map[string]int{}
@@ -117,6 +118,8 @@ func choose(list []herokuapi.Attachment, self herokuapi.Addon) []postgres.Found 
 			found[i] = f
 		case found[i].Credential != "" && f.Credential == "":
 			found[i].Beside = f.Attachment
+		case found[i].Credential != "":
+			found[i].Also = append(found[i].Also, postgres.Attached{Attachment: f.Attachment, Credential: f.Credential})
 		}
 	}
 	return found

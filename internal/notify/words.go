@@ -57,6 +57,13 @@ var words = map[remora.EventKind]func(about) Words{
 			Act: "You need to act: run the statements that the backup's page shows, as the database's owner, and back up again.", Command: a.psql(),
 		}
 	},
+	remora.EventTwoCredentials: func(a about) Words {
+		return Words{
+			Subject: "Two credentials of " + a.database() + " are attached", What: a.detail("One of them is used."),
+			Act:     "Detach the one that is not needed. Where the other is to be used, detach the one in use: from the next look on, some minutes later, we read with what is left.",
+			Command: "heroku addons:attachments" + a.on(),
+		}
+	},
 	remora.EventRecovered: func(a about) Words {
 		w := Words{Subject: "Backups of " + a.database() + " work again", What: "A backup of " + a.database() + " was made and verified, after it had failed.", Act: nobody}
 		if a.news.Event.Database == "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,14 +20,59 @@ import (
 type Found struct {
 	AddonID, Addon, OwnerApp string
 	Attachment, Credential   string
-	Beside                   string // an attachment that carries the owner's credential of the same database
-	Plan                     string // of the Postgres add-on; empty where Heroku did not say
-	Problem                  string // why it is refused; empty where it may be used
+	Beside                   string     // an attachment that carries the owner's credential of the same database
+	Also                     []Attached // other read-only credentials of the same database, by name
+	Plan                     string     // of the Postgres add-on; empty where Heroku did not say
+	Problem                  string     // why it is refused; empty where it may be used
+}
+
+// Attached is one way to a database.
+type Attached struct{ Attachment, Credential string }
+
+// keep stays with the attachment that is in use, while it is there: one more that is attached replaces nothing.
+func (f *Found) keep(known pgsql.ListDatabasesRow) {
+	if known.State == string(remora.DatabaseDetached) {
+		return
+	}
+	for i, a := range f.Also {
+		if a == (Attached{known.Attachment, known.Credential}) {
+			f.Also[i] = Attached{f.Attachment, f.Credential}
+			f.Attachment, f.Credential = a.Attachment, a.Credential
+		}
+	}
+}
+
+// saysBoth is what there is to say of several credentials; empty where there is one.
+func (f *Found) saysBoth() string {
+	if len(f.Also) == 0 {
+		return ""
+	}
+	others := make([]string, len(f.Also))
+	for i, a := range f.Also {
+		others[i] = a.Attachment + " (" + a.Credential + ")"
+	}
+	slices.Sort(others)
+	return "We read with " + f.Attachment + " (" + f.Credential + ") for as long as it is attached. Attached too, and not used: " + strings.Join(others, ", ") + "."
+}
+
+// tellOfBoth says once that several credentials of a database are attached, and which is used.
+func (t *tx) tellOfBoth(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, says string) error {
+	if says == "" {
+		return nil
+	}
+	last, err := t.q.LastDetail(ctx, pgsql.LastDetailParams{DatabaseID: orNull(db), ResourceID: string(id), Kind: string(remora.EventTwoCredentials)})
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("look what was told: %w", err)
+	}
+	if last == says {
+		return nil
+	}
+	return t.happened(ctx, id, remora.Event{Kind: remora.EventTwoCredentials, Database: db, Detail: says})
 }
 
 // SaveFound writes down what is attached to the Helper App now. A database seen for the first time gets its
 // daily schedule and a first backup at once; one that is no longer attached is marked so and keeps its
-// backups. Databases beyond the plan are refused with the plan's sentence: those that are protected keep their place,
+// backups. Of several credentials of one database the one in use stays, and the customer is told. Databases beyond the plan are refused with the plan's sentence: those that are protected keep their place,
 // then the ones found longest ago come first. Errors: KindGone.
 func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp string, found []Found) error {
 	return s.forResource(ctx, id, func(t *tx) error {
@@ -46,6 +92,7 @@ func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp s
 		usable := 0
 		for _, f := range found {
 			attached = append(attached, f.AddonID)
+			f.keep(known[f.AddonID])
 			about := remora.EventCredentialProblem
 			if f.Problem == "" {
 				usable++
@@ -53,6 +100,9 @@ func (s *Store) SaveFound(ctx context.Context, id remora.ResourceID, helperApp s
 			}
 			db, err := t.saveDatabase(ctx, id, f)
 			if err != nil {
+				return err
+			}
+			if err := t.tellOfBoth(ctx, id, db, f.saysBoth()); err != nil {
 				return err
 			}
 			if f.Problem == "" || f.Problem == known[f.AddonID].Problem {

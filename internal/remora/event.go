@@ -14,6 +14,7 @@ const (
 	EventFailed            EventKind = "failed"             // a backup ended without a verified archive, and is not tried again
 	EventCredentialProblem EventKind = "credential_problem" // as failed, or before any run: we cannot get in
 	EventPermissionGap     EventKind = "permission_gap"     // as failed: the credential may do too little, or too much
+	EventTwoCredentials    EventKind = "two_credentials"    // two read-only credentials of one database are attached; one is used
 	EventRecovered         EventKind = "recovered"          // what had failed is well again
 	EventLate              EventKind = "late"               // no verified backup within what was promised
 	EventStale             EventKind = "stale"              // nor within what was promised after that
@@ -62,6 +63,7 @@ var meanings = map[EventKind]meaning{
 	EventFailed:            {topicBackups, turnOpens, "Backup failed"},
 	EventCredentialProblem: {topicBackups, turnOpens, "Credential problem"},
 	EventPermissionGap:     {topicBackups, turnOpens, "Permission gap"},
+	EventTwoCredentials:    {"", turnAgain, "Two credentials attached"},
 	EventRecovered:         {topicBackups, turnEnds, "Backups work again"},
 	EventLate:              {topicFreshness, turnOpens, "Backup is late"},
 	EventStale:             {topicFreshness, turnOpens, "Backup is stale"},
@@ -82,7 +84,7 @@ var meanings = map[EventKind]meaning{
 // EventKinds lists every kind, in the order of pages and documentation.
 func EventKinds() []EventKind {
 	return []EventKind{
-		EventFirstSuccess, EventFailed, EventCredentialProblem, EventPermissionGap, EventRecovered, EventLate, EventStale, EventFreshAgain,
+		EventFirstSuccess, EventFailed, EventCredentialProblem, EventPermissionGap, EventTwoCredentials, EventRecovered, EventLate, EventStale, EventFreshAgain,
 		EventProofFailed, EventProofOverdue, EventProofCaughtUp, EventLockGaveWay, EventLimitNear, EventPlanShrinks, EventRetentionPending, EventPaused, EventResumed,
 		EventLinkMade, EventDeprovisioned,
 	}

@@ -83,6 +83,25 @@ func (q *Queries) InsertNews(ctx context.Context, arg InsertNewsParams) (int64, 
 	return result.RowsAffected(), nil
 }
 
+const lastDetail = `-- name: LastDetail :one
+SELECT detail FROM events
+ WHERE database_id = $1 AND resource_id = $2 AND kind = $3 ORDER BY at DESC, id DESC LIMIT 1
+`
+
+type LastDetailParams struct {
+	DatabaseID *string
+	ResourceID string
+	Kind       string
+}
+
+// Of the newest event of a kind, of a database.
+func (q *Queries) LastDetail(ctx context.Context, arg LastDetailParams) (string, error) {
+	row := q.db.QueryRow(ctx, lastDetail, arg.DatabaseID, arg.ResourceID, arg.Kind)
+	var detail string
+	err := row.Scan(&detail)
+	return detail, err
+}
+
 const lastEvent = `-- name: LastEvent :one
 SELECT kind FROM events
  WHERE database_id = $1 AND resource_id = $2 AND kind = ANY ($3::text[])

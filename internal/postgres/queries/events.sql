@@ -18,6 +18,11 @@ SELECT kind FROM events
  WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) AND kind = ANY (sqlc.arg(kinds)::text[])
  ORDER BY at DESC, id DESC LIMIT 1;
 
+-- name: LastDetail :one
+-- Of the newest event of a kind, of a database.
+SELECT detail FROM events
+ WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id) AND kind = sqlc.arg(kind) ORDER BY at DESC, id DESC LIMIT 1;
+
 -- name: CountEvents :one
 -- Of a kind, of a resource, since.
 SELECT count(*) FROM events WHERE resource_id = sqlc.arg(resource_id) AND at > sqlc.arg(since) AND kind = sqlc.arg(kind);
