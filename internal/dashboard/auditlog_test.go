@@ -108,6 +108,13 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 		{"/dashboard/settings/notifications/{channel}/remove", notifications + "/{channel}/remove", form(), me + " remove channel slack"},
 		{"/dashboard/settings/tokens", "/dashboard/settings/tokens", form("name", "ci", "scope", "read", "days", "90"), me + " make api token ci"},
 		{"/dashboard/settings/tokens/{apitoken}/revoke", "/dashboard/settings/tokens/{apitoken}/revoke", form(), me + " revoke api token ci"},
+		{"/dashboard/backups/{backup}/links", at + "/links", form("to", "local"), me + " make link " + string(b.ID)},
+		{"/dashboard/settings/danger/links", dangerPath + "/links", form("confirm", "remora-backup-clean-1"), me + " revoke all links 1 link"},
+		{"/dashboard/settings/tokens", "/dashboard/settings/tokens", form("name", "ci", "scope", "read", "days", "90"), me + " make api token ci"},
+		{"/dashboard/settings/danger/tokens", dangerPath + "/tokens", form("confirm", "remora-backup-clean-1"), me + " revoke all api tokens 1 token"},
+		{"/dashboard/databases/{database}/forget", page + "/forget", form("confirm", b.Addon), me + " ask to forget database " + string(db)},
+		{"/dashboard/databases/{database}/forget/undo", page + "/forget/undo", form(), me + " undo forget database " + string(db)},
+		{"/dashboard/settings/danger/visits", dangerPath + "/visits", form("confirm", "remora-backup-clean-1"), me + " sign off everybody 1 visit"},
 		{"/logout", "/logout", form(), me + " sign off "},
 	} {
 		tried[c.route] = true
@@ -129,6 +136,17 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 		}
 		if all, err := n.APITokens(t.Context(), n.id); err == nil && len(all) > 0 {
 			apiToken = string(all[0].ID)
+		}
+		switch c.path {
+		case page + "/forget":
+			if err := n.SaveFound(t.Context(), n.id, "helper", nil); err != nil {
+				t.Fatal(err)
+			}
+		case "/logout":
+			n.session = remora.NewToken()
+			if err := n.OpenSession(t.Context(), remora.Session{Resource: n.id, Email: me}, n.session, "again"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		fields := c.form() // which may look first, and leaves nothing
 		before := n.lines(t)

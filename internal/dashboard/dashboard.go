@@ -32,6 +32,7 @@ type Store interface {
 	RemovalStore
 	TokenStore
 	AuditStore
+	DangerStore
 	Session(ctx context.Context, token string) (remora.Session, error)
 	CloseSession(ctx context.Context, token string) error
 	Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error)
@@ -177,6 +178,7 @@ func (p *Pages) Routes(r chi.Router) {
 		p.notificationRoutes(r)
 		p.tokenRoutes(r)
 		p.auditLogRoutes(r)
+		p.dangerRoutes(r)
 		p.mailRoutes(r)
 		small.Get(Home+"/databases/{database}", p.with(p.database))
 		r.Get(Home+"/databases/{database}/live", p.following(p.liveDatabase))
@@ -298,6 +300,10 @@ func (p *Pages) logout(w http.ResponseWriter, r *http.Request, _ remora.Session)
 	if err := p.Store.CloseSession(r.Context(), p.Cookie.Token(r)); err != nil {
 		return err
 	}
+	return p.signedOff(w)
+}
+
+func (p *Pages) signedOff(w http.ResponseWriter) error {
 	p.Cookie.Clear(w)
 	return p.render(w, http.StatusOK, "error.html", errorPage{Title: "Signed off", Sentence: "Open the add-on again from Heroku when you need it."})
 }

@@ -23,6 +23,15 @@ type screen struct {
 	at   func(t *testing.T, s *site) (*tenant, string)
 }
 
+const dangerPath = "/dashboard/settings/danger"
+
+// second is another database than shop's.
+func second() postgres.Found {
+	f := shop()
+	f.AddonID, f.Addon, f.OwnerApp, f.Attachment = "id-2", "postgresql-round-2", "warehouse", "REMORA_WAREHOUSE"
+	return f
+}
+
 // busy is a running backup, half way.
 func (n *tenant) busy(t *testing.T) remora.BackupID {
 	t.Helper()
@@ -314,6 +323,26 @@ var screens = []screen{
 		return n, auditPath
 	}},
 	{"audit-log-nothing-found", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), auditPath + "?who=nobody" }},
+	{"danger-zone", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), dangerPath }},
+	{"danger-zone-full", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop(), second())
+		b := n.keep(t)
+		n.years(t, 40)
+		_, _, err := n.MakeLink(t.Context(), n.id, b.ID, "owner@example.com", time.Hour)
+		if err == nil {
+			_, _, err = n.MakeAPIToken(t.Context(), n.id, remora.NewAPIToken{Name: "ci", Scope: remora.ScopeRead}, "owner@example.com")
+		}
+		if err == nil {
+			err = n.SaveFound(t.Context(), n.id, "helper", nil)
+		}
+		if err == nil {
+			err = n.ForgetDatabase(t.Context(), n.id, b.Database, "owner@example.com")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, dangerPath
+	}},
 	{"settings", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), "/dashboard/settings" }},
 	{"receipt-begun", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/receipts/" + s.removed(t, false) }},
 	{"receipt", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/receipts/" + s.removed(t, true) }},

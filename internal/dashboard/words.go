@@ -15,6 +15,7 @@ import (
 var functions = template.FuncMap{
 	"bytes": bytesText, "ago": ago, "length": length, "took": took, "utc": utc, "until": until, "percent": percent,
 	"frameOf": frameOf, "when": when, "share": share, "clock": clock, "clocks": clocks, "day": day, "thousands": thousands, "brief": brief,
+	"wholly": whollyOf, "wrongAt": wrongAt,
 	"sentence":  func(r remora.Reason) string { return r.Sentence() },
 	"number":    func(d time.Weekday) int { return int(d) },
 	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phaseText, "hex": hex.EncodeToString, "untilOf": untilOf,

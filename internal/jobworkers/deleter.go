@@ -126,6 +126,7 @@ func (w *expireBackups) Work(ctx context.Context, _ *river.Job[jobargs.ExpireBac
 		}
 		after = refs[len(refs)-1].Database
 	}
+	errs = append(errs, w.Store.ForgetDatabases(ctx))
 	w.refused.Set(float64(len(refused)))
 	err := errors.Join(errs...)
 	if err != nil {

@@ -171,6 +171,13 @@ func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) (r
 	if f.Problem != "" {
 		state = remora.DatabaseRefused
 	}
+	remembered, err := t.q.RememberAgain(ctx, pgsql.RememberAgainParams{AddonID: f.AddonID, ResourceID: string(id)})
+	if err == nil && remembered > 0 {
+		err = t.audit(ctx, id, "remora", "undo forget database", f.Addon)
+	}
+	if err != nil {
+		return "", fmt.Errorf("remember database: %w", err)
+	}
 	db, err := t.q.UpsertDatabase(ctx, pgsql.UpsertDatabaseParams{
 		ID: string(remora.NewID[remora.DatabaseID]()), ResourceID: string(id), AddonID: f.AddonID, Addon: f.Addon,
 		OwnerApp: f.OwnerApp, Attachment: f.Attachment, Credential: f.Credential, Beside: f.Beside, Plan: f.Plan,
@@ -237,5 +244,6 @@ func databaseOf(d pgsql.Database) remora.Database {
 		Credential: d.Credential, State: remora.DatabaseState(d.State), Problem: d.Problem,
 		ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes, FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: orZero(d.ProveAt),
 		Plan: d.Plan, Beside: d.Beside, CheckAskedAt: orZero(d.CheckAskedAt),
+		ForgetAt: orZero(d.ForgetAt), ForgetBy: d.ForgetBy,
 	}
 }

@@ -119,7 +119,7 @@ func (s *Store) RevokeLink(ctx context.Context, id remora.ResourceID, b remora.B
 		if !slices.ContainsFunc(all, func(x pgsql.Link) bool { return x.ID == l }) {
 			return remora.NotFound("link")
 		}
-		if err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), ID: &l, Now: &t.now}); err != nil {
+		if _, err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), ID: &l, Now: &t.now}); err != nil {
 			return fmt.Errorf("revoke link: %w", err)
 		}
 		return t.audit(ctx, id, person, "revoke link", l)

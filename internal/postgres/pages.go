@@ -137,6 +137,7 @@ func databasesOf(rows []pgsql.ListDatabasesRow) []remora.Database {
 			ID: d.ID, AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment, Beside: d.Beside, Credential: d.Credential,
 			State: d.State, Problem: d.Problem, ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes,
 			FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: d.ProveAt, Plan: d.Plan, CheckAskedAt: d.CheckAskedAt,
+			ForgetAt: d.ForgetAt, ForgetBy: d.ForgetBy,
 		})
 		if d.Kind != nil {
 			db.Rule = ruleOf(pgsql.Schedule{Kind: *d.Kind, Hours: *d.Hours, Minute: *d.Minute, Weekday: *d.Weekday, Day: *d.Day, Cron: *d.Cron, Zone: *d.Zone})

@@ -130,10 +130,10 @@ func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) e
 		if err := t.q.EndSessions(ctx, string(id)); err != nil {
 			return fmt.Errorf("end sessions: %w", err)
 		}
-		if err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), Now: &t.now}); err != nil {
+		if _, err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), Now: &t.now}); err != nil {
 			return fmt.Errorf("revoke links: %w", err)
 		}
-		if err := t.q.RevokeAPITokens(ctx, pgsql.RevokeAPITokensParams{ResourceID: string(id), Person: HerokuActor, Now: &t.now}); err != nil {
+		if _, err := t.q.RevokeAPITokens(ctx, pgsql.RevokeAPITokensParams{ResourceID: string(id), Person: HerokuActor, Now: &t.now}); err != nil {
 			return fmt.Errorf("revoke tokens of the API: %w", err)
 		}
 		if err := t.cancel(ctx, id, nil, remora.ReasonDeprovisioned); err != nil {

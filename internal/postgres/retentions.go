@@ -150,10 +150,13 @@ func (s *Store) ofBackup(ctx context.Context, id remora.ResourceID, b remora.Bac
 func (t *tx) retention(ctx context.Context, r pgsql.Resource, db remora.DatabaseID) (retention.Standing, error) {
 	out := retention.Standing{Now: t.now}
 	id := remora.ResourceID(r.ID)
-	if _, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: string(db), ResourceID: r.ID}); err != nil {
+	row, err := t.q.GetDatabase(ctx, pgsql.GetDatabaseParams{ID: string(db), ResourceID: r.ID})
+	if err != nil {
 		return out, or404(err, "database")
 	}
-	var err error
+	if row.State == string(remora.DatabaseDetached) && row.ForgetAt != nil {
+		out.Forget = &retention.Forget{By: row.ForgetBy, At: *row.ForgetAt}
+	}
 	if out.Plan, err = resourceOf(r).Limits(t.now); err != nil {
 		return out, err
 	}

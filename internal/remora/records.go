@@ -62,6 +62,9 @@ type Database struct {
 	LastProof *Proof    // the newest restore of any of its backups; nil where there is none
 
 	Freshness *Freshness // nil where it never had a schedule
+
+	ForgetAt time.Time // when all its backups begin to go, because somebody asked for it; zero where nobody did
+	ForgetBy string
 }
 
 // Backup is the customer's thing: one state of one database.
@@ -147,6 +150,11 @@ func (s Session) Person() string {
 		return s.Email
 	}
 	return "a member of the app"
+}
+
+// Access is how much opens something of a resource's at a moment.
+type Access struct {
+	Links, Visits, Tokens int
 }
 
 // Overview is everything the first page shows.

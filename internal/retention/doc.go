@@ -31,6 +31,11 @@
 // A backup whose archive was found not to be what was written has failed, and counts for nothing. What is stored of it goes after thirty
 // days, where there is a newer good backup, and where no person has locked it.
 //
+// # A forgotten database
+//
+// Where a person has asked for a detached database to be forgotten, and a day has passed, nothing of it stays but what is
+// locked (Standing.Decide).
+//
 // # Incomplete backups
 //
 // They never take the place of a good one. A good backup is counted among good ones alone. An incomplete one is kept by a

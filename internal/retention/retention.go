@@ -46,6 +46,7 @@ const (
 	PlanDays  Because = "plan days"  // a rule would keep it, and it is older than the plan's days
 	PlanCount Because = "plan count" // a rule would keep it, and there are more than the plan's count
 	Damaged   Because = "damaged"    // what is stored of it is not what was written, and there is a newer good one
+	Forgotten Because = "forgotten"  // a person has asked for all of a detached database's to go
 )
 
 // Reason is one of the reasons for a backup's fate.

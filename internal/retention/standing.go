@@ -18,6 +18,13 @@ type Standing struct {
 	Pending *Pending  // nil where none waits
 	Backups []remora.Backup
 	Locks   []remora.Lock // newest first; released ones too
+	Forget  *Forget       // nil where nobody asked for the database to be forgotten
+}
+
+// Forget is a person's word that nothing of a detached database is wanted any more.
+type Forget struct {
+	By string
+	At time.Time // from then on everything goes that is not locked
 }
 
 // Pending is a retention that was set and is not in force yet.
@@ -30,8 +37,22 @@ type Pending struct {
 
 // Decide says what is to become of each backup now, newest first. While another retention waits to come into force,
 // what either of the two keeps stays: the old one so that nothing goes by a change, the new one so that nothing goes that
-// a person has just asked to keep.
+// a person has just asked to keep. Of a forgotten database nothing stays but what is locked.
 func (s Standing) Decide() ([]Verdict, error) {
+	out, err := s.decide()
+	if err != nil || s.Forget == nil || s.Forget.At.After(s.Now) {
+		return out, err
+	}
+	for i, v := range out {
+		locked := slices.ContainsFunc(v.Reasons, func(r Reason) bool { return r.Because == Locked })
+		if v.Fate == Kept && !locked {
+			out[i].Fate, out[i].Reasons = Removed, []Reason{{Because: Forgotten}}
+		}
+	}
+	return out, nil
+}
+
+func (s Standing) decide() ([]Verdict, error) {
 	out, err := s.By(s.Current)
 	if err != nil || s.Pending == nil {
 		return out, err

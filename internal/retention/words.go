@@ -53,6 +53,8 @@ func (r Reason) String() string {
 		return "locked"
 	case Damaged:
 		return "damaged in the store, and a newer good one has its place"
+	case Forgotten:
+		return "its database is forgotten, as somebody has asked"
 	case NoRule:
 		return "no rule keeps it"
 	case PlanDays:

@@ -183,7 +183,7 @@ func (q *Queries) RevokeAPIToken(ctx context.Context, arg RevokeAPITokenParams) 
 	return name, err
 }
 
-const revokeAPITokens = `-- name: RevokeAPITokens :exec
+const revokeAPITokens = `-- name: RevokeAPITokens :execrows
 UPDATE api_tokens SET revoked_at = $1, revoked_by = $2
  WHERE resource_id = $3 AND revoked_at IS NULL
 `
@@ -194,7 +194,10 @@ type RevokeAPITokensParams struct {
 	ResourceID string
 }
 
-func (q *Queries) RevokeAPITokens(ctx context.Context, arg RevokeAPITokensParams) error {
-	_, err := q.db.Exec(ctx, revokeAPITokens, arg.Now, arg.Person, arg.ResourceID)
-	return err
+func (q *Queries) RevokeAPITokens(ctx context.Context, arg RevokeAPITokensParams) (int64, error) {
+	result, err := q.db.Exec(ctx, revokeAPITokens, arg.Now, arg.Person, arg.ResourceID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

@@ -10,6 +10,27 @@ import (
 	"time"
 )
 
+const askToForget = `-- name: AskToForget :exec
+UPDATE databases SET forget_at = $1, forget_by = $2 WHERE id = $3 AND resource_id = $4
+`
+
+type AskToForgetParams struct {
+	ForgetAt   *time.Time
+	Person     string
+	ID         string
+	ResourceID string
+}
+
+func (q *Queries) AskToForget(ctx context.Context, arg AskToForgetParams) error {
+	_, err := q.db.Exec(ctx, askToForget,
+		arg.ForgetAt,
+		arg.Person,
+		arg.ID,
+		arg.ResourceID,
+	)
+	return err
+}
+
 const countDatabases = `-- name: CountDatabases :one
 SELECT count(*) FROM databases WHERE resource_id = $1 AND state = 'active'
 `
@@ -52,8 +73,42 @@ func (q *Queries) DetachOthers(ctx context.Context, arg DetachOthersParams) ([]s
 	return items, nil
 }
 
+const forgetDatabases = `-- name: ForgetDatabases :many
+UPDATE databases d SET forgotten_at = $1
+ WHERE d.forget_at <= $1 AND d.forgotten_at IS NULL AND d.state = 'detached'
+   AND NOT EXISTS (SELECT FROM backups b WHERE b.database_id = d.id AND b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete'))
+RETURNING d.id, d.resource_id, d.addon
+`
+
+type ForgetDatabasesRow struct {
+	ID         string
+	ResourceID string
+	Addon      string
+}
+
+// In the service's scope: those that nothing is stored of any more.
+func (q *Queries) ForgetDatabases(ctx context.Context, now *time.Time) ([]ForgetDatabasesRow, error) {
+	rows, err := q.db.Query(ctx, forgetDatabases, now)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ForgetDatabasesRow{}
+	for rows.Next() {
+		var i ForgetDatabasesRow
+		if err := rows.Scan(&i.ID, &i.ResourceID, &i.Addon); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const getDatabase = `-- name: GetDatabase :one
-SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at, plan, check_asked_at, beside FROM databases WHERE id = $1 AND resource_id = $2
+SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at, plan, check_asked_at, beside, forget_at, forget_by, forgotten_at FROM databases WHERE id = $1 AND resource_id = $2
 `
 
 type GetDatabaseParams struct {
@@ -82,14 +137,17 @@ func (q *Queries) GetDatabase(ctx context.Context, arg GetDatabaseParams) (Datab
 		&i.Plan,
 		&i.CheckAskedAt,
 		&i.Beside,
+		&i.ForgetAt,
+		&i.ForgetBy,
+		&i.ForgottenAt,
 	)
 	return i, err
 }
 
 const listDatabases = `-- name: ListDatabases :many
-SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, d.beside, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
+SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, d.beside, d.forget_at, d.forget_by, d.forgotten_at, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
- WHERE d.resource_id = $1
+ WHERE d.resource_id = $1 AND d.forgotten_at IS NULL
  ORDER BY d.found_at, d.addon
 `
 
@@ -111,6 +169,9 @@ type ListDatabasesRow struct {
 	Plan          string
 	CheckAskedAt  *time.Time
 	Beside        string
+	ForgetAt      *time.Time
+	ForgetBy      string
+	ForgottenAt   *time.Time
 	Minute        *int32
 	NextRunAt     *time.Time
 	Kind          *string
@@ -151,6 +212,9 @@ func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListD
 			&i.Plan,
 			&i.CheckAskedAt,
 			&i.Beside,
+			&i.ForgetAt,
+			&i.ForgetBy,
+			&i.ForgottenAt,
 			&i.Minute,
 			&i.NextRunAt,
 			&i.Kind,
@@ -173,6 +237,25 @@ func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListD
 	return items, nil
 }
 
+const rememberAgain = `-- name: RememberAgain :execrows
+UPDATE databases SET forget_at = NULL, forget_by = '', forgotten_at = NULL
+ WHERE addon_id = $1 AND resource_id = $2 AND forget_at IS NOT NULL
+`
+
+type RememberAgainParams struct {
+	AddonID    string
+	ResourceID string
+}
+
+// A database that is attached again is not forgotten.
+func (q *Queries) RememberAgain(ctx context.Context, arg RememberAgainParams) (int64, error) {
+	result, err := q.db.Exec(ctx, rememberAgain, arg.AddonID, arg.ResourceID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const setServer = `-- name: SetServer :exec
 UPDATE databases SET server_version = $1, size_bytes = $2
  WHERE id = $3 AND resource_id = $4
@@ -193,6 +276,26 @@ func (q *Queries) SetServer(ctx context.Context, arg SetServerParams) error {
 		arg.ResourceID,
 	)
 	return err
+}
+
+const undoForget = `-- name: UndoForget :execrows
+UPDATE databases SET forget_at = NULL, forget_by = ''
+ WHERE id = $1 AND resource_id = $2 AND forget_at > $3
+`
+
+type UndoForgetParams struct {
+	ID         string
+	ResourceID string
+	Now        *time.Time
+}
+
+// While it has not begun.
+func (q *Queries) UndoForget(ctx context.Context, arg UndoForgetParams) (int64, error) {
+	result, err := q.db.Exec(ctx, undoForget, arg.ID, arg.ResourceID, arg.Now)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const upsertDatabase = `-- name: UpsertDatabase :one

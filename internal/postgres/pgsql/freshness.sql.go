@@ -141,7 +141,7 @@ SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.ho
        coalesce((SELECT min(b.reread_at) FROM backups b
                   WHERE b.database_id = d.id AND b.state IN ('verified', 'proven', 'incomplete')), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS reread_at
   FROM databases d JOIN resources r ON r.id = d.resource_id JOIN schedules s ON s.database_id = d.id LEFT JOIN freshness f ON f.database_id = d.id
- WHERE r.state <> 'deprovisioned' AND d.id > $2
+ WHERE r.state <> 'deprovisioned' AND d.forgotten_at IS NULL AND d.id > $2
    AND ($3::uuid IS NULL OR d.resource_id = $3::uuid)
    AND ($4::uuid IS NULL OR d.id = $4::uuid)
  ORDER BY d.id LIMIT $5

@@ -157,7 +157,7 @@ func (q *Queries) NoteLinkUse(ctx context.Context, arg NoteLinkUseParams) (int64
 	return result.RowsAffected(), nil
 }
 
-const revokeLinks = `-- name: RevokeLinks :exec
+const revokeLinks = `-- name: RevokeLinks :execrows
 UPDATE links SET revoked_at = $1
  WHERE resource_id = $2 AND revoked_at IS NULL AND ($3::uuid IS NULL OR id = $3::uuid)
 `
@@ -168,7 +168,10 @@ type RevokeLinksParams struct {
 	ID         *string
 }
 
-func (q *Queries) RevokeLinks(ctx context.Context, arg RevokeLinksParams) error {
-	_, err := q.db.Exec(ctx, revokeLinks, arg.Now, arg.ResourceID, arg.ID)
-	return err
+func (q *Queries) RevokeLinks(ctx context.Context, arg RevokeLinksParams) (int64, error) {
+	result, err := q.db.Exec(ctx, revokeLinks, arg.Now, arg.ResourceID, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }

@@ -145,6 +145,9 @@ type Database struct {
 	Plan          string
 	CheckAskedAt  *time.Time
 	Beside        string
+	ForgetAt      *time.Time
+	ForgetBy      string
+	ForgottenAt   *time.Time
 }
 
 type Delivery struct {

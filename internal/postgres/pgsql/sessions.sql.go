@@ -10,6 +10,38 @@ import (
 	"time"
 )
 
+const countAccess = `-- name: CountAccess :one
+SELECT (SELECT count(*) FROM links l WHERE l.resource_id = $1 AND l.revoked_at IS NULL AND l.expires_at > $2) AS links,
+       (SELECT count(*) FROM sessions s WHERE s.resource_id = $1 AND s.seen_at > $3 AND s.created_at > $4) AS visits,
+       (SELECT count(*) FROM api_tokens a WHERE a.resource_id = $1 AND a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > $2)) AS tokens
+`
+
+type CountAccessParams struct {
+	ResourceID string
+	Now        time.Time
+	IdleSince  time.Time
+	MadeSince  time.Time
+}
+
+type CountAccessRow struct {
+	Links  int64
+	Visits int64
+	Tokens int64
+}
+
+// What opens something of a resource's at this moment.
+func (q *Queries) CountAccess(ctx context.Context, arg CountAccessParams) (CountAccessRow, error) {
+	row := q.db.QueryRow(ctx, countAccess,
+		arg.ResourceID,
+		arg.Now,
+		arg.IdleSince,
+		arg.MadeSince,
+	)
+	var i CountAccessRow
+	err := row.Scan(&i.Links, &i.Visits, &i.Tokens)
+	return i, err
+}
+
 const deleteSession = `-- name: DeleteSession :one
 DELETE FROM sessions WHERE token_hash = $1 RETURNING resource_id, email
 `
@@ -24,6 +56,18 @@ func (q *Queries) DeleteSession(ctx context.Context, tokenHash []byte) (DeleteSe
 	var i DeleteSessionRow
 	err := row.Scan(&i.ResourceID, &i.Email)
 	return i, err
+}
+
+const deleteSessions = `-- name: DeleteSessions :execrows
+DELETE FROM sessions WHERE resource_id = $1
+`
+
+func (q *Queries) DeleteSessions(ctx context.Context, resourceID string) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteSessions, resourceID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const endSessions = `-- name: EndSessions :exec

@@ -27,7 +27,7 @@ UPDATE api_tokens SET revoked_at = sqlc.arg(now), revoked_by = sqlc.arg(person)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND revoked_at IS NULL
 RETURNING name;
 
--- name: RevokeAPITokens :exec
+-- name: RevokeAPITokens :execrows
 UPDATE api_tokens SET revoked_at = sqlc.arg(now), revoked_by = sqlc.arg(person)
  WHERE resource_id = sqlc.arg(resource_id) AND revoked_at IS NULL;
 

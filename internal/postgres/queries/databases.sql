@@ -15,7 +15,7 @@ RETURNING id;
 -- name: ListDatabases :many
 SELECT d.*, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
- WHERE d.resource_id = sqlc.arg(resource_id)
+ WHERE d.resource_id = sqlc.arg(resource_id) AND d.forgotten_at IS NULL
  ORDER BY d.found_at, d.addon;
 
 -- name: GetDatabase :one
@@ -27,3 +27,23 @@ SELECT count(*) FROM databases WHERE resource_id = sqlc.arg(resource_id) AND sta
 -- name: SetServer :exec
 UPDATE databases SET server_version = sqlc.arg(server_version), size_bytes = sqlc.arg(size_bytes)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: AskToForget :exec
+UPDATE databases SET forget_at = sqlc.arg(forget_at), forget_by = sqlc.arg(person) WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: UndoForget :execrows
+-- While it has not begun.
+UPDATE databases SET forget_at = NULL, forget_by = ''
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND forget_at > sqlc.arg(now);
+
+-- name: RememberAgain :execrows
+-- A database that is attached again is not forgotten.
+UPDATE databases SET forget_at = NULL, forget_by = '', forgotten_at = NULL
+ WHERE addon_id = sqlc.arg(addon_id) AND resource_id = sqlc.arg(resource_id) AND forget_at IS NOT NULL;
+
+-- name: ForgetDatabases :many
+-- In the service's scope: those that nothing is stored of any more.
+UPDATE databases d SET forgotten_at = sqlc.arg(now)
+ WHERE d.forget_at <= sqlc.arg(now) AND d.forgotten_at IS NULL AND d.state = 'detached'
+   AND NOT EXISTS (SELECT FROM backups b WHERE b.database_id = d.id AND b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete'))
+RETURNING d.id, d.resource_id, d.addon;

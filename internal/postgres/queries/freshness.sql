@@ -16,7 +16,7 @@ SELECT sqlc.embed(s), d.addon, d.state AS database_state, d.found_at, d.prove_at
        coalesce((SELECT min(b.reread_at) FROM backups b
                   WHERE b.database_id = d.id AND b.state IN ('verified', 'proven', 'incomplete')), timestamptz '0001-01-01 00:00:00+00')::timestamptz AS reread_at
   FROM databases d JOIN resources r ON r.id = d.resource_id JOIN schedules s ON s.database_id = d.id LEFT JOIN freshness f ON f.database_id = d.id
- WHERE r.state <> 'deprovisioned' AND d.id > sqlc.arg(after)
+ WHERE r.state <> 'deprovisioned' AND d.forgotten_at IS NULL AND d.id > sqlc.arg(after)
    AND (sqlc.narg(resource_id)::uuid IS NULL OR d.resource_id = sqlc.narg(resource_id)::uuid)
    AND (sqlc.narg(database_id)::uuid IS NULL OR d.id = sqlc.narg(database_id)::uuid)
  ORDER BY d.id LIMIT sqlc.arg(most);

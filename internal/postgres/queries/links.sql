@@ -14,7 +14,7 @@ SELECT * FROM links WHERE resource_id = sqlc.arg(resource_id) AND backup_id = sq
 -- name: ListLinks :many
 SELECT * FROM links WHERE resource_id = sqlc.arg(resource_id) AND backup_id = sqlc.arg(backup_id) ORDER BY created_at DESC;
 
--- name: RevokeLinks :exec
+-- name: RevokeLinks :execrows
 UPDATE links SET revoked_at = sqlc.arg(now)
  WHERE resource_id = sqlc.arg(resource_id) AND revoked_at IS NULL AND (sqlc.narg(id)::uuid IS NULL OR id = sqlc.narg(id)::uuid);
 

@@ -24,6 +24,9 @@ SELECT EXISTS (SELECT FROM sessions s JOIN resources r ON r.id = s.resource_id
                 WHERE s.token_hash = sqlc.arg(token_hash) AND r.state = 'deprovisioned'
                   AND s.seen_at > sqlc.arg(idle_since) AND s.created_at > sqlc.arg(made_since));
 
+-- name: DeleteSessions :execrows
+DELETE FROM sessions WHERE resource_id = sqlc.arg(resource_id);
+
 -- name: PurgeSessions :exec
 DELETE FROM sessions WHERE created_at <= sqlc.arg(made_since) OR seen_at <= sqlc.arg(idle_since);
 
@@ -33,3 +36,9 @@ ON CONFLICT DO NOTHING;
 
 -- name: PurgeSSOUses :exec
 DELETE FROM sso_uses WHERE used_at <= sqlc.arg(before);
+
+-- name: CountAccess :one
+-- What opens something of a resource's at this moment.
+SELECT (SELECT count(*) FROM links l WHERE l.resource_id = sqlc.arg(resource_id) AND l.revoked_at IS NULL AND l.expires_at > sqlc.arg(now)) AS links,
+       (SELECT count(*) FROM sessions s WHERE s.resource_id = sqlc.arg(resource_id) AND s.seen_at > sqlc.arg(idle_since) AND s.created_at > sqlc.arg(made_since)) AS visits,
+       (SELECT count(*) FROM api_tokens a WHERE a.resource_id = sqlc.arg(resource_id) AND a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > sqlc.arg(now))) AS tokens;
