@@ -198,7 +198,7 @@ func (b *bundle) equal(t *testing.T, v *stack.Visitor, backup remora.BackupID, n
 
 // The main job with the real Heroku CLI: create, share, attach, back up; the credential is rotated and the
 // database fails over to another address, and the next backup needs nobody; restore through Heroku; upgrade;
-// destroy. Every call of Heroku's is delivered twice, and believed the second time.
+// destroy, and nothing is left. Every call of Heroku's is delivered twice, and believed the second time.
 func TestMainJob(t *testing.T) {
 	t.Parallel()
 	b := start(t, 20_000)
@@ -295,6 +295,7 @@ func TestMainJob(t *testing.T) {
 	if u := b.Sim.Counters().Unknown; len(u) != 0 {
 		t.Errorf("calls that the simulator does not know: %v", u)
 	}
+	b.forgotten(t, remora.ResourceID(id), stack.HelperApp, stack.ShopApp, stack.Addon, stack.Credential)
 }
 
 // proven waits until the verifier has restored the backup, and sees that it left nothing and that the pages say so.

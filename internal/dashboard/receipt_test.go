@@ -59,7 +59,7 @@ func TestAReceiptNeedsNoSession(t *testing.T) {
 	begun := s.send(t, "GET", "/receipts/"+s.removed(t, false))
 	says(t, begun.body, "goes step by step", "not yet; by 20", "write to us before", "4.2 MB", "in 2 objects", "not", "remora-backup-clean-1", "postgresql-curved-1", "owner@example.com")
 	done := s.send(t, "GET", "/receipts/"+s.removed(t, true))
-	says(t, done.body, "Nothing is left of this add-on", "in 4 objects", "and what was on its way there", "not", "not yet", "write to us", "remora-backup-clean-1", "postgresql-curved-1")
+	says(t, done.body, "Nothing is left of this add-on", "in 4 objects", "and what was on its way there", "An export that you kept is whole", "not", "not yet", "write to us", "remora-backup-clean-1", "postgresql-curved-1")
 	if begun.StatusCode != http.StatusOK || !strings.Contains(begun.Header.Get("Cache-Control"), "no-store") {
 		t.Error(begun.Status, begun.Header)
 	}

@@ -43,6 +43,7 @@ type Deleter struct {
 	removals  *prometheus.CounterVec
 	late      prometheus.Gauge
 
+	removing sync.Mutex
 	sweeping sync.Mutex
 	behind   archivestore.Ref // where the next round of the sweep begins; zero is the start
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // removeResources is the round over removed add-ons, which takes with each the steps whose time has come: its key is
-// destroyed, then everything stored is deleted, then our database forgets it. Any number may run at once, and each step may
-// be done twice: what is gone is no error. Killed anywhere, the next round goes on.
+// destroyed, then everything stored is deleted, then our database forgets it. Each step may be done twice, by two deleters at
+// once too: what is gone is no error, and the receipt counts it for both. Killed anywhere, the next round goes on.
 type removeResources struct {
 	river.WorkerDefaults[jobargs.RemoveResources]
 	*Deleter
@@ -28,6 +28,10 @@ func (*removeResources) Timeout(*river.Job[jobargs.RemoveResources]) time.Durati
 // Work implements river.Worker. All keys go first, for they are few, small, and promised for soonest. What goes wrong with one
 // add-on keeps none of the others. The error names no add-on: the queue keeps it longer than we may know one.
 func (w *removeResources) Work(ctx context.Context, _ *river.Job[jobargs.RemoveResources]) error {
+	if !w.removing.TryLock() {
+		return nil // a round is at it
+	}
+	defer w.removing.Unlock()
 	err := errors.Join(
 		exhaust(ctx, w.Store.AdoptRemovals), w.destroyKeys(ctx),
 		each(ctx, w.Store.RemovalsToDelete, w.deleteStored), each(ctx, w.Store.RemovalsToForget, w.forget),

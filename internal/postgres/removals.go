@@ -96,7 +96,7 @@ type Deleted struct {
 	Problem                 string // for the operator; empty where nothing is stored any more
 }
 
-// SaveDeleted writes down what an attempt came to. After the last one it does nothing.
+// SaveDeleted writes down what an attempt came to.
 func (s *Store) SaveDeleted(ctx context.Context, id remora.ResourceID, d Deleted) error {
 	return s.forResource(ctx, id, func(t *tx) error {
 		return t.q.NoteDeleted(ctx, pgsql.NoteDeletedParams{
@@ -140,13 +140,17 @@ func (s *Store) ForgetResource(ctx context.Context, id remora.ResourceID) error 
 		if running > 0 {
 			return ErrBusy
 		}
+		log, err := t.chain(ctx, id)
+		if err != nil {
+			return err
+		}
 		if err := t.q.ForgetRows(ctx, string(id)); err != nil {
 			return fmt.Errorf("forget rows: %w", err)
 		}
 		if err := t.q.LeaveTombstone(ctx, string(id)); err != nil {
 			return fmt.Errorf("leave a tombstone: %w", err)
 		}
-		return t.q.EndRemoval(ctx, pgsql.EndRemovalParams{ResourceID: string(id), Now: &t.now})
+		return t.q.EndRemoval(ctx, pgsql.EndRemovalParams{ResourceID: string(id), Now: &t.now, AuditLines: log.Length, AuditHash: log.Hash})
 	})
 }
 
@@ -221,6 +225,7 @@ func (t *tx) removalOf(m pgsql.Removal) remora.Removal {
 		Resource: remora.ResourceID(m.ResourceID), AskedAt: m.AskedAt, UndoUntil: m.UndoUntil, Databases: m.Databases, Backups: m.Backups,
 		Objects: m.Objects, Bytes: m.Bytes, KeyDestroyedAt: orZero(m.KeyDestroyedAt), ObjectsDeletedAt: orZero(m.ObjectsDeletedAt),
 		DeletedObjects: m.DeletedObjects, DeletedBytes: m.DeletedBytes, AbortedUploads: m.AbortedUploads, ForgottenAt: orZero(m.ForgottenAt), Now: t.now,
+		Audit: remora.AuditChain{Length: m.AuditLines, Hash: m.AuditHash},
 	}
 }
 

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -163,6 +164,9 @@ func TestNothingIsForgottenTooEarly(t *testing.T) {
 	if err := b.SaveDeleted(ctx, id, postgres.Deleted{Objects: 1, Bytes: 70}); err != nil {
 		t.Fatal(err)
 	}
+	if err := b.SaveDeleted(ctx, id, postgres.Deleted{Uploads: 1, Problem: "another attempt was at it"}); err != nil {
+		t.Fatal(err)
+	}
 	if late, err := b.LateRemovals(ctx, 0); late != 0 || err != nil || toDelete() != 0 || toForget() != 0 {
 		t.Error("its channels have not heard the last word yet", late, err)
 	}
@@ -190,11 +194,18 @@ func TestNothingIsForgottenTooEarly(t *testing.T) {
 		t.Error("forgotten under a job that runs:", err)
 	}
 	b.exec(t, "UPDATE river.river_job SET state = 'completed', finalized_at = now() WHERE kind = 'plan_news'")
+	log, err := b.AuditChain(ctx, id)
+	if err != nil || log.Length == 0 {
+		t.Fatal(log, err)
+	}
 	if err := b.ForgetResource(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	r, err := b.Receipt(ctx, token)
-	if err != nil || r.Resource != id || r.Databases != 1 || r.Backups != 1 || r.Objects != 2 || r.Bytes != 77 || r.DeletedObjects != 2 || r.DeletedBytes != 77 || !r.Done() {
+	if r.Audit.Length != log.Length || !bytes.Equal(r.Audit.Hash, log.Hash) {
+		t.Errorf("the audit log ended at %+v, and the receipt says %+v", log, r.Audit)
+	}
+	if err != nil || r.Resource != id || r.Databases != 1 || r.Backups != 1 || r.Objects != 2 || r.Bytes != 77 || r.DeletedObjects != 2 || r.DeletedBytes != 77 || r.AbortedUploads != 1 || !r.Done() {
 		t.Errorf("%+v %v", r, err)
 	}
 	if own, err := b.Removal(ctx, id); err != nil || own.AskedAt != r.AskedAt {

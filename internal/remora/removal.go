@@ -32,6 +32,8 @@ type Removal struct {
 	AbortedUploads   int64
 	ForgottenAt      time.Time // every other row of our database went
 
+	Audit AuditChain // where the audit log ended when it was forgotten: an export can be held against it
+
 	Now time.Time // when this was read
 }
 

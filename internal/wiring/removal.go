@@ -61,5 +61,8 @@ func printReceipt(w io.Writer, r remora.Removal) error {
 		}
 		_, err = fmt.Fprintf(w, "%s: %s\n", s.What, at)
 	}
+	if err == nil && r.Audit.Length > 0 {
+		_, err = fmt.Fprintf(w, "\nThe audit log had %d lines, the last with the hash %x.\n", r.Audit.Length, r.Audit.Hash)
+	}
 	return err
 }

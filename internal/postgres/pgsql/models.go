@@ -289,6 +289,8 @@ type Removal struct {
 	Attempts         int32
 	Problem          string
 	ForgottenAt      *time.Time
+	AuditLines       int64
+	AuditHash        []byte
 }
 
 type Resource struct {

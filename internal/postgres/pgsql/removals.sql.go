@@ -67,16 +67,24 @@ func (q *Queries) DestroyKeys(ctx context.Context, arg DestroyKeysParams) ([]str
 }
 
 const endRemoval = `-- name: EndRemoval :exec
-UPDATE removals SET forgotten_at = $1, sealed_token = NULL, problem = '' WHERE resource_id = $2
+UPDATE removals SET forgotten_at = $1, sealed_token = NULL, problem = '', audit_lines = $2, audit_hash = $3
+ WHERE resource_id = $4
 `
 
 type EndRemovalParams struct {
 	Now        *time.Time
+	AuditLines int64
+	AuditHash  []byte
 	ResourceID string
 }
 
 func (q *Queries) EndRemoval(ctx context.Context, arg EndRemovalParams) error {
-	_, err := q.db.Exec(ctx, endRemoval, arg.Now, arg.ResourceID)
+	_, err := q.db.Exec(ctx, endRemoval,
+		arg.Now,
+		arg.AuditLines,
+		arg.AuditHash,
+		arg.ResourceID,
+	)
 	return err
 }
 
@@ -125,7 +133,7 @@ func (q *Queries) EndedSchedules(ctx context.Context, resourceID string) ([]Sche
 }
 
 const findRemoval = `-- name: FindRemoval :one
-SELECT resource_id, token_hash, sealed_token, asked_at, undo_until, databases, backups, objects, bytes, key_destroyed_at, objects_deleted_at, deleted_objects, deleted_bytes, aborted_uploads, attempts, problem, forgotten_at FROM removals WHERE token_hash = $1
+SELECT resource_id, token_hash, sealed_token, asked_at, undo_until, databases, backups, objects, bytes, key_destroyed_at, objects_deleted_at, deleted_objects, deleted_bytes, aborted_uploads, attempts, problem, forgotten_at, audit_lines, audit_hash FROM removals WHERE token_hash = $1
 `
 
 // For whoever knows the receipt's address. In the service's scope.
@@ -150,6 +158,8 @@ func (q *Queries) FindRemoval(ctx context.Context, tokenHash []byte) (Removal, e
 		&i.Attempts,
 		&i.Problem,
 		&i.ForgottenAt,
+		&i.AuditLines,
+		&i.AuditHash,
 	)
 	return i, err
 }
@@ -210,7 +220,7 @@ func (q *Queries) ForgetRows(ctx context.Context, resourceID string) error {
 }
 
 const getRemoval = `-- name: GetRemoval :one
-SELECT resource_id, token_hash, sealed_token, asked_at, undo_until, databases, backups, objects, bytes, key_destroyed_at, objects_deleted_at, deleted_objects, deleted_bytes, aborted_uploads, attempts, problem, forgotten_at FROM removals WHERE resource_id = $1
+SELECT resource_id, token_hash, sealed_token, asked_at, undo_until, databases, backups, objects, bytes, key_destroyed_at, objects_deleted_at, deleted_objects, deleted_bytes, aborted_uploads, attempts, problem, forgotten_at, audit_lines, audit_hash FROM removals WHERE resource_id = $1
 `
 
 func (q *Queries) GetRemoval(ctx context.Context, resourceID string) (Removal, error) {
@@ -234,6 +244,8 @@ func (q *Queries) GetRemoval(ctx context.Context, resourceID string) (Removal, e
 		&i.Attempts,
 		&i.Problem,
 		&i.ForgottenAt,
+		&i.AuditLines,
+		&i.AuditHash,
 	)
 	return i, err
 }
@@ -282,7 +294,7 @@ func (q *Queries) LeaveTombstone(ctx context.Context, resourceID string) error {
 }
 
 const lockRemoval = `-- name: LockRemoval :one
-SELECT resource_id, token_hash, sealed_token, asked_at, undo_until, databases, backups, objects, bytes, key_destroyed_at, objects_deleted_at, deleted_objects, deleted_bytes, aborted_uploads, attempts, problem, forgotten_at FROM removals WHERE resource_id = $1 FOR NO KEY UPDATE
+SELECT resource_id, token_hash, sealed_token, asked_at, undo_until, databases, backups, objects, bytes, key_destroyed_at, objects_deleted_at, deleted_objects, deleted_bytes, aborted_uploads, attempts, problem, forgotten_at, audit_lines, audit_hash FROM removals WHERE resource_id = $1 FOR NO KEY UPDATE
 `
 
 func (q *Queries) LockRemoval(ctx context.Context, resourceID string) (Removal, error) {
@@ -306,6 +318,8 @@ func (q *Queries) LockRemoval(ctx context.Context, resourceID string) (Removal, 
 		&i.Attempts,
 		&i.Problem,
 		&i.ForgottenAt,
+		&i.AuditLines,
+		&i.AuditHash,
 	)
 	return i, err
 }
@@ -313,8 +327,9 @@ func (q *Queries) LockRemoval(ctx context.Context, resourceID string) (Removal, 
 const noteDeleted = `-- name: NoteDeleted :exec
 UPDATE removals
    SET deleted_objects = deleted_objects + $1, deleted_bytes = deleted_bytes + $2, aborted_uploads = aborted_uploads + $3,
-       attempts = attempts + 1, problem = $4::text, objects_deleted_at = CASE WHEN $4::text = '' THEN $5::timestamptz END
- WHERE resource_id = $6 AND objects_deleted_at IS NULL
+       attempts = attempts + 1, problem = CASE WHEN objects_deleted_at IS NULL THEN $4::text ELSE '' END,
+       objects_deleted_at = coalesce(objects_deleted_at, CASE WHEN $4::text = '' THEN $5::timestamptz END)
+ WHERE resource_id = $6
 `
 
 type NoteDeletedParams struct {
@@ -326,7 +341,7 @@ type NoteDeletedParams struct {
 	ResourceID string
 }
 
-// What an attempt has deleted. Without a problem it was the last one.
+// What an attempt has deleted. Without a problem nothing is left; what another attempt has deleted meanwhile still counts.
 func (q *Queries) NoteDeleted(ctx context.Context, arg NoteDeletedParams) error {
 	_, err := q.db.Exec(ctx, noteDeleted,
 		arg.Objects,

@@ -43,11 +43,12 @@ SELECT resource_id FROM removals
  ORDER BY resource_id LIMIT sqlc.arg(most);
 
 -- name: NoteDeleted :exec
--- What an attempt has deleted. Without a problem it was the last one.
+-- What an attempt has deleted. Without a problem nothing is left; what another attempt has deleted meanwhile still counts.
 UPDATE removals
    SET deleted_objects = deleted_objects + sqlc.arg(objects), deleted_bytes = deleted_bytes + sqlc.arg(bytes), aborted_uploads = aborted_uploads + sqlc.arg(uploads),
-       attempts = attempts + 1, problem = sqlc.arg(problem)::text, objects_deleted_at = CASE WHEN sqlc.arg(problem)::text = '' THEN sqlc.arg(now)::timestamptz END
- WHERE resource_id = sqlc.arg(resource_id) AND objects_deleted_at IS NULL;
+       attempts = attempts + 1, problem = CASE WHEN objects_deleted_at IS NULL THEN sqlc.arg(problem)::text ELSE '' END,
+       objects_deleted_at = coalesce(objects_deleted_at, CASE WHEN sqlc.arg(problem)::text = '' THEN sqlc.arg(now)::timestamptz END)
+ WHERE resource_id = sqlc.arg(resource_id);
 
 -- name: RemovalsToForget :many
 -- With nothing stored any more, and nobody left to tell. In the service's scope.
@@ -109,7 +110,8 @@ UPDATE resources
  WHERE id = sqlc.arg(resource_id) AND state = 'deprovisioned';
 
 -- name: EndRemoval :exec
-UPDATE removals SET forgotten_at = sqlc.arg(now), sealed_token = NULL, problem = '' WHERE resource_id = sqlc.arg(resource_id);
+UPDATE removals SET forgotten_at = sqlc.arg(now), sealed_token = NULL, problem = '', audit_lines = sqlc.arg(audit_lines), audit_hash = sqlc.arg(audit_hash)
+ WHERE resource_id = sqlc.arg(resource_id);
 
 -- name: Undeprovision :exec
 -- Its tokens are gone, and only Heroku can give others.
