@@ -27,6 +27,9 @@ const (
 	Verifier Command = "verifier"
 	Deleter  Command = "deleter"
 	Migrate  Command = "migrate"
+	Manifest Command = "manifest"
+	Plans    Command = "plans"
+	Checkup  Command = "checkup"
 
 	FetchTable  Command = "table <from> <tables>"
 	VerifyAudit Command = "audit verify"
@@ -55,20 +58,32 @@ type Settings struct {
 	Audit    Audit
 	Removal  Removal
 	Removed  string // the identifier of a removed add-on
+	Offer    Offer
+	Checkup  []Command // the processes whose settings are looked at
+}
+
+// Named is what the add-on is called.
+type Named struct {
+	AddonID string `name:"addon-id" env:"ADDON_ID" default:"remora-backup" help:"The manifest's id."`
+}
+
+// Reached is where the outside finds us.
+type Reached struct {
+	PublicURL string `env:"PUBLIC_URL" required:"" help:"How the outside reaches the web process, such as https://remora.example.com."`
 }
 
 // Partner is how Heroku calls us.
 type Partner struct {
-	AddonID       string        `name:"addon-id" env:"ADDON_ID" default:"remora-backup" help:"The manifest's id."`
+	Named
 	AddonPassword redact.Secret `env:"ADDON_PASSWORD" required:"" help:"The manifest's api.password."`
 	SSOSalt       redact.Secret `name:"sso-salt" env:"SSO_SALT" required:"" help:"The manifest's api.sso_salt."`
 }
 
 // Site is how we are reached.
 type Site struct {
+	Reached
 	Port         int           `env:"PORT" default:"5000" help:"Where the web process listens."`
 	Bind         string        `env:"BIND" default:"" help:"The address it listens on; empty is all."`
-	PublicURL    string        `env:"PUBLIC_URL" required:"" help:"How the outside reaches the web process, such as https://remora.example.com."`
 	MetricsToken redact.Secret `env:"METRICS_TOKEN" help:"Opens /metrics as a bearer token; without it there is no /metrics."`
 	LinkGood     time.Duration `env:"LINK_GOOD" default:"1h" help:"How long a download link is good."`
 
@@ -174,6 +189,13 @@ type Audit struct {
 	File     string // an export to check
 }
 
+// Offer is what the add-on's manifest says beside what web is told.
+type Offer struct {
+	Named
+	Reached
+	Regions []string `name:"regions" env:"ADDON_REGIONS" default:"us,eu" help:"Where customers can install the add-on: names from Heroku's list of regions, or *."`
+}
+
 type common struct {
 	Database redact.Secret `name:"database-url" env:"DATABASE_URL" required:"" help:"Our own Postgres."`
 	LogText  bool          `env:"LOG_TEXT" help:"Log for people instead of JSON."`
@@ -216,9 +238,14 @@ type cli struct {
 		Delete
 		Removal
 	} `cmd:"" help:"Delete what is stored of backups that nothing keeps; the only process whose storage key needs to delete."`
-	Migrate struct{ common } `cmd:"" help:"Bring our own database up to this release."`
-	Table   Table            `cmd:"" help:"Fetch single tables of an archive, by its link, without the rest of it."`
-	Audit   struct {
+	Migrate  struct{ common } `cmd:"" help:"Bring our own database up to this release."`
+	Manifest Offer            `cmd:"" help:"Print the add-on's manifest, from the settings of web."`
+	Plans    struct{}         `cmd:"" help:"Print what the partner portal must be given of each plan."`
+	Checkup  struct {
+		Processes []string `arg:"" optional:"" enum:"web,worker,verifier,deleter" help:"The processes whose settings these are; all where none is named."`
+	} `cmd:"" aliases:"doctor" help:"Look at the settings and at everything that they name, and say what is missing or wrong and what to do; exits with 1 where something is wrong."`
+	Table Table `cmd:"" help:"Fetch single tables of an archive, by its link, without the rest of it."`
+	Audit struct {
 		Verify struct {
 			common
 			keys
@@ -259,6 +286,9 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 	}
 	var ring redact.Secret
 	s.Command = Command(ctx.Command())
+	if ctx.Selected().Name == string(Checkup) {
+		s.Command = Checkup // with or without what it is to look at
+	}
 	switch s.Command {
 	case Web:
 		w := c.Web
@@ -290,6 +320,20 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 			w = c.Removed.Undo
 		}
 		s.Database, s.LogText, ring, s.Removed = w.Database, w.LogText, w.Keyring, w.Resource
+	case Manifest:
+		s.Offer = c.Manifest
+		s.Offer.PublicURL = strings.TrimRight(s.Offer.PublicURL, "/")
+		return s, address("PUBLIC_URL", s.Offer.PublicURL)
+	case Plans:
+		return s, nil
+	case Checkup:
+		for _, name := range c.Checkup.Processes {
+			s.Checkup = append(s.Checkup, Command(name))
+		}
+		if len(s.Checkup) == 0 {
+			s.Checkup = []Command{Web, Worker, Verifier, Deleter}
+		}
+		return s, nil
 	case FetchTable:
 		s.Table = c.Table
 		return s, nil

@@ -109,3 +109,23 @@ func TestProblemsAreNamed(t *testing.T) {
 		})
 	}
 }
+
+// The manifest and the checkup need fewer settings than what they are about.
+func TestCommandsOfTheOperator(t *testing.T) {
+	set(t, map[string]string{"ADDON_PASSWORD": "", "DATABASE_URL": ""})
+	s, err := config.Load([]string{"manifest"}, io.Discard)
+	if err != nil || s.Command != config.Manifest || s.Offer.PublicURL != "https://remora.example" || s.Offer.AddonID != "remora-backup" || len(s.Offer.Regions) != 2 {
+		t.Errorf("%+v %v", s.Offer, err)
+	}
+	for _, name := range []string{"checkup", "doctor"} {
+		if s, err := config.Load([]string{name}, io.Discard); err != nil || s.Command != config.Checkup || len(s.Checkup) != 4 {
+			t.Errorf("%+v %v", s, err)
+		}
+		if s, err := config.Load([]string{name, "web", "deleter"}, io.Discard); err != nil || s.Command != config.Checkup || len(s.Checkup) != 2 || s.Checkup[1] != config.Deleter {
+			t.Errorf("%+v %v", s, err)
+		}
+		if _, err := config.Load([]string{name, "nurse"}, io.Discard); err == nil {
+			t.Error("it looks at a process that is none")
+		}
+	}
+}

@@ -15,9 +15,6 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// ConfigVar is what we set on the Helper App: which resource it is. The manifest declares it.
-const ConfigVar = "REMORA_BACKUP_ID"
-
 // makeReady ends a provision: grant exchanged, config var set, Heroku told. Each step may be repeated.
 type makeReady struct {
 	river.WorkerDefaults[jobargs.MakeReady]
@@ -59,8 +56,8 @@ func (w *makeReady) ready(ctx context.Context, id remora.ResourceID) error {
 		if addon, err = w.Heroku.Addon(ctx, token, string(id)); err != nil {
 			return fmt.Errorf("read add-on: %w", err)
 		}
-		if err := w.Heroku.SetConfig(ctx, token, string(id), ConfigVar, string(id)); err != nil {
-			return fmt.Errorf("set %s: %w", ConfigVar, err)
+		if err := w.Heroku.SetConfig(ctx, token, string(id), remora.ConfigVar, string(id)); err != nil {
+			return fmt.Errorf("set %s: %w", remora.ConfigVar, err)
 		}
 		if err := w.Heroku.Provisioned(ctx, token, string(id)); err != nil {
 			return fmt.Errorf("announce: %w", err)

@@ -72,11 +72,11 @@ func New(cfg Config) (*API, error) {
 func (a *API) Routes(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		r.Use(a.authenticate)
-		r.Post("/heroku/resources", a.provision)
-		r.Put("/heroku/resources/{uuid}", a.changePlan)
-		r.Delete("/heroku/resources/{uuid}", a.deprovision)
+		r.Post(resourcesPath, a.provision)
+		r.Put(resourcesPath+"/{uuid}", a.changePlan)
+		r.Delete(resourcesPath+"/{uuid}", a.deprovision)
 	})
-	r.Post("/heroku/sso", a.signOn)
+	r.Post(signOnPath, a.signOn)
 }
 
 // authenticate compares digests, in a time that tells neither length nor content.

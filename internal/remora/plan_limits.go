@@ -51,7 +51,7 @@ func (r Resource) ChangeTo(next Plan, now time.Time) (from string, until time.Ti
 func (p Plan) Shrinks(until time.Time) string {
 	return fmt.Sprintf("Until %s everything stays as it was under the larger plan. From then on plan %s keeps backups for at most %s, at most %d of a database and %s in all, and backs up every %s at most. "+
 		"Download what you want to keep longer, or choose a larger plan.",
-		until.UTC().Format("2 January 2006 15:04 UTC"), p.Slug, Count(p.KeepDays, "day"), p.KeepCount, Bytes(p.StoredBytes), every(p.MinInterval))
+		until.UTC().Format("2 January 2006 15:04 UTC"), p.Slug, Count(p.KeepDays, "day"), p.KeepCount, Bytes(p.StoredBytes), Every(p.MinInterval))
 }
 
 // Fits tells whether a database of that size may be backed up; its error names the plan that takes it.
@@ -111,8 +111,12 @@ func Bytes(n int64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + " " + units[i]
 }
 
-func every(d time.Duration) string {
-	if d >= time.Hour {
+// Every is a plan's period for people, after the word every.
+func Every(d time.Duration) string {
+	switch {
+	case d >= day && d%day == 0:
+		return Count(int(d/day), "day")
+	case d >= time.Hour:
 		return Count(int(d/time.Hour), "hour")
 	}
 	return Count(int(d/time.Minute), "minute")

@@ -6,6 +6,9 @@ import (
 	"github.com/remora-backup/remora/internal/redact"
 )
 
+// ConfigVar is what we set on the Helper App: which resource it is. The manifest declares it.
+const ConfigVar = "REMORA_BACKUP_ID"
+
 // Provision is what Heroku asks for when a customer creates the add-on.
 type Provision struct {
 	ID             ResourceID

@@ -18,6 +18,7 @@ import (
 	"github.com/remora-backup/remora/internal/config"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/partnerapi"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/postgres"
 )
@@ -45,6 +46,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 		return table(ctx, s.Table, stdout)
 	case config.CheckAudit:
 		return checkAudit(s.Audit.File, stdout)
+	case config.Manifest:
+		return partnerapi.Offer{ID: s.Offer.AddonID, PublicURL: s.Offer.PublicURL, Regions: s.Offer.Regions}.WriteManifest(stdout)
+	case config.Plans:
+		return partnerapi.WritePlans(stdout)
 	}
 	log := logger(stderr, s.LogText).With("process", string(s.Command))
 	p := process{
