@@ -56,6 +56,9 @@ func TestAWatcherIsSeenToLookAndToFail(t *testing.T) {
 	}
 	cancel()
 	<-ended
+	if !strings.Contains(log.String(), "what waits was not counted") { // without the queue's tables
+		t.Error(log.String())
+	}
 	if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), "was not looked at to the end") {
 		t.Error(log.String())
 	}

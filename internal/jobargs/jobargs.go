@@ -27,6 +27,11 @@ const (
 	QueueNotify  = "notify"  // worked by web, so that news goes out with every worker stopped
 )
 
+// Queues lists them.
+func Queues() []string {
+	return []string{QueueBackups, QueueProofs, QueueHeroku, QueueService, QueueDeleter, QueueNotify}
+}
+
 // attempts bounds the tries of a short job; River waits longer before each (attempt^4 seconds), so the last
 // one comes about 2 hours after the first. A backup's tries are counted in our own rows.
 const attempts = 10

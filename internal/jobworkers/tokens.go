@@ -81,6 +81,7 @@ func (w *Workers) token(ctx context.Context, id remora.ResourceID, refused time.
 
 func (w *Workers) refresh(ctx context.Context, id remora.ResourceID, refresh redact.Secret, now time.Time) (redact.Secret, time.Time, error) {
 	got, err := w.Heroku.Refresh(ctx, refresh)
+	w.metrics.refreshed(err)
 	if err != nil {
 		done, cancel := cleanup(ctx)
 		defer cancel()
@@ -92,6 +93,20 @@ func (w *Workers) refresh(ctx context.Context, id remora.ResourceID, refresh red
 	}
 	expires := now.Add(got.ExpiresIn)
 	return got.Access, expires, w.Store.SaveTokens(ctx, id, got.Access, got.Refresh, expires)
+}
+
+// refreshed counts.
+func (m *metrics) refreshed(err error) {
+	outcome := "failed"
+	switch {
+	case err == nil:
+		outcome = "ok"
+	case errors.Is(err, herokuapi.ErrRevoked):
+		outcome = "revoked"
+	case errors.Is(err, herokuapi.ErrClientSecret):
+		outcome = "secret"
+	}
+	m.refresh.WithLabelValues(outcome).Inc()
 }
 
 // again refreshes a token once that Heroku has called revoked, because a person asks: what works undoes the mark.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 
 	"github.com/remora-backup/remora/internal/herokuapi"
@@ -69,6 +70,24 @@ func (b *bundle) logged(t *testing.T) *bytes.Buffer {
 	return &said
 }
 
+// refreshes is what the operator's measure says.
+func (b *bundle) refreshes(t *testing.T, outcome string) float64 {
+	t.Helper()
+	all, err := b.Metrics.(*prometheus.Registry).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range all {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "remora_token_refreshes_total" && m.GetLabel()[0].GetValue() == outcome {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	t.Fatal("there is no measure of refreshes:", outcome)
+	return 0
+}
+
 // A reset or mistyped CLIENT_SECRET is ours to mend: no customer loses anything by it, and a person is told.
 func TestWrongClientSecretCondemnsNobody(t *testing.T) {
 	t.Parallel()
@@ -91,6 +110,9 @@ func TestWrongClientSecretCondemnsNobody(t *testing.T) {
 		mend()
 		if err := b.find(t, false); err != nil {
 			t.Error(err)
+		}
+		if secret, ok := b.refreshes(t, "secret"), b.refreshes(t, "ok"); secret != 2 || ok != 0 { // the access token was good all along
+			t.Errorf("%v refreshes met our secret, %v went well", secret, ok)
 		}
 	}
 }

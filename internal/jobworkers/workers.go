@@ -86,7 +86,9 @@ func New(cfg Config) (*Workers, error) {
 		cfg.Memory = 512 << 20
 	}
 	m := newMetrics(cfg.Metrics)
-	return &Workers{cfg, newDiscarder(cfg.Store, cfg.Bucket, cfg.Log, cfg.Metrics), m, newBudget(cfg.Memory, cfg.Store.Lease/3, m.held), cfg.Heroku.Patient()}, nil
+	room := newBudget(cfg.Memory, cfg.Store.Lease/3, m.held)
+	m.memory.Set(float64(room.size))
+	return &Workers{cfg, newDiscarder(cfg.Store, cfg.Bucket, cfg.Log, cfg.Metrics), m, room, cfg.Heroku.Patient()}, nil
 }
 
 // longest is the default of Config.Longest.
@@ -117,6 +119,8 @@ type metrics struct {
 	swept   prometheus.Counter
 	lost    prometheus.Counter
 	held    prometheus.Gauge
+	memory  prometheus.Gauge
+	refresh *prometheus.CounterVec
 	overdue *prometheus.GaugeVec
 	length  prometheus.Histogram
 	stage   *prometheus.HistogramVec
@@ -127,10 +131,14 @@ func newMetrics(r prometheus.Registerer) metrics {
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "remora_runs_total", Help: "Runs that ended, by outcome and reason.",
 		}, []string{"outcome", "reason"}),
-		bytes: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_archive_bytes_total", Help: "Bytes of archives that were kept."}),
-		swept: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_uploads_swept_total", Help: "Orphaned multipart uploads that were aborted."}),
-		lost:  prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_runs_lost_total", Help: "Runs whose lease ended without a word."}),
-		held:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_memory_admitted_bytes", Help: "Memory that runs were admitted with."}),
+		bytes:  prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_archive_bytes_total", Help: "Bytes of archives that were kept."}),
+		swept:  prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_uploads_swept_total", Help: "Orphaned multipart uploads that were aborted."}),
+		lost:   prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_runs_lost_total", Help: "Runs whose lease ended without a word."}),
+		held:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_memory_admitted_bytes", Help: "Memory that runs were admitted with."}),
+		memory: prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_memory_budget_bytes", Help: "Memory that runs are admitted by."}),
+		refresh: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "remora_token_refreshes_total", Help: "Refreshes of add-ons' access tokens, by outcome: ok; revoked, by the customer or Heroku; secret, our own that Heroku does not know; failed otherwise.",
+		}, []string{"outcome"}),
 		overdue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "remora_proofs_overdue", Help: "Restores and rereads that were due and were not made within their grace.",
 		}, []string{"kind"}),
@@ -141,12 +149,15 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Name: "remora_run_stage_seconds", Help: "How long each stage of a run took.", Buckets: prometheus.ExponentialBuckets(0.004, 4, 12),
 		}, []string{"stage"}),
 	}
-	r.MustRegister(m.runs, m.bytes, m.swept, m.lost, m.held, m.overdue, m.length, m.stage)
+	r.MustRegister(m.runs, m.bytes, m.swept, m.lost, m.held, m.memory, m.refresh, m.overdue, m.length, m.stage)
 	for _, name := range stageNames() {
 		m.stage.WithLabelValues(name)
 	}
 	for _, kind := range []remora.ProofKind{remora.ProofRestore, remora.ProofReread} {
 		m.overdue.WithLabelValues(string(kind))
+	}
+	for _, outcome := range []string{"ok", "revoked", "secret", "failed"} {
+		m.refresh.WithLabelValues(outcome)
 	}
 	for _, reason := range remora.Reasons() {
 		m.runs.WithLabelValues("failed", string(reason))

@@ -42,6 +42,9 @@ type Config struct {
 	PathStyle bool         // http://HOST/BUCKET/KEY, which most servers other than Amazon's want
 	HTTP      *http.Client // sends the requests; required. It must not follow redirects; the caller closes its connections
 
+	// Observe, if not nil, is told of every request: S3's name of the operation, and one word of Outcomes.
+	Observe func(op, outcome string)
+
 	PartSize    int // bytes of every part but the last; zero: 5 MiB. From MinPartSize to 1 GiB
 	Concurrency int // parts of one upload that travel at a time; zero: 2
 	Buffers     int // of a part's size, for all uploads together; zero: 6. An upload has Concurrency + 1 at most, and one in any case

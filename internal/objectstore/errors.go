@@ -61,6 +61,33 @@ func (e *Error) Unwrap() []error {
 	return all
 }
 
+// Outcomes of one request, from a fixed set. A request that is answered with what it was asked to find out, that an object is
+// there already or is not, is answered.
+func Outcomes() []string {
+	return []string{"ok", "denied", "full", "busy", "mismatch", "silent", "canceled", "refused"}
+}
+
+func outcome(err error) string {
+	var e *Error
+	switch {
+	case err == nil || errors.Is(err, ErrExists) || errors.Is(err, ErrNotFound):
+		return "ok"
+	case errors.Is(err, ErrDenied):
+		return "denied"
+	case errors.Is(err, ErrFull):
+		return "full"
+	case errors.Is(err, ErrMismatch):
+		return "mismatch"
+	case errors.Is(err, context.Canceled):
+		return "canceled" // by us
+	case errors.As(err, &e) && e.Status == 0:
+		return "silent" // no answer came
+	case errors.As(err, &e) && e.transient():
+		return "busy"
+	}
+	return "refused"
+}
+
 // IsStore tells whether an error is the store's: an answer, or silence, of the service itself.
 func IsStore(err error) bool {
 	var e *Error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +195,35 @@ func TestConfigIsChecked(t *testing.T) {
 		change(&cfg)
 		if _, err := objectstore.New(cfg); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Whoever runs the service sees what becomes of requests, by a few words.
+func TestRequestsAreObserved(t *testing.T) {
+	t.Parallel()
+	cfg := s3test.Config(t)
+	cfg.Attempts = 2
+	seen := map[string]int{}
+	cfg.Observe = func(op, outcome string) {
+		if !slices.Contains(objectstore.Outcomes(), outcome) {
+			t.Errorf("%s %q", op, outcome)
+		}
+		seen[op+" "+outcome]++
+	}
+	wrong, away := cfg, cfg
+	wrong.SecretKey, away.Endpoint = redact.New("wrong"), "http://127.0.0.1:1"
+	good := s3test.Open(t, cfg)
+	_, _ = good.Head(t.Context(), "r/nothing") // an answer
+	_, _ = good.PutIfAbsent(t.Context(), "r/one", []byte("x"))
+	_ = s3test.Open(t, wrong).Reach(t.Context())
+	_ = s3test.Open(t, away).Reach(t.Context())
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = good.Reach(ended)
+	for what, n := range map[string]int{"HeadObject ok": 1, "PutObject ok": 1, "HeadBucket denied": 1, "HeadBucket silent": 2, "HeadBucket canceled": 1} {
+		if seen[what] < n {
+			t.Errorf("%s: %d of %d in %v", what, seen[what], n, seen)
 		}
 	}
 }

@@ -27,10 +27,14 @@ func (b *Bucket) try(ctx context.Context, op, key string, send func(context.Cont
 func (b *Bucket) once(ctx context.Context, op, key string, send func(context.Context) error) error {
 	attempt, cancel := context.WithTimeout(ctx, b.cfg.AttemptTimeout)
 	defer cancel()
-	if err := send(attempt); err != nil {
-		return fail(op, key, err)
+	err := send(attempt)
+	if err != nil {
+		err = fail(op, key, err)
 	}
-	return nil
+	if b.cfg.Observe != nil {
+		b.cfg.Observe(op, outcome(err))
+	}
+	return err
 }
 
 func isTransient(err error) bool {

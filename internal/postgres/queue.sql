@@ -6,6 +6,8 @@ CREATE TABLE river.river_job (
     kind         text  NOT NULL,
     args         jsonb NOT NULL,
     state        text  NOT NULL, -- an enum of River's
+    queue        text  NOT NULL,
+    scheduled_at timestamptz NOT NULL,
     attempted_at timestamptz,
     errors       jsonb[]
 );

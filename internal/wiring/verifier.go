@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
@@ -41,11 +42,14 @@ func (p process) verifier(ctx context.Context) error {
 	if len(servers) == 0 {
 		return errors.New("there is no PostgreSQL server on this machine: install postgresql, or name the folder of initdb, postgres and pg_restore in PG_SERVER_DIRS")
 	}
-	for _, s := range servers {
-		if s.Outdated() {
-			p.log.WarnContext(ctx, "these PostgreSQL programs have known holes that a customer's archive could use: update them", "version", s.Version, "folder", s.Dir)
+	p.warnOutdated(ctx, servers)
+	p.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "remora_scratch_free_bytes", Help: "Room on the disk of SCRATCH_DIR."}, func() float64 {
+		free, err := scratchpg.Free(p.Verify.ScratchDir)
+		if err != nil {
+			return 0
 		}
-	}
+		return float64(free)
+	}))
 	swept, err := scratchpg.Sweep(p.Verify.ScratchDir)
 	if err != nil {
 		return fmt.Errorf("remove what an earlier verifier left in SCRATCH_DIR: %w", err)

@@ -142,8 +142,14 @@ func (p process) migrate(ctx context.Context) error {
 	return postgres.Migrate(ctx, pool, p.log)
 }
 
+// bucket counts what becomes of each request to the store. It is called once in a process.
 func (p process) bucket() (*objectstore.Bucket, error) {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "remora_store_requests_total", Help: "Requests to the object store, each attempt, by operation and outcome.",
+	}, []string{"operation", "outcome"})
+	p.metrics.MustRegister(requests)
 	return objectstore.New(objectstore.Config{
+		Observe:  func(op, outcome string) { requests.WithLabelValues(op, outcome).Inc() },
 		Endpoint: p.Store.Endpoint, Region: p.Store.Region, Bucket: p.Store.Bucket, AccessKey: p.Store.AccessKey,
 		SecretKey: p.Store.SecretKey, PathStyle: p.Store.PathStyle, HTTP: dialer.HTTPClient(0),
 	})

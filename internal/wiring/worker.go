@@ -53,6 +53,7 @@ func (p process) worker(ctx context.Context) error {
 	if len(clients) == 0 {
 		return errors.New("there is no pg_dump on this machine: install postgresql-client, or name its folder in PG_CLIENT_DIRS")
 	}
+	p.warnOutdated(ctx, clients)
 	heroku, err := herokuapi.New(herokuapi.Config{
 		APIURL: p.Heroku.APIURL, IDURL: p.Heroku.IDURL, ClientSecret: p.Heroku.ClientSecret, HTTP: dialer.HTTPClient(30 * time.Second), Log: p.log,
 	})
@@ -101,6 +102,15 @@ func (p process) rounds() []*river.PeriodicJob {
 func every(d time.Duration, args river.JobArgs) *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(d), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
 		&river.PeriodicJobOpts{RunOnStart: true})
+}
+
+// warnOutdated names what a customer's server or archive could take over.
+func (p process) warnOutdated(ctx context.Context, clients []pgdump.Client) {
+	for _, c := range clients {
+		if c.Outdated() {
+			p.log.WarnContext(ctx, "these PostgreSQL programs have known holes that a customer's server or archive could use: update them", "version", c.Version, "folder", c.Dir)
+		}
+	}
 }
 
 func versions(clients []pgdump.Client) string {
