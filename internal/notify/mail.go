@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	text "text/template"
+	"time"
 
 	"github.com/wneessen/go-mail"
 
@@ -62,8 +63,20 @@ func NewMailer(server redact.Secret, from string) (*Mailer, error) {
 	return m, nil
 }
 
-func (m *Mailer) client(s *Sender) (*mail.Client, error) {
-	options := []mail.Option{mail.WithPort(m.port), mail.WithTimeout(s.Timeout), mail.WithTLSPolicy(mail.TLSMandatory)}
+// Reach connects to the server and signs in, as for a mail, and sends none. Its error holds no secret.
+func (m *Mailer) Reach(ctx context.Context) error {
+	client, err := m.client(10 * time.Second)
+	if err != nil {
+		return errors.New("the settings of mail are wrong")
+	}
+	if err := client.DialWithContext(ctx); err != nil {
+		return fmt.Errorf("the mail server cannot be reached, or refuses the sign-in: %w", err)
+	}
+	return client.Close()
+}
+
+func (m *Mailer) client(timeout time.Duration) (*mail.Client, error) {
+	options := []mail.Option{mail.WithPort(m.port), mail.WithTimeout(timeout), mail.WithTLSPolicy(mail.TLSMandatory)}
 	switch {
 	case m.implicit:
 		options = append(options, mail.WithSSL())
@@ -88,7 +101,7 @@ func (s *Sender) mail(ctx context.Context, m remora.Message) (string, error) {
 	if err != nil {
 		return "", &Failure{Sentence: "The mail could not be written.", Cause: err}
 	}
-	client, err := s.Mailer.client(s)
+	client, err := s.Mailer.client(s.Timeout)
 	if err != nil {
 		return "", &Failure{Sentence: "The operator's mail settings are wrong.", Heals: true, Cause: err}
 	}

@@ -42,7 +42,7 @@ type Config struct {
 	PathStyle bool         // http://HOST/BUCKET/KEY, which most servers other than Amazon's want
 	HTTP      *http.Client // sends the requests; required. It must not follow redirects; the caller closes its connections
 
-	// Observe, if not nil, is told of every request: S3's name of the operation, and one word of Outcomes.
+	// Observe, if not nil, is told of every request: one of Operations, and one of Outcomes.
 	Observe func(op, outcome string)
 
 	PartSize    int // bytes of every part but the last; zero: 5 MiB. From MinPartSize to 1 GiB

@@ -61,6 +61,14 @@ func (e *Error) Unwrap() []error {
 	return all
 }
 
+// Operations are S3's names of what is asked for.
+func Operations() []string {
+	return []string{
+		"HeadBucket", "HeadObject", "GetObject", "PutObject", "DeleteObject", "ListObjectsV2",
+		"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload", "ListMultipartUploads",
+	}
+}
+
 // Outcomes of one request, from a fixed set. A request that is answered with what it was asked to find out, that an object is
 // there already or is not, is answered.
 func Outcomes() []string {

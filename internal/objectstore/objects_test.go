@@ -206,7 +206,7 @@ func TestRequestsAreObserved(t *testing.T) {
 	cfg.Attempts = 2
 	seen := map[string]int{}
 	cfg.Observe = func(op, outcome string) {
-		if !slices.Contains(objectstore.Outcomes(), outcome) {
+		if !slices.Contains(objectstore.Operations(), op) || !slices.Contains(objectstore.Outcomes(), outcome) {
 			t.Errorf("%s %q", op, outcome)
 		}
 		seen[op+" "+outcome]++

@@ -84,14 +84,14 @@ func (o Offer) check() error {
 
 // WritePlans writes what the partner portal must be given of each plan, as a table for people.
 func WritePlans(to io.Writer) error {
-	out := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "SLUG\tNAME\tUSD A MONTH\tDATABASES\tBACKUPS\tKEPT\tSTORED\tLARGEST DATABASE\tRESTORED AND COMPARED")
+	out := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0) // its Flush tells what went wrong
+	_, _ = fmt.Fprintln(out, "SLUG\tNAME\tUSD A MONTH\tDATABASES\tBACKUPS\tKEPT\tSTORED\tLARGEST DATABASE\tRESTORED AND COMPARED")
 	for _, p := range remora.Plans() {
 		price := fmt.Sprintf("%d.%02d", p.PriceCents/100, p.PriceCents%100)
 		if p.PriceCents == 0 {
 			price = "free"
 		}
-		fmt.Fprintf(out, "%s\t%s\t%s\t%d\tevery %s\t%d days\t%s\t%s\tevery %s\n", p.Slug, p.Name, price, p.Databases,
+		_, _ = fmt.Fprintf(out, "%s\t%s\t%s\t%d\tevery %s\t%d days\t%s\t%s\tevery %s\n", p.Slug, p.Name, price, p.Databases,
 			remora.Every(p.MinInterval), p.KeepDays, remora.Bytes(p.StoredBytes), remora.Bytes(p.LargestDatabase), remora.Every(p.ProveEvery))
 	}
 	return out.Flush()

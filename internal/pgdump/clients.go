@@ -2,6 +2,7 @@ package pgdump
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/remora-backup/remora/internal/remora"
 )
+
+// Majors are those that still get fixes, ascending: a service should have the client of each.
+func Majors() []int { return slices.Sorted(maps.Keys(fixed)) }
 
 // Client is one installed major of the client programs.
 type Client struct {
@@ -27,7 +31,7 @@ type Client struct {
 var fixed = map[int]int{14: 25, 15: 20, 16: 16, 17: 12, 18: 7}
 
 // Outdated tells whether the client has a known hole that a customer's server or archive could use: an old
-// minor release, a preview, or a major that gets no fixes any more. The doctor warns of it.
+// minor release, a preview, or a major that gets no fixes any more. The checkup and each start warn of it.
 func (c Client) Outdated() bool {
 	major, minor, _ := strings.Cut(c.Version, ".")
 	n, err := strconv.Atoi(minor)

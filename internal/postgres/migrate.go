@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -24,8 +25,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("migration lock: %w", err)
 	}
-	ours, err := goose.NewProvider(goose.DialectPostgres, db, migrations.Files,
-		goose.WithSessionLocker(locker), goose.WithSlog(log))
+	ours, err := goose.NewProvider(goose.DialectPostgres, db, migrations.Files, goose.WithSessionLocker(locker), goose.WithSlog(log))
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
@@ -57,4 +57,32 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	}
 	log.InfoContext(ctx, "database is up to date", "applied", len(results), "queue_applied", len(steps.Versions))
 	return nil
+}
+
+// Behind counts the migrations of this release that our database lacks, River's among them. It changes nothing.
+func Behind(ctx context.Context, pool *pgxpool.Pool) (int, error) {
+	files, err := fs.Glob(migrations.Files, "*.sql")
+	if err != nil {
+		return 0, fmt.Errorf("read migrations: %w", err)
+	}
+	var known bool
+	if err := pool.QueryRow(ctx, "SELECT to_regclass('goose_db_version') IS NOT NULL").Scan(&known); err != nil {
+		return 0, fmt.Errorf("look for migrations: %w", err)
+	}
+	if !known {
+		return len(files), nil
+	}
+	var applied int
+	if err := pool.QueryRow(ctx, "SELECT count(DISTINCT version_id) FROM goose_db_version WHERE is_applied AND version_id > 0").Scan(&applied); err != nil {
+		return 0, fmt.Errorf("count migrations: %w", err)
+	}
+	queue, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: RiverSchema})
+	if err != nil {
+		return 0, fmt.Errorf("read the queue's migrations: %w", err)
+	}
+	theirs, err := queue.Validate(ctx, nil)
+	if err != nil {
+		return 0, fmt.Errorf("look at the queue's migrations: %w", err)
+	}
+	return max(len(files)-applied, 0) + len(theirs.Messages), nil
 }

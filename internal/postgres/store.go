@@ -149,6 +149,15 @@ func (s *Store) Ready(ctx context.Context) error {
 	})
 }
 
+// Clock is our database's.
+func (s *Store) Clock(ctx context.Context) (at time.Time, err error) {
+	err = s.forService(ctx, func(t *tx) error {
+		at = t.now
+		return nil
+	})
+	return at, err
+}
+
 // CheckKeys tells whether the key ring opens what our database holds, of each key that sealed something: with another
 // ring, or with one from which a key was taken too early, a service would run and could not open its customers' archives.
 func (s *Store) CheckKeys(ctx context.Context) error {

@@ -58,6 +58,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 	}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	switch s.Command {
+	case config.Checkup:
+		return p.checkUp(ctx, stdout)
 	case config.Web:
 		return p.web(ctx)
 	case config.Worker:
@@ -148,6 +150,11 @@ func (p process) bucket() (*objectstore.Bucket, error) {
 		Name: "remora_store_requests_total", Help: "Requests to the object store, each attempt, by operation and outcome.",
 	}, []string{"operation", "outcome"})
 	p.metrics.MustRegister(requests)
+	for _, op := range objectstore.Operations() { // a first refusal is a rise, and not a beginning
+		for _, outcome := range objectstore.Outcomes() {
+			requests.WithLabelValues(op, outcome)
+		}
+	}
 	return objectstore.New(objectstore.Config{
 		Observe:  func(op, outcome string) { requests.WithLabelValues(op, outcome).Inc() },
 		Endpoint: p.Store.Endpoint, Region: p.Store.Region, Bucket: p.Store.Bucket, AccessKey: p.Store.AccessKey,
