@@ -13,6 +13,12 @@ demo: setup/demo bin/s3dev bin/remora-demo ## the whole service on this machine,
 test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
 	go test -race -timeout 15m ./...
 
+.PHONY: ops-test
+ops-test: setup/ops bin/s3dev bin/remora-demo ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; and an alert that fires when workers are stopped
+	go test -count=1 ./internal/devtools/opstest -prometheus "$${XDG_CACHE_HOME:-$$HOME/.cache}/remora/prometheus"
+	go test -count=1 -run 'Manifest|Portal' ./internal/partnerapi
+	go test -count=1 -run Checkup ./internal/wiring
+
 .PHONY: screenshots
 screenshots: setup/test ## a picture of every page in its states, light, dark and on a telephone, into .screenshots, and how long the heaviest take
 	@mkdir -p .screenshots
@@ -70,8 +76,8 @@ vulncheck: ## known vulnerabilities in what we use (needs the Go vulnerability d
 .PHONY: build
 build: bin/remora ## the product's one program
 
-.PHONY: setup/demo setup/test setup/bench
-setup/demo setup/test setup/bench:
+.PHONY: setup/demo setup/test setup/bench setup/ops
+setup/demo setup/test setup/bench setup/ops:
 	@internal/devtools/setup.sh $(@F)
 
 .PHONY: bin/s3dev bin/sdkupload bin/remora bin/remora-demo bin/bench bin/simulate bin/soak

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests and the demo need beyond Go, and says so first. Usage: setup.sh [check|test|demo|bench]
+# Installs what the tests and the demo need beyond Go, and says so first. Usage: setup.sh [check|test|demo|bench|ops]
 # With nothing missing it prints nothing.
 set -euo pipefail
 
@@ -8,6 +8,7 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/remora"
 cli="$cache/heroku-$cli_version"
 axe_version=4.14.1
 axe="$cache/axe-$axe_version"
+prometheus="$cache/prometheus"
 what=${1:-test}
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -71,4 +72,17 @@ if [ "$what" = test ] && [ ! -f "$axe/node_modules/axe-core/axe.min.js" ]; then
 	npm install --prefix "$axe.new" --ignore-scripts --no-audit --no-fund --loglevel=error "axe-core@$axe_version" >&2
 	rm -rf "$axe"
 	mv "$axe.new" "$axe"
+fi
+
+if [ "$what" = ops ] && [ ! -x "$prometheus/promtool" ]; then
+	if ! command -v apt-get >/dev/null; then
+		say "Prometheus's programs are missing. Put prometheus and promtool into $prometheus. (On Debian and Ubuntu this is done for you.)"
+		exit 1
+	fi
+	say "Prometheus's programs, by which alerts are tried, are missing; unpacking them from Debian's package prometheus into $prometheus (apt-get download, 95 MB). Nothing is installed and no service is started."
+	rm -rf "$prometheus.new"
+	mkdir -p "$prometheus.new"
+	[ -n "$(apt-cache search --names-only '^prometheus$')" ] || root apt-get update -qq
+	(cd "$prometheus.new" && apt-get download -qq prometheus >/dev/null && dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin/prometheus ./usr/bin/promtool && rm prometheus_*.deb)
+	mv "$prometheus.new" "$prometheus"
 fi

@@ -301,29 +301,28 @@ func (c *checkup) heroku(ctx context.Context) {
 
 // date compares our clock with Heroku's, which every answer tells.
 func (c *checkup) date(ctx context.Context, address string) {
-	resp, err := c.ask(ctx, address)
+	_, date, err := ask(ctx, address)
 	if err != nil {
 		return // said above
 	}
-	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+	if at, err := http.ParseTime(date); err == nil {
 		c.clock("Heroku's", at)
 	}
 }
 
-func (c *checkup) ask(ctx context.Context, address string) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
+// ask makes a request for what its answer begins with.
+func ask(ctx context.Context, address string) (status int, date string, err error) {
 	client := dialer.HTTPClient(10 * time.Second)
 	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0, "", err
+	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return 0, "", err
 	}
-	return resp, resp.Body.Close()
+	return resp.StatusCode, resp.Header.Get("Date"), resp.Body.Close()
 }
 
 func (c *checkup) site(ctx context.Context) {
@@ -340,12 +339,12 @@ func (c *checkup) site(ctx context.Context) {
 	if strings.HasPrefix(s.Site.PublicURL, "http:") {
 		c.say(wrong, "site", "PUBLIC_URL does not begin with https://, and Heroku calls no other address.", "Set it to the https address of web.")
 	}
-	resp, err := c.ask(ctx, s.Site.PublicURL+"/readyz")
+	status, _, err := ask(ctx, s.Site.PublicURL+"/readyz")
 	switch {
 	case err != nil:
 		c.say(warning, "site", "Web does not answer at PUBLIC_URL.", "If it should be running, look at its log, and at the domain and its certificate.")
-	case resp.StatusCode != http.StatusOK:
-		c.say(warning, "site", "At PUBLIC_URL something answers /readyz with "+strconv.Itoa(resp.StatusCode)+".", "If it is web, its log says why; if not, PUBLIC_URL is another's.")
+	case status != http.StatusOK:
+		c.say(warning, "site", "At PUBLIC_URL something answers /readyz with "+strconv.Itoa(status)+".", "If it is web, its log says why; if not, PUBLIC_URL is another's.")
 	default:
 		c.say(good, "site", "Web answers at PUBLIC_URL and is ready.", "")
 	}

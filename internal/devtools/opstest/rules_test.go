@@ -263,7 +263,9 @@ func TestPromtool(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{
-		{"check", "rules", "remora.rules.yml"}, {"check", "config", "--syntax-only", "prometheus.yml"}, {"test", "rules", "remora.rules.test.yml"},
+		{"check", "rules", "remora.rules.yml"},
+		{"check", "config", "--syntax-only", "prometheus.yml"},
+		{"test", "rules", "remora.rules.test.yml"},
 		{"check", "rules", "--lint=none", shown},
 	} {
 		cmd := exec.CommandContext(t.Context(), filepath.Join(*prometheus, "promtool"), args...)

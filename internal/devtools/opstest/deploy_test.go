@@ -1,0 +1,115 @@
+package opstest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// The image has the clients of every major that still gets fixes, its processes are nobody's who may do more, and a stop
+// reaches the process itself.
+func TestDockerfile(t *testing.T) {
+	t.Parallel()
+	text := read(t, "deploy/Dockerfile")
+	stages := regexp.MustCompile(`(?m)^FROM `).Split(text, -1)[1:]
+	stage := func(name string) string {
+		t.Helper()
+		i := slices.IndexFunc(stages, func(s string) bool { return strings.Contains(strings.SplitN(s, "\n", 2)[0], " AS "+name) })
+		if i < 0 {
+			t.Fatalf("there is no stage %s", name)
+		}
+		return stages[i]
+	}
+	for _, major := range pgdump.Majors() {
+		if !regexp.MustCompile(fmt.Sprintf(`\bpostgresql-client-%d\b`, major)).MatchString(stage("clients")) {
+			t.Errorf("there is no client of %d", major)
+		}
+		if !regexp.MustCompile(fmt.Sprintf(`\bpostgresql-%d\b`, major)).MatchString(stage("verifier")) {
+			t.Errorf("the verifier has no server of %d", major)
+		}
+		if !strings.Contains(read(t, "deploy/heroku/aptfile.sh"), fmt.Sprint(major)) {
+			t.Errorf("the Aptfile has no client of %d", major)
+		}
+	}
+	if !strings.HasPrefix(stages[len(stages)-1], "clients AS remora") {
+		t.Error("what is built without a target is not the small image")
+	}
+	for _, name := range []string{"verifier", "remora"} {
+		if !regexp.MustCompile(`(?m)^USER [1-9]\d+$`).MatchString(stage(name)) {
+			t.Errorf("%s runs as root, or as a name that a platform cannot check", name)
+		}
+		if !regexp.MustCompile(`(?m)^CMD \["remora", "\w+"\]$`).MatchString(stage(name)) {
+			t.Errorf("%s: a shell stands between a stop and the process", name)
+		}
+	}
+	if strings.Contains(text, "\nENTRYPOINT") {
+		t.Error("an entry point stands before the processes that heroku.yml names")
+	}
+	if a, b := strings.Count(text, "apt-get update"), strings.Count(text, "rm -rf /var/lib/apt/lists/*"); a != b {
+		t.Errorf("%d lists of packages are fetched and %d removed", a, b)
+	}
+	goVersion := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "go.mod"))[1]
+	if !strings.Contains(stage("build"), "golang:"+goVersion+"-") {
+		t.Errorf("it is not built by Go %s, as go.mod asks", goVersion)
+	}
+	allowed := read(t, "deploy/Dockerfile.dockerignore")
+	for _, m := range regexp.MustCompile(`(?m)^COPY (\w\S*)( \S+\.sum)? \S+$`).FindAllStringSubmatch(stage("build"), -1) {
+		for _, what := range strings.Fields(m[1] + m[2]) {
+			if !strings.Contains(allowed, "\n!"+what+"\n") {
+				t.Errorf("%s is copied and not let in", what)
+			}
+		}
+	}
+}
+
+// Every process of the Procfile is one of heroku.yml's, and the other way round; both bring our database up to a release before
+// it goes live.
+func TestHerokuStartsTheSameBothWays(t *testing.T) {
+	t.Parallel()
+	container := read(t, "heroku.yml")
+	for line := range strings.Lines(read(t, "Procfile")) {
+		name, command, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if !strings.Contains(container, name+": "+command+"\n") && !regexp.MustCompile(name+`:\n +image: \w+\n +command:\n +- `+command+`\n`).MatchString(container) {
+			t.Errorf("heroku.yml does not have %s", strings.TrimSpace(line))
+		}
+	}
+	var app struct{ Stack string }
+	if err := json.Unmarshal([]byte(read(t, "app.json")), &app); err != nil || app.Stack != "container" {
+		t.Errorf("app.json: stack %q %v", app.Stack, err)
+	}
+}
+
+// The Helper App holds the add-on and runs nothing.
+func TestHelperAppRunsNothing(t *testing.T) {
+	t.Parallel()
+	var app struct {
+		Addons    []struct{ Plan string }
+		Formation map[string]any
+		Env       map[string]any
+	}
+	if err := json.Unmarshal([]byte(read(t, "deploy/helper-app/app.json")), &app); err != nil {
+		t.Fatal(err)
+	}
+	if len(app.Addons) != 1 || len(app.Formation) != 0 || len(app.Env) != 0 {
+		t.Errorf("%+v", app)
+	}
+	if _, err := remora.PlanOf(app.Addons[0].Plan); err != nil || !strings.HasPrefix(app.Addons[0].Plan, "remora-backup:") {
+		t.Error(app.Addons[0].Plan, err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "deploy/helper-app/Procfile")); err == nil {
+		t.Error("it has a process")
+	}
+	for _, name := range []string{"detect", "compile", "release"} {
+		if info, err := os.Stat(filepath.Join(root, "deploy/helper-app/bin", name)); err != nil || info.Mode()&0o111 == 0 {
+			t.Errorf("bin/%s: %v", name, err)
+		}
+	}
+}
