@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { os.Exit(s3test.Main(m)) }
 type bundle struct {
 	bucket *objectstore.Bucket
 	key    seal.Key
+	other  string // whom everything is sealed to as well
 	keys   *keyring.Keyring
 }
 
@@ -33,15 +34,11 @@ func newBundle(t *testing.T, change ...func(*objectstore.Config)) bundle {
 	for _, c := range change {
 		c(&cfg)
 	}
-	key, err := seal.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
 	keys, err := keyring.Parse(keyring.Generate("k1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bundle{s3test.Open(t, cfg), key, keys}
+	return bundle{s3test.Open(t, cfg), newKey(t), newKey(t).Recipient(), keys}
 }
 
 // contents stand for what an archive contains.
@@ -59,7 +56,7 @@ func noise(n int) []byte {
 
 func (b bundle) store(t *testing.T, ref archivestore.Ref, head, body []byte) archivestore.Manifest {
 	t.Helper()
-	w := archivestore.Create(t.Context(), b.bucket, ref, b.key.Recipient())
+	w := archivestore.Create(t.Context(), b.bucket, ref, b.other, b.key.Recipient())
 	if _, err := io.Copy(w, bytes.NewReader(body)); err != nil {
 		t.Fatal(err)
 	}
@@ -248,4 +245,13 @@ func TestForeignObjectsDoNotOpen(t *testing.T) {
 			t.Errorf("%s is taken for one of ours", k)
 		}
 	}
+}
+
+func newKey(t *testing.T) seal.Key {
+	t.Helper()
+	key, err := seal.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }

@@ -51,6 +51,13 @@ const (
 
 func bodyName(n int) string { return fmt.Sprintf("body-%03d", n) }
 
+// isName tells whether an object of a run's may have that name.
+func isName(s string) bool {
+	var n int
+	_, err := fmt.Sscanf(s, "body-%d", &n)
+	return s == headName || s == manifestName || s == contentsName || err == nil && n > 0 && s == bodyName(n)
+}
+
 // MACer authenticates manifests; a *keyring.Keyring is one.
 type MACer interface {
 	MAC(purpose string, data []byte) ([]byte, error)
@@ -73,10 +80,14 @@ type Manifest struct {
 	Compression    string            `json:"compression"`
 	Tables         int               `json:"tables"`
 	PlainSize      int64             `json:"plain_size"` // bytes of the archive
-	Objects        []StoredObject    `json:"objects"`    // the head, then the bodies in order
+	// SealedTo has the fingerprints of the keys of which each opens it; absent of what was made when there was but one.
+	SealedTo []string       `json:"sealed_to,omitempty"`
+	Objects  []StoredObject `json:"objects"` // the head, then the bodies in order
 	// Contents is what the archive holds, row by row counted, as JSON; absent where it was not counted.
 	Contents *StoredObject `json:"contents,omitempty"`
 }
+
+func (m Manifest) ref() Ref { return Ref{m.Resource, m.Backup, m.Epoch} }
 
 // Stored lists everything that is stored of the backup beside the manifest itself.
 func (m Manifest) Stored() []StoredObject {
@@ -144,7 +155,7 @@ func decode(b []byte, ref Ref, keys MACer) (Manifest, error) {
 	if same, err := wrap(mac, e.Manifest); err != nil || !bytes.Equal(same, b) {
 		return m, ErrNotOurs
 	}
-	if m.Resource != ref.Resource || m.Backup != ref.Backup || m.Epoch != ref.Epoch || m.Format != manifestFormat || !m.adds() {
+	if m.ref() != ref || m.Format != manifestFormat || !m.adds() {
 		return m, ErrNotOurs
 	}
 	return m, nil

@@ -39,6 +39,29 @@ func Open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, key
 	return open(ctx, b, ref, key, m, m.Objects)
 }
 
+// Sealed is one stored object as it lies in the bucket. It is safe for concurrent use and needs no closing.
+type Sealed struct{ from *stream }
+
+// OpenSealed opens an object of a run as it is stored, by its name in the manifest; "manifest" is that itself. It checks
+// nothing of it: whoever opens what is inside does. Errors: objectstore.ErrNotFound, also for what no object is called.
+func OpenSealed(ctx context.Context, b *objectstore.Bucket, ref Ref, name string) (*Sealed, error) {
+	if !isName(name) {
+		return nil, objectstore.ErrNotFound
+	}
+	at := ref.key(name)
+	stored, err := b.Head(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	return &Sealed{&stream{ctx: ctx, bucket: b, key: at, size: stored.Size}}, nil
+}
+
+// Size is that of the stored bytes.
+func (s *Sealed) Size() int64 { return s.from.size }
+
+// ReadAt reads stored bytes.
+func (s *Sealed) ReadAt(p []byte, off int64) (int, error) { return s.from.ReadAt(p, off) }
+
 // measure asks whether an object is as long as it was written. Reading alone would not see that it has grown.
 func measure(ctx context.Context, b *objectstore.Bucket, at string, o StoredObject) error {
 	stored, err := b.Head(ctx, at)
@@ -168,7 +191,7 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 // Verify reads every stored object again and holds it against the manifest's sizes and digests. The manifest itself is
 // for ReadManifest to judge. Errors: objectstore.ErrMismatch, objectstore.ErrNotFound, *objectstore.Error.
 func Verify(ctx context.Context, b *objectstore.Bucket, m Manifest) error {
-	ref := Ref{m.Resource, m.Backup, m.Epoch}
+	ref := m.ref()
 	for _, o := range m.Stored() {
 		if err := measure(ctx, b, ref.key(o.Name), o); err != nil {
 			return err

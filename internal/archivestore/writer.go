@@ -19,15 +19,15 @@ import (
 // Writer is an archive on its way into the bucket: Write takes the body's plain bytes, Commit the head. It is
 // for one goroutine, and ends with Commit or Abort.
 type Writer struct {
-	ctx       context.Context // of this one operation
-	bucket    *objectstore.Bucket
-	ref       Ref
-	recipient string
-	bodies    []*body
-	visible   []string // keys that have, or may have, become objects of ours, for Abort
-	size      int64
-	sent      atomic.Int64
-	over      bool
+	ctx        context.Context // of this one operation
+	bucket     *objectstore.Bucket
+	ref        Ref
+	recipients []string
+	bodies     []*body
+	visible    []string // keys that have, or may have, become objects of ours, for Abort
+	size       int64
+	sent       atomic.Int64
+	over       bool
 }
 
 type body struct {
@@ -49,13 +49,13 @@ func (b *body) finish() error {
 	return b.upload.Finish()
 }
 
-// Create begins an archive, sealed to recipient. It does no I/O.
-func Create(ctx context.Context, b *objectstore.Bucket, ref Ref, recipient string) *Writer {
-	return &Writer{ctx: ctx, bucket: b, ref: ref, recipient: recipient}
+// Create begins an archive, sealed to recipients, each of whose keys opens it alone. It does no I/O.
+func Create(ctx context.Context, b *objectstore.Bucket, ref Ref, recipients ...string) *Writer {
+	return &Writer{ctx: ctx, bucket: b, ref: ref, recipients: recipients}
 }
 
-// What sealing adds: 16 bytes to each 64 KiB, the file's header, and at the end a chunk that is not full.
-func sealedSize(plain int64) int64 { return plain + (plain/(64<<10)+2)*16 + 1024 }
+// What sealing adds: 16 bytes to each 64 KiB, the file's header with all its recipients, and at the end a chunk that is not full.
+func sealedSize(plain int64) int64 { return plain + (plain/(64<<10)+2)*16 + 2048 }
 
 // step bounds how much is sealed before the room left is looked at again.
 const step = 256 << 10
@@ -93,7 +93,7 @@ func (w *Writer) body(n int64) (*body, error) {
 	b := &body{upload: w.bucket.Create(w.ctx, w.ref.key(bodyName(len(w.bodies)+1)))}
 	w.bodies = append(w.bodies, b)
 	var err error
-	b.sealed, err = seal.NewWriter(counted{b.upload, &w.sent}, w.recipient)
+	b.sealed, err = seal.NewWriter(counted{b.upload, &w.sent}, w.recipients...)
 	return b, err
 }
 
@@ -125,13 +125,16 @@ func (w *Writer) Finish() error {
 // once, for what is far away is waited for; then, as the commit, the head. The caller must know by then that the body is
 // whole. facts are the manifest's fields that the caller knows. On an error nothing of it is listed; call Abort.
 func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now time.Time) (Manifest, error) {
-	sealedHead, headFile, err := sealBytes(head, w.recipient)
+	sealedHead, headFile, err := sealBytes(head, w.recipients...)
 	if err != nil {
 		return Manifest{}, err
 	}
 	m := facts
 	m.Format, m.Resource, m.Backup, m.Epoch, m.MadeAt = manifestFormat, w.ref.Resource, w.ref.Backup, w.ref.Epoch, now.UTC()
 	m.PlainSize = int64(len(head)) + w.size
+	for _, r := range w.recipients {
+		m.SealedTo = append(m.SealedTo, seal.Fingerprint(r))
+	}
 	m.Objects = []StoredObject{describe(headName, objectstore.Describe(sealedHead), headFile)}
 	var writes []write
 	if err := w.Finish(); err != nil {
@@ -142,7 +145,7 @@ func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now t
 		writes = append(writes, write{bodyName(i + 1), b.upload.Commit})
 	}
 	if contents != nil {
-		sealed, file, err := sealBytes(contents, w.recipient)
+		sealed, file, err := sealBytes(contents, w.recipients...)
 		if err != nil {
 			return Manifest{}, err
 		}
@@ -198,9 +201,9 @@ func describe(name string, o objectstore.Object, f seal.File) StoredObject {
 	}
 }
 
-func sealBytes(plain []byte, recipient string) ([]byte, seal.File, error) {
+func sealBytes(plain []byte, recipients ...string) ([]byte, seal.File, error) {
 	var out bytes.Buffer
-	w, err := seal.NewWriter(&out, recipient)
+	w, err := seal.NewWriter(&out, recipients...)
 	if err != nil {
 		return nil, seal.File{}, err
 	}

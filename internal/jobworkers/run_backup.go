@@ -20,6 +20,7 @@ import (
 	"github.com/remora-backup/remora/internal/pipeline"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/seal"
 )
 
 // roomPause is how long a backup waits that cannot run yet because memory is short here.
@@ -163,7 +164,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		},
 		Report: func() any { return look.report() },
 	}
-	to := pipeline.Destination{Bucket: w.Bucket, Ref: refOf(c), Recipient: c.Recipient, Keys: w.Keys}
+	to := pipeline.Destination{Bucket: w.Bucket, Ref: refOf(c), Recipients: c.Recipients(), Keys: w.Keys}
 	made, err := pipeline.Run(ctx, source, to, options)
 	if errors.Is(err, errOpenRows) {
 		source.OpenRows = true
@@ -173,6 +174,10 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		return kept, m.judge(err)
 	}
 	kept = keptOf(made, client.Major)
+	kept.Alone = c.Sealing.Alone
+	for _, r := range c.Sealing.Recipients {
+		kept.OpenedBy = append(kept.OpenedBy, seal.Fingerprint(r))
+	}
 	kept.LeftOut, kept.Witness, kept.Inventory = look.audit.LeftOut(), look.witness, look.inventory
 	if look.unseen != nil {
 		w.Log.WarnContext(ctx, "whom the dump kept waiting could not be seen to its end", "backup_id", c.Backup, "error", look.unseen)

@@ -44,10 +44,10 @@ type Source struct {
 
 // Destination is where the archive goes.
 type Destination struct {
-	Bucket    *objectstore.Bucket
-	Ref       archivestore.Ref
-	Recipient string // whom it is sealed to
-	Keys      archivestore.MACer
+	Bucket     *objectstore.Bucket
+	Ref        archivestore.Ref
+	Recipients []string // whom it is sealed to: each one's key opens it alone
+	Keys       archivestore.MACer
 }
 
 // Options of a run.
@@ -129,7 +129,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	}
 	in := bufio.NewReaderSize(dump, 16) // larger reads pass it by
 	_, _ = in.Peek(1)                   // an error is read again below
-	out := archivestore.Create(ctx, to.Bucket, to.Ref, to.Recipient)
+	out := archivestore.Create(ctx, to.Bucket, to.Ref, to.Recipients...)
 	defer func() {
 		if aerr := out.Abort(); err != nil && aerr != nil { // the sweep ends what this could not
 			err = errors.Join(err, fmt.Errorf("abort: %w", aerr))

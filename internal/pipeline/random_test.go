@@ -192,7 +192,7 @@ func (w *world) backUp(ctx context.Context, dir, name string) (pipeline.Made, st
 	from.Credential.Database = name
 	ref := archivestore.Ref{Resource: remora.NewID[remora.ResourceID](), Backup: remora.NewID[remora.BackupID](), Epoch: 1}
 	var told pipeline.Progress
-	made, err := pipeline.Run(ctx, from, pipeline.Destination{Bucket: w.bucket, Ref: ref, Recipient: w.key.Recipient(), Keys: w.keys},
+	made, err := pipeline.Run(ctx, from, pipeline.Destination{Bucket: w.bucket, Ref: ref, Recipients: []string{w.key.Recipient()}, Keys: w.keys},
 		pipeline.Options{Compress: w.comp, Now: time.Now, Progress: func(p pipeline.Progress) { told = p }})
 	if err != nil {
 		return made, "", fmt.Errorf("back up: %w", err)

@@ -22,7 +22,7 @@ type ProofClaim struct {
 }
 
 // RequestProof asks for a proof of that kind of a backup now. Where that is asked for already, nothing is added.
-// Errors: KindNotFound, KindGone, KindConflict where there is no archive.
+// Errors: KindNotFound, KindGone, KindConflict where there is no archive, or none that we can open.
 func (s *Store) RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error {
 	return s.forResource(ctx, id, func(t *tx) error {
 		if _, err := t.live(ctx, id); err != nil {
@@ -34,6 +34,9 @@ func (s *Store) RequestProof(ctx context.Context, id remora.ResourceID, b remora
 		}
 		if !remora.BackupState(row.State).Restorable() {
 			return &remora.Error{Kind: remora.KindConflict, Public: "This backup has no archive that could be looked at."}
+		}
+		if kind == remora.ProofRestore && row.Alone {
+			return remora.ErrAlone
 		}
 		if err := t.requestProof(ctx, kind, row.ResourceID, row.DatabaseID, row.ID, person); err != nil {
 			return err
@@ -336,7 +339,7 @@ func (t *tx) strandedProofs(ctx context.Context) (int, error) {
 }
 
 // toBeProven says of a backup that is being kept when it is to be read again, and that it is to be restored.
-func (t *tx) toBeProven(ctx context.Context, c Claim, state remora.BackupState) (reread time.Time, err error) {
+func (t *tx) toBeProven(ctx context.Context, c Claim, state remora.BackupState, alone bool) (reread time.Time, err error) {
 	plan, err := remora.PlanOf(c.Resource.Plan)
 	if err != nil {
 		return reread, err
@@ -344,6 +347,10 @@ func (t *tx) toBeProven(ctx context.Context, c Claim, state remora.BackupState) 
 	reread = plan.NextReread(t.now)
 	if !state.Good() {
 		return reread, nil
+	}
+	if alone { // nothing waits to be restored until there is one again that we can open
+		err := t.q.SetProveAt(ctx, pgsql.SetProveAtParams{ID: string(c.Database.ID), ResourceID: string(c.Resource.ID)})
+		return reread, err
 	}
 	if err := t.q.ProveSoon(ctx, pgsql.ProveSoonParams{ID: string(c.Database.ID), ResourceID: string(c.Resource.ID), Now: &t.now}); err != nil {
 		return reread, fmt.Errorf("set when to restore: %w", err)

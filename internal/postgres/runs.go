@@ -24,15 +24,24 @@ type Claim struct {
 	Epoch    int
 	Attempt  int // counted from 1
 
-	Plan      remora.Plan     // that holds for this run, whatever is changed meanwhile
-	Refusal   *remora.Failure // why no backup may be made; nil where one may
-	Recipient string          // the public half of the resource's key: what its archives are sealed to
+	Plan    remora.Plan     // that holds for this run, whatever is changed meanwhile
+	Refusal *remora.Failure // why no backup may be made; nil where one may
+	Sealing remora.Sealing  // as it was when the run began
 
+	recipient   string // the public half of the resource's own key
 	helperAppID string
 }
 
 // HelperAppID is Heroku's id of the app to read the credential from.
 func (c Claim) HelperAppID() string { return c.helperAppID }
+
+// Recipients are those whose keys open the archive.
+func (c Claim) Recipients() []string {
+	if c.Sealing.Alone {
+		return c.Sealing.Recipients
+	}
+	return append([]string{c.recipient}, c.Sealing.Recipients...)
+}
 
 // Why a backup cannot be claimed now. Neither is a fault.
 var (
@@ -79,7 +88,10 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 		}
 		out = Claim{
 			Run: remora.NewID[remora.RunID](), Backup: b, Resource: resourceOf(r), Database: databaseOf(d),
-			Epoch: int(row.Epoch) + 1, Attempt: int(row.Attempts) + 1, Recipient: r.Recipient, helperAppID: r.HelperAppID,
+			Epoch: int(row.Epoch) + 1, Attempt: int(row.Attempts) + 1, recipient: r.Recipient, helperAppID: r.HelperAppID,
+		}
+		if out.Sealing, err = t.sealing(ctx, string(id)); err != nil {
+			return err
 		}
 		if err := t.include(ctx, &out); err != nil {
 			return err
@@ -162,7 +174,7 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 				return fmt.Errorf("insert object: %w", err)
 			}
 		}
-		reread, err := t.toBeProven(ctx, c, state)
+		reread, err := t.toBeProven(ctx, c, state, k.Alone)
 		if err != nil {
 			return err
 		}
@@ -172,6 +184,7 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 			ClientVersion: foreign(k.ClientVersion, maxWord), ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
 			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), Rows: k.Rows, //nolint:gosec // bounded by the archive's head
 			PlainSize: k.PlainSize, StoredSize: stored, PeakMemory: k.PeakMemory, RereadAt: &reread,
+			OpenedBy: append([]string{}, k.OpenedBy...), Alone: k.Alone,
 		}))
 		if err != nil {
 			return err

@@ -26,6 +26,7 @@ type (
 	ChannelID  string // where a customer hears of it
 	DeliveryID string // one message to one channel
 	APITokenID string // one token of the API
+	SealingID  string // somebody's word on whose keys archives are sealed to
 )
 
 // ParseResourceID accepts a UUID in canonical form, in either case, and returns it in lower case.

@@ -99,6 +99,8 @@ type Backup struct {
 	ExpiredBecause string    // why nothing does, in words
 	DeleteAt       time.Time // when what is stored of it goes; zero unless it has expired
 	DeletedAt      time.Time // zero unless that is gone
+	OpenedBy       []string  // fingerprints of its owner's keys that open it, beside ours unless Alone
+	Alone          bool      // they alone open it: we cannot
 	Progress       *Progress // nil unless a worker holds it
 	Impact         *Impact   // of its newest run; nil where a list does not ask for it, or none was noted
 }
@@ -191,8 +193,10 @@ type Kept struct {
 	PlainSize      int64
 	PeakMemory     int64 // bytes that the run took at most, its children's included and its upload's not; 0 where nobody measured
 	Objects        []Object
-	Unexplained    string // pg_dump's words that we cannot explain; makes the backup incomplete
-	LeftOut        string // what pg_dump left out while it said that all is well; makes the backup incomplete
+	OpenedBy       []string // as Backup's
+	Alone          bool     // as Backup's
+	Unexplained    string   // pg_dump's words that we cannot explain; makes the backup incomplete
+	LeftOut        string   // what pg_dump left out while it said that all is well; makes the backup incomplete
 	Witness        Witness
 	Inventory      Inventory // of the snapshot; nil where it could not be taken
 }

@@ -1,7 +1,8 @@
-// Package seal encrypts what we store to a resource's own key, in the age format, and opens it at any offset.
+// Package seal encrypts what we store to a resource's own key, its customer's keys, or both, in the age format, and
+// opens it at any offset.
 //
 // The format is public (https://c2sp.org/age): whoever holds the key reads a sealed file with the age command,
-// without us. A file is an opening, which holds the file's own key wrapped for the recipient and a nonce, and
+// without us. A file is an opening, which holds the file's own key wrapped for each recipient and a nonce, and
 // then chunks of 64 KiB, each authenticated together with its position and with being the last one or not.
 //
 // # What is proved by what

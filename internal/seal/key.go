@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"filippo.io/age"
 
@@ -53,10 +54,36 @@ func (k Key) String() string { return k.recipient }
 // Format is String, for every verb.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.recipient) }
 
-func (k Key) identity() (age.Identity, error) {
-	id, err := age.ParseX25519Identity(k.secret.Reveal())
-	if err != nil {
+func identities(keys []Key) ([]age.Identity, error) {
+	var out []age.Identity
+	for _, k := range keys {
+		id, err := age.ParseX25519Identity(k.secret.Reveal())
+		if err != nil {
+			return nil, ErrKey
+		}
+		out = append(out, id)
+	}
+	if out == nil {
 		return nil, ErrKey
 	}
-	return id, nil
+	return out, nil
+}
+
+// ParseKeys reads a file of keys as age-keygen writes it: a key a line, empty lines and those that begin with # aside.
+func ParseKeys(file redact.Secret) ([]Key, error) {
+	var out []Key
+	for line := range strings.Lines(file.Reveal()) {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		k, err := ParseKey(redact.New(line))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
+	}
+	if out == nil {
+		return nil, ErrKey
+	}
+	return out, nil
 }

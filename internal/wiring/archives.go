@@ -22,8 +22,11 @@ type archives struct {
 	bucket *objectstore.Bucket
 }
 
-// key returns what opens a resource's archives.
-func (a archives) key(ctx context.Context, id remora.ResourceID) (seal.Key, error) {
+// key returns what opens a backup of a resource. Errors: remora.ErrAlone where that is not ours.
+func (a archives) key(ctx context.Context, id remora.ResourceID, b remora.Backup) (seal.Key, error) {
+	if b.Alone {
+		return seal.Key{}, remora.ErrAlone
+	}
 	secret, err := a.store.ResourceKey(ctx, id)
 	if err != nil {
 		return seal.Key{}, err
@@ -37,7 +40,7 @@ func refOf(id remora.ResourceID, b remora.Backup) archivestore.Ref {
 
 // open is dashboard.Config's Open.
 func (a archives) open(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (dashboard.Archive, error) {
-	key, err := a.key(ctx, id)
+	key, err := a.key(ctx, id, b)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +61,7 @@ func (a archives) open(ctx context.Context, id remora.ResourceID, b remora.Backu
 
 // contents is dashboard.Config's Contents.
 func (a archives) contents(ctx context.Context, id remora.ResourceID, b remora.Backup) (dashboard.Archive, error) {
-	key, err := a.key(ctx, id)
+	key, err := a.key(ctx, id, b)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +79,18 @@ func (a archives) list(ctx context.Context, id remora.ResourceID, b remora.Backu
 		return nil, err
 	}
 	return io.NewSectionReader(list, 0, list.Size()), nil
+}
+
+// sealed is dashboard.Config's Sealed.
+func (a archives) sealed(ctx context.Context, id remora.ResourceID, b remora.Backup, name string) (dashboard.Archive, error) {
+	object, err := archivestore.OpenSealed(ctx, a.bucket, refOf(id, b), name)
+	if errors.Is(err, objectstore.ErrNotFound) {
+		return nil, remora.NotFound("part of this backup")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return object, nil
 }
 
 // headOfPage is how much of an archive is read for a page that says what it needs: the objects of some 20,000 tables.

@@ -97,7 +97,7 @@ func ours(ctx context.Context) error {
 	self, before, dumped, start := cpu(syscall.RUSAGE_SELF), cpu(syscall.RUSAGE_CHILDREN), 0.0, time.Now()
 	made, err := pipeline.Run(ctx, pipeline.Source{Client: client, Credential: cred, Addr: netip.MustParseAddr("127.0.0.1"), ServerMajor: client.Major},
 		pipeline.Destination{
-			Bucket: bucket, Recipient: key.Recipient(), Keys: keys,
+			Bucket: bucket, Recipients: []string{key.Recipient()}, Keys: keys,
 			Ref: archivestore.Ref{Resource: remora.NewID[remora.ResourceID](), Backup: remora.NewID[remora.BackupID](), Epoch: 1},
 		}, pipeline.Options{
 			Compress: compress, Now: time.Now, Unread: t.Unread, Progress: func(pipeline.Progress) {},

@@ -132,7 +132,7 @@ func (q *Queries) FindBackup(ctx context.Context, id string) (FindBackupRow, err
 }
 
 const getBackup = `-- name: GetBackup :one
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.passed, d.addon, d.owner_app
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, d.addon, d.owner_app
   FROM backups b JOIN databases d ON d.id = b.database_id
  WHERE b.id = $1 AND b.resource_id = $2
 `
@@ -184,6 +184,8 @@ func (q *Queries) GetBackup(ctx context.Context, arg GetBackupParams) (GetBackup
 		&i.Backup.DeletedAt,
 		&i.Backup.DeleteAttempts,
 		&i.Backup.DeleteProblem,
+		&i.Backup.OpenedBy,
+		&i.Backup.Alone,
 		&i.Backup.Passed,
 		&i.Addon,
 		&i.OwnerApp,
@@ -255,8 +257,9 @@ UPDATE backups
    SET state = $1, reason = $2, detail = $3, fix = '', ended_at = $4,
        server_version = $5, client_version = $6, client_major = $7,
        archive_version = $8, tables = $9, rows = $10,
-       plain_size = $11, stored_size = $12, peak_memory = $13, reread_at = $14
- WHERE id = $15 AND resource_id = $16 AND epoch = $17 AND state = 'running'
+       plain_size = $11, stored_size = $12, peak_memory = $13, reread_at = $14,
+       opened_by = $15, alone = $16
+ WHERE id = $17 AND resource_id = $18 AND epoch = $19 AND state = 'running'
 `
 
 type KeepBackupParams struct {
@@ -274,6 +277,8 @@ type KeepBackupParams struct {
 	StoredSize     int64
 	PeakMemory     int64
 	RereadAt       *time.Time
+	OpenedBy       []string
+	Alone          bool
 	ID             string
 	ResourceID     string
 	Epoch          int32
@@ -295,6 +300,8 @@ func (q *Queries) KeepBackup(ctx context.Context, arg KeepBackupParams) (int64, 
 		arg.StoredSize,
 		arg.PeakMemory,
 		arg.RereadAt,
+		arg.OpenedBy,
+		arg.Alone,
 		arg.ID,
 		arg.ResourceID,
 		arg.Epoch,
@@ -340,7 +347,7 @@ func (q *Queries) LastGood(ctx context.Context, id string) (LastGoodRow, error) 
 }
 
 const listBackups = `-- name: ListBackups :many
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.passed, d.addon, d.owner_app,
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM databases d
   CROSS JOIN LATERAL (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT $1) n
@@ -411,6 +418,8 @@ func (q *Queries) ListBackups(ctx context.Context, arg ListBackupsParams) ([]Lis
 			&i.Backup.DeletedAt,
 			&i.Backup.DeleteAttempts,
 			&i.Backup.DeleteProblem,
+			&i.Backup.OpenedBy,
+			&i.Backup.Alone,
 			&i.Backup.Passed,
 			&i.Addon,
 			&i.OwnerApp,
@@ -485,7 +494,7 @@ func (q *Queries) LiveBackup(ctx context.Context, arg LiveBackupParams) (string,
 }
 
 const lockBackup = `-- name: LockBackup :one
-SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at, peak_memory, expired_at, expired_because, delete_at, deleted_at, delete_attempts, delete_problem, passed FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
+SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at, peak_memory, expired_at, expired_because, delete_at, deleted_at, delete_attempts, delete_problem, opened_by, alone, passed FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockBackupParams struct {
@@ -529,6 +538,8 @@ func (q *Queries) LockBackup(ctx context.Context, arg LockBackupParams) (Backup,
 		&i.DeletedAt,
 		&i.DeleteAttempts,
 		&i.DeleteProblem,
+		&i.OpenedBy,
+		&i.Alone,
 		&i.Passed,
 	)
 	return i, err

@@ -95,6 +95,8 @@ type Backup struct {
 	DeletedAt      *time.Time
 	DeleteAttempts int32
 	DeleteProblem  string
+	OpenedBy       []string
+	Alone          bool
 	Passed         bool
 }
 
@@ -382,4 +384,14 @@ type Schedule struct {
 	PauseReason string
 	BroughtAt   *time.Time
 	PromisedAt  *time.Time
+}
+
+type Sealing struct {
+	ID         string
+	ResourceID string
+	Recipients []string
+	Alone      bool
+	Shown      bool
+	SetBy      string
+	SetAt      time.Time
 }

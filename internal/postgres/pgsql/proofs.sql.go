@@ -347,7 +347,7 @@ SELECT d.id, d.resource_id, g.id AS backup_id
   FROM databases d JOIN resources r ON r.id = d.resource_id
   JOIN backups g ON g.id = (SELECT b.id FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
                              ORDER BY b.queued_at DESC LIMIT 1)
- WHERE d.prove_at <= $1 AND r.state IN ('active', 'needs_attention') AND (d.state = 'active' OR g.state = 'verified')
+ WHERE d.prove_at <= $1 AND NOT g.alone AND r.state IN ('active', 'needs_attention') AND (d.state = 'active' OR g.state = 'verified')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.database_id = d.id AND p.kind = 'restore'
                       AND (p.state IN ('queued', 'running') OR p.state = 'lost' AND p.ended_at > $2))
  ORDER BY d.prove_at LIMIT $3 FOR NO KEY UPDATE OF d SKIP LOCKED
@@ -365,7 +365,8 @@ type LockDueRestoresRow struct {
 	BackupID   string
 }
 
-// Databases whose newest good backup is to be restored. One that could not be is left alone for a while.
+// Databases whose newest good backup is to be restored. One that could not be is left alone for a while, and what only the
+// customer's keys open is never.
 func (q *Queries) LockDueRestores(ctx context.Context, arg LockDueRestoresParams) ([]LockDueRestoresRow, error) {
 	rows, err := q.db.Query(ctx, lockDueRestores, arg.Now, arg.LostSince, arg.Most)
 	if err != nil {
@@ -650,7 +651,10 @@ func (q *Queries) RequeueProof(ctx context.Context, arg RequeueProofParams) (int
 }
 
 const setProveAt = `-- name: SetProveAt :exec
-UPDATE databases SET prove_at = $1 WHERE id = $2 AND resource_id = $3
+UPDATE databases d
+   SET prove_at = CASE WHEN (SELECT b.alone FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
+                              ORDER BY b.queued_at DESC LIMIT 1) THEN NULL ELSE $1::timestamptz END
+ WHERE d.id = $2 AND d.resource_id = $3
 `
 
 type SetProveAtParams struct {
@@ -659,6 +663,7 @@ type SetProveAtParams struct {
 	ResourceID string
 }
 
+// Nothing waits while the newest good backup is one that only the customer's keys open.
 func (q *Queries) SetProveAt(ctx context.Context, arg SetProveAtParams) error {
 	_, err := q.db.Exec(ctx, setProveAt, arg.ProveAt, arg.ID, arg.ResourceID)
 	return err

@@ -97,7 +97,8 @@ UPDATE backups
    SET state = sqlc.arg(state), reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = '', ended_at = sqlc.arg(now),
        server_version = sqlc.arg(server_version), client_version = sqlc.arg(client_version), client_major = sqlc.arg(client_major),
        archive_version = sqlc.arg(archive_version), tables = sqlc.arg(tables), rows = sqlc.arg(rows),
-       plain_size = sqlc.arg(plain_size), stored_size = sqlc.arg(stored_size), peak_memory = sqlc.arg(peak_memory), reread_at = sqlc.arg(reread_at)
+       plain_size = sqlc.arg(plain_size), stored_size = sqlc.arg(stored_size), peak_memory = sqlc.arg(peak_memory), reread_at = sqlc.arg(reread_at),
+       opened_by = sqlc.arg(opened_by), alone = sqlc.arg(alone)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch) AND state = 'running';
 
 -- name: CancelBackups :many

@@ -57,12 +57,13 @@ SELECT p.id, p.kind, p.attempts FROM proofs p
  ORDER BY p.queued_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF p SKIP LOCKED;
 
 -- name: LockDueRestores :many
--- Databases whose newest good backup is to be restored. One that could not be is left alone for a while.
+-- Databases whose newest good backup is to be restored. One that could not be is left alone for a while, and what only the
+-- customer's keys open is never.
 SELECT d.id, d.resource_id, g.id AS backup_id
   FROM databases d JOIN resources r ON r.id = d.resource_id
   JOIN backups g ON g.id = (SELECT b.id FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
                              ORDER BY b.queued_at DESC LIMIT 1)
- WHERE d.prove_at <= sqlc.arg(now) AND r.state IN ('active', 'needs_attention') AND (d.state = 'active' OR g.state = 'verified')
+ WHERE d.prove_at <= sqlc.arg(now) AND NOT g.alone AND r.state IN ('active', 'needs_attention') AND (d.state = 'active' OR g.state = 'verified')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.database_id = d.id AND p.kind = 'restore'
                       AND (p.state IN ('queued', 'running') OR p.state = 'lost' AND p.ended_at > sqlc.arg(lost_since)))
  ORDER BY d.prove_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF d SKIP LOCKED;
@@ -100,7 +101,11 @@ SELECT d.id AS database_id, b.reread_at::timestamptz AS reread_at
  WHERE d.resource_id = sqlc.arg(resource_id);
 
 -- name: SetProveAt :exec
-UPDATE databases SET prove_at = sqlc.narg(prove_at) WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+-- Nothing waits while the newest good backup is one that only the customer's keys open.
+UPDATE databases d
+   SET prove_at = CASE WHEN (SELECT b.alone FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
+                              ORDER BY b.queued_at DESC LIMIT 1) THEN NULL ELSE sqlc.narg(prove_at)::timestamptz END
+ WHERE d.id = sqlc.arg(id) AND d.resource_id = sqlc.arg(resource_id);
 
 -- name: MoveProveAt :exec
 -- As SetProveAt, where the backup is the one that would be restored.
