@@ -33,6 +33,8 @@ type Backup struct {
 	Rows           *int64    `json:"rows,omitempty" doc:"Of all tables; left out where they were not counted."`
 	ArchiveBytes   int64     `json:"archive_bytes,omitempty" doc:"What a link serves."`
 	StoredBytes    int64     `json:"stored_bytes,omitempty" doc:"What lies in the store, sealed."`
+	OpenedBy       []string  `json:"opened_by,omitempty" doc:"Fingerprints of your own keys that open it."`
+	Alone          bool      `json:"opened_by_you_alone,omitempty" doc:"They alone do: we cannot, and a link serves sealed files (docs/opening-without-us.md)."`
 	QueuedAt       time.Time `json:"queued_at"`
 	StartedAt      time.Time `json:"started_at,omitzero"`
 	EndedAt        time.Time `json:"ended_at,omitzero"`
@@ -60,7 +62,7 @@ func backupOf(b remora.Backup) Backup {
 		ID: string(b.ID), Database: string(b.Database), Addon: b.Addon, App: b.OwnerApp, State: string(b.State), Restorable: b.State.Restorable(),
 		Reason: reasonOf(b.Reason), Detail: b.Detail, Fix: b.Fix, RequestedBy: b.RequestedBy, Attempts: b.Attempts, ServerVersion: b.ServerVersion,
 		ClientVersion: b.ClientVersion, RestoresInto: b.ClientMajor, ArchiveVersion: b.ArchiveVersion, Tables: b.Tables, ArchiveBytes: b.PlainSize,
-		StoredBytes: b.StoredSize, QueuedAt: b.QueuedAt, StartedAt: b.StartedAt, EndedAt: b.EndedAt, RetryAt: b.RetryAt, ExpiredAt: b.ExpiredAt,
+		StoredBytes: b.StoredSize, OpenedBy: b.OpenedBy, Alone: b.Alone, QueuedAt: b.QueuedAt, StartedAt: b.StartedAt, EndedAt: b.EndedAt, RetryAt: b.RetryAt, ExpiredAt: b.ExpiredAt,
 		ExpiredBecause: b.ExpiredBecause, DeleteAt: b.DeleteAt, DeletedAt: b.DeletedAt,
 	}
 	if b.Rows != remora.RowsUnknown && b.State.Restorable() {

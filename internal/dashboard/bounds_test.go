@@ -17,7 +17,7 @@ import (
 // open are the routes that need no session.
 var open = map[string]bool{
 	"GET /": true, "GET /healthz": true, "GET /readyz": true, "GET /static/{file}": true, "GET /d/{token}": true, "HEAD /d/{token}": true,
-	"GET /d/{token}/contents.json": true, "GET /d/{token}/check.sql": true,
+	"GET /d/{token}/contents.json": true, "GET /d/{token}/check.sql": true, "GET /d/{token}/sealed/{name}": true,
 	"GET /notifications/confirm/{token}": true, "POST /notifications/confirm/{token}": true,
 	"GET /notifications/stop/{token}": true, "POST /notifications/stop/{token}": true,
 	"GET /badge/{token}.svg": true, "GET /receipts/{token}": true,

@@ -33,6 +33,7 @@ type Store interface {
 	TokenStore
 	AuditStore
 	DangerStore
+	KeyStore
 	Session(ctx context.Context, token string) (remora.Session, error)
 	CloseSession(ctx context.Context, token string) error
 	Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error)
@@ -83,8 +84,11 @@ type Config struct {
 	// Script writes the psql script that holds a database against what Contents has.
 	Script func(w io.Writer, contents io.Reader) error
 	// Open opens a backup's archive, or the part of it that holds the named tables. Errors: KindNotFound for a table
-	// that is not in it.
+	// that is not in it; of Open and Contents remora.ErrAlone where only its owner's keys open it.
 	Open func(ctx context.Context, id remora.ResourceID, b remora.Backup, tables []string) (Archive, error)
+	// Sealed opens one of a backup's files as it is stored. Errors: KindNotFound for a name that none of them has.
+	Sealed func(ctx context.Context, id remora.ResourceID, b remora.Backup, name string) (Archive, error)
+	Sealer Sealer
 	// Needs reads what restoring a backup needs; nil where nobody can tell.
 	Needs func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
 	// Callable refuses an address that leads where nobody may be called; nil refuses none. Errors: KindInvalid.
@@ -125,7 +129,7 @@ var files embed.FS
 
 // New returns the handlers.
 func New(cfg Config) (*Pages, error) {
-	if cfg.Store == nil || cfg.Open == nil || cfg.Contents == nil || cfg.Script == nil || cfg.Log == nil || cfg.BaseURL == "" || cfg.ServiceAccount == "" {
+	if cfg.Store == nil || cfg.Open == nil || cfg.Contents == nil || cfg.Script == nil || cfg.Sealed == nil || cfg.Sealer == nil || cfg.Log == nil || cfg.BaseURL == "" || cfg.ServiceAccount == "" {
 		return nil, errors.New("dashboard: a dependency or setting is missing")
 	}
 	if cfg.LinkGood == 0 {
@@ -163,6 +167,7 @@ func (p *Pages) Routes(r chi.Router) {
 	r.Get("/d/{token}", p.withLink(p.download))
 	r.Get("/d/{token}/contents.json", p.withLink(p.contents))
 	r.Get("/d/{token}/check.sql", p.withLink(p.checkScript))
+	r.Get("/d/{token}/sealed/{name}", p.withLink(p.sealed))
 	r.Get("/badge/{token}.svg", p.badge)
 	r.Get("/receipts/{token}", p.receipt)
 	r.Head("/d/{token}", p.withLink(p.download))
@@ -179,6 +184,7 @@ func (p *Pages) Routes(r chi.Router) {
 		p.tokenRoutes(r)
 		p.auditLogRoutes(r)
 		p.dangerRoutes(r)
+		p.keyRoutes(r)
 		p.mailRoutes(r)
 		small.Get(Home+"/databases/{database}", p.with(p.database))
 		r.Get(Home+"/databases/{database}/live", p.following(p.liveDatabase))

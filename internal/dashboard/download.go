@@ -69,6 +69,9 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request, l link) error {
 		return remora.Invalid("At most %d tables can be named at once. Download the whole archive and use pg_restore --table.", maxTables)
 	}
 	archive, err := p.Open(r.Context(), l.resource, l.backup, tables)
+	if errors.Is(err, remora.ErrAlone) {
+		return &remora.Error{Kind: remora.KindConflict, Public: "This backup is sealed to its owner's own keys: we cannot open it. With such a key in key.txt, this does: remora open --key key.txt -o backup.dump " + p.BaseURL + "/d/LINK"}
+	}
 	if err != nil {
 		return err
 	}
@@ -79,6 +82,19 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request, l link) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", fileName(l.backup)))
 	p.serve(w, r, l, tag, archive)
+	return nil
+}
+
+// sealed serves one of a backup's files as it is stored, for whoever has a key that opens it.
+func (p *Pages) sealed(w http.ResponseWriter, r *http.Request, l link) error {
+	name := chi.URLParam(r, "name")
+	file, err := p.Sealed(r.Context(), l.resource, l.backup, name)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", "attachment")
+	p.serve(w, r, l, string(l.backup.ID)+"-"+name, file)
 	return nil
 }
 

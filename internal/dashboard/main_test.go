@@ -85,6 +85,13 @@ func newSiteWriting(t testing.TB, write time.Duration, change ...func(*dashboard
 		Contents: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) {
 			return s.contents()
 		},
+		Sealer: sealer{},
+		Sealed: func(_ context.Context, _ remora.ResourceID, _ remora.Backup, name string) (dashboard.Archive, error) {
+			if name != "head" {
+				return nil, remora.NotFound("part of this backup")
+			}
+			return strings.NewReader("sealed head"), nil
+		},
 		Script: func(w io.Writer, contents io.Reader) error {
 			_, err := io.Copy(w, io.MultiReader(strings.NewReader("SELECT 1; -- "), contents))
 			return err

@@ -22,6 +22,10 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 			},
 			Contents: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) { return nil, nil },
 			Script:   func(io.Writer, io.Reader) error { return nil },
+			Sealed: func(context.Context, remora.ResourceID, remora.Backup, string) (dashboard.Archive, error) {
+				return nil, nil
+			},
+			Sealer: sealer{},
 		}
 	}
 	if _, err := dashboard.New(whole()); err != nil {
@@ -31,6 +35,7 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 		"store": func(c *dashboard.Config) { c.Store = nil }, "log": func(c *dashboard.Config) { c.Log = nil },
 		"address": func(c *dashboard.Config) { c.BaseURL = "" }, "account": func(c *dashboard.Config) { c.ServiceAccount = "" },
 		"archives": func(c *dashboard.Config) { c.Open = nil }, "contents": func(c *dashboard.Config) { c.Contents = nil }, "script": func(c *dashboard.Config) { c.Script = nil },
+		"sealed files": func(c *dashboard.Config) { c.Sealed = nil }, "keys": func(c *dashboard.Config) { c.Sealer = nil },
 	} {
 		cfg := whole()
 		without(&cfg)

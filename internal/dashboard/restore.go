@@ -71,7 +71,7 @@ func (p *Pages) restorePage(r *http.Request, s remora.Session) (restorePage, err
 	if page.App != "" && !appName.MatchString(page.App) {
 		page.Wrong = "An app’s name on Heroku has small letters, digits and hyphens, 3 to 30 of them. heroku apps lists yours."
 	}
-	if page.Backup.State.Restorable() {
+	if page.Backup.State.Restorable() && !page.Backup.Alone {
 		page.Needs, page.NoNeeds = p.needs(r, s, page.Backup)
 	}
 	return page, nil
@@ -113,6 +113,17 @@ func (p restorePage) Grants() string {
 }
 
 func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// Parts are the names of what the archive is stored as, in the order in which its bytes follow each other.
+func (p restorePage) Parts() string {
+	parts := []string{"head"}
+	for _, o := range p.View.Objects { // by name
+		if strings.HasPrefix(o.Name, "body-") {
+			parts = append(parts, o.Name)
+		}
+	}
+	return strings.Join(parts, " ")
+}
 
 // Command names the app of the command that restores on Heroku.
 func (p restorePage) Command() string { return cmp.Or(p.App, "YOUR-APP") }

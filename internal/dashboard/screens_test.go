@@ -346,6 +346,20 @@ var screens = []screen{
 	{"settings", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), "/dashboard/settings" }},
 	{"receipt-begun", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/receipts/" + s.removed(t, false) }},
 	{"receipt", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/receipts/" + s.removed(t, true) }},
+	{"keys", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), keysPage }},
+	{"keys-alone", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.alone(t)
+		return n, keysPage
+	}},
+	{"backup-alone", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		return n, "/dashboard/backups/" + string(n.alone(t).ID)
+	}},
+	{"restore-alone", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		return n, "/dashboard/backups/" + string(n.alone(t).ID) + "/restore"
+	}},
 	{"missing", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t), "/dashboard/nothing" }},
 	{"overview-provisioning", func(t *testing.T, s *site) (*tenant, string) {
 		n := &tenant{site: s, id: remora.NewID[remora.ResourceID](), session: remora.NewToken()}

@@ -755,7 +755,10 @@ func (b *bundle) page(t *testing.T, log io.Writer, path string) string {
 			return nil, nil
 		},
 		Contents: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) { return nil, nil },
-		Script:   pgarchive.WriteScript,
+		Script:   pgarchive.WriteScript, Sealer: struct{ dashboard.Sealer }{},
+		Sealed: func(context.Context, remora.ResourceID, remora.Backup, string) (dashboard.Archive, error) {
+			return nil, nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

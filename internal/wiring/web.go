@@ -57,6 +57,7 @@ func (p process) web(ctx context.Context) error {
 		Callable: func(ctx context.Context, address redact.Secret) error {
 			return notify.Callable(ctx, p.policy, net.DefaultResolver, address)
 		},
+		Sealed: read.sealed, Sealer: sealer{p.Keys},
 	})
 	if err != nil {
 		return err
