@@ -36,6 +36,7 @@ const (
 	CheckAudit  Command = "audit check <file>"
 	ShowReceipt Command = "removal receipt <resource>"
 	UndoRemoval Command = "removal undo <resource>"
+	OpenArchive Command = "open <from>"
 )
 
 // Settings of one process. Those of another process are empty.
@@ -59,6 +60,7 @@ type Settings struct {
 	Removal  Removal
 	Removed  string // the identifier of a removed add-on
 	Offer    Offer
+	Open     Open
 	Checkup  []Command // the processes whose settings are looked at
 }
 
@@ -196,6 +198,21 @@ type Offer struct {
 	Regions []string `name:"regions" env:"ADDON_REGIONS" default:"us,eu" help:"Where customers can install the add-on: names from Heroku's list of regions, or *."`
 }
 
+// Open is which archive to open, without the service, and with which key. The credentials of a bucket are the customer's
+// own, named as other tools name them.
+type Open struct {
+	From      string        `arg:"" help:"Where the archive's files are: a folder, s3://BUCKET/PREFIX, or a download link."`
+	Key       string        `short:"i" required:"" type:"path" help:"A file with the key, as age-keygen or the add-on's page about keys wrote it."`
+	To        string        `short:"o" type:"path" help:"The file to write, which must not exist; without it the archive goes to standard output."`
+	Check     string        `type:"path" help:"Where to write a script for psql that holds a restored copy against what was counted."`
+	Endpoint  string        `env:"AWS_ENDPOINT_URL" help:"The store's address; without it Amazon's of the region."`
+	Region    string        `env:"AWS_REGION" default:"us-east-1" help:"The store's region."`
+	PathStyle bool          `help:"Put the bucket into the path instead of the host name."`
+	AccessKey string        `env:"AWS_ACCESS_KEY_ID" hidden:""`
+	SecretKey redact.Secret `env:"AWS_SECRET_ACCESS_KEY" hidden:""`
+	Session   redact.Secret `env:"AWS_SESSION_TOKEN" hidden:""`
+}
+
 type common struct {
 	Database redact.Secret `name:"database-url" env:"DATABASE_URL" required:"" help:"Our own Postgres."`
 	LogText  bool          `env:"LOG_TEXT" help:"Log for people instead of JSON."`
@@ -244,6 +261,7 @@ type cli struct {
 	Checkup  struct {
 		Processes []string `arg:"" optional:"" enum:"web,worker,verifier,deleter" help:"The processes whose settings these are; all where none is named."`
 	} `cmd:"" aliases:"doctor" help:"Look at the settings and at everything that they name, and say what is missing or wrong and what to do; exits with 1 where something is wrong."`
+	Open  Open  `cmd:"" help:"Open an archive with its key and its files, without the service: pg_restore reads what it writes."`
 	Table Table `cmd:"" help:"Fetch single tables of an archive, by its link, without the rest of it."`
 	Audit struct {
 		Verify struct {
@@ -342,6 +360,9 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		s.Command, s.Database, s.LogText, ring, s.Audit.Resource = VerifyAudit, v.Database, v.LogText, v.Keyring, v.Resource
 	case CheckAudit:
 		s.Audit.File = c.Audit.Check.File
+		return s, nil
+	case OpenArchive:
+		s.Open = c.Open
 		return s, nil
 	}
 	var kerr error

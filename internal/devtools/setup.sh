@@ -32,6 +32,10 @@ if [ "$what" = test ] && ! command -v chromium >/dev/null && ! command -v google
 	say "Chromium is missing, in which the pages are looked at."
 	packages+=(chromium)
 fi
+if [ "$what" = test ] && ! command -v age >/dev/null; then
+	say "age is missing, with which archives are opened without us."
+	packages+=(age)
+fi
 if [ "$what" = bench ]; then
 	for program in zstd rclone; do
 		command -v "$program" >/dev/null || { say "$program is missing, which a backup is measured beside."; packages+=("$program"); }

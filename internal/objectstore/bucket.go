@@ -39,8 +39,9 @@ type Config struct {
 	Bucket    string // required
 	AccessKey string // required
 	SecretKey redact.Secret
-	PathStyle bool         // http://HOST/BUCKET/KEY, which most servers other than Amazon's want
-	HTTP      *http.Client // sends the requests; required. It must not follow redirects; the caller closes its connections
+	Session   redact.Secret // a session token, where the key is a temporary one
+	PathStyle bool          // http://HOST/BUCKET/KEY, which most servers other than Amazon's want
+	HTTP      *http.Client  // sends the requests; required. It must not follow redirects; the caller closes its connections
 
 	// Observe, if not nil, is told of every request: one of Operations, and one of Outcomes.
 	Observe func(op, outcome string)
@@ -153,7 +154,7 @@ func (b *Bucket) options(secure bool) s3.Options {
 		Region:       cfg.Region,
 		UsePathStyle: cfg.PathStyle,
 		HTTPClient:   cfg.HTTP,
-		Credentials:  credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
+		Credentials:  credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey.Reveal(), cfg.Session.Reveal()),
 		Retryer:      aws.NopRetryer{}, // try does it: it must know which writes may have taken place
 		Logger:       logging.Nop{},
 		// We send a checksum with every body ourselves. A range of an object has none to validate.

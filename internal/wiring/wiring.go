@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 	case config.Plans:
 		return partnerapi.WritePlans(stdout)
 	}
+	if s.Command == config.OpenArchive {
+		return open(ctx, s.Open, stdout, stderr)
+	}
 	log := logger(stderr, s.LogText).With("process", string(s.Command))
 	p := process{
 		Settings: s, log: log, policy: policy, find: find, metrics: prometheus.NewRegistry(),
