@@ -64,8 +64,8 @@ type MACer interface {
 	CheckMAC(purpose string, data, mac []byte) bool
 }
 
-// macPurpose keeps a manifest's MAC from being good for anything else.
-const macPurpose = "manifest"
+// MACPurpose keeps a manifest's MAC from being good for anything else.
+const MACPurpose = "manifest"
 
 // Manifest says what a backup consists of.
 type Manifest struct {
@@ -127,7 +127,7 @@ func (m Manifest) encode(keys MACer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
-	mac, err := keys.MAC(macPurpose, inner)
+	mac, err := keys.MAC(MACPurpose, inner)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func decode(b []byte, ref Ref, keys MACer) (Manifest, error) {
 		return m, ErrNotOurs
 	}
 	mac, err := hex.DecodeString(e.MAC)
-	if err != nil || !keys.CheckMAC(macPurpose, e.Manifest, mac) || json.Unmarshal(e.Manifest, &m) != nil {
+	if err != nil || !keys.CheckMAC(MACPurpose, e.Manifest, mac) || json.Unmarshal(e.Manifest, &m) != nil {
 		return m, ErrNotOurs
 	}
 	// The MAC does not cover the envelope, which JSON and hexadecimal let be spelled in many ways: "MAC", or capitals.

@@ -15,7 +15,7 @@ import (
 // signed puts a manifest into the envelope that only whoever has the key can make.
 func signed(tb testing.TB, keys MACer, inner []byte) []byte {
 	tb.Helper()
-	mac, err := keys.MAC(macPurpose, inner)
+	mac, err := keys.MAC(MACPurpose, inner)
 	if err != nil {
 		tb.Fatal(err)
 	}

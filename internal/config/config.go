@@ -37,6 +37,8 @@ const (
 	ShowReceipt Command = "removal receipt <resource>"
 	UndoRemoval Command = "removal undo <resource>"
 	OpenArchive Command = "open <from>"
+	KeysCheck   Command = "keys check"
+	KeysRotate  Command = "keys rotate"
 )
 
 // Settings of one process. Those of another process are empty.
@@ -255,6 +257,16 @@ type cli struct {
 		Delete
 		Removal
 	} `cmd:"" help:"Delete what is stored of backups that nothing keeps; the only process whose storage key needs to delete."`
+	Keys struct {
+		Check struct {
+			common
+			keys
+		} `cmd:"" help:"Say what each key of KEYRING has sealed that our database holds, and which can be taken out."`
+		Rotate struct {
+			common
+			keys
+		} `cmd:"" help:"Seal with the first key of KEYRING what another has sealed; it may be broken off and called again, while the service runs."`
+	} `cmd:"" help:"The key ring that seals secrets at rest."`
 	Migrate  struct{ common } `cmd:"" help:"Bring our own database up to this release."`
 	Manifest Offer            `cmd:"" help:"Print the add-on's manifest, from the settings of web."`
 	Plans    struct{}         `cmd:"" help:"Print what the partner portal must be given of each plan."`
@@ -329,6 +341,10 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		s.Database, s.LogText, ring = w.Database, w.LogText, w.Keyring
 		s.Store, s.Delete, s.Removal = w.Store, w.Delete, w.Removal
 		err = errors.Join(s.Store.check(), s.Delete.check(), s.Removal.check())
+	case KeysCheck:
+		s.Database, s.LogText, ring = c.Keys.Check.Database, c.Keys.Check.LogText, c.Keys.Check.Keyring
+	case KeysRotate:
+		s.Database, s.LogText, ring = c.Keys.Rotate.Database, c.Keys.Rotate.LogText, c.Keys.Rotate.Keyring
 	case Migrate:
 		s.Database, s.LogText = c.Migrate.Database, c.Migrate.LogText
 		return s, nil

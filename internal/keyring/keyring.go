@@ -1,8 +1,8 @@
 // Package keyring seals secrets that must be kept: OAuth tokens, grants, the keys of resources.
 //
 // A ring holds 256-bit keys with names. The first seals and signs, all of them open and check, so a new key is put in
-// front and the old ones stay behind it: NeedsReseal tells what an old one still seals, and as long as a backup is kept
-// whose manifest an old one signed, that backup opens only while the ring has it.
+// front and the old ones stay behind it, until NeedsReseal tells of nothing any more. What an old one has signed, and cannot
+// be signed anew, is checked later by its Subkey alone, which opens nothing: see Remember.
 // Sealing is AES-256-GCM with a random 96-bit nonce; what a sealed value is for (table, column, row) is
 // bound into it, so that a value copied to another row or column does not open there.
 package keyring
@@ -43,7 +43,13 @@ type key struct {
 }
 
 // Keyring seals and opens. It is safe for concurrent use. It prints as its keys' ids.
-type Keyring struct{ keys []key }
+type Keyring struct {
+	keys    []key
+	retired map[subkey][]byte // of keys that are not in the ring
+}
+
+// subkey names what a key does one thing with.
+type subkey struct{ id, purpose string }
 
 // Parse reads a setting such as "k2:base64,k1:base64". The first key seals.
 func Parse(setting redact.Secret) (*Keyring, error) {
@@ -79,13 +85,7 @@ func goodID(id string) bool {
 }
 
 // String names the keys, never their values.
-func (r Keyring) String() string {
-	ids := make([]string, len(r.keys))
-	for i, k := range r.keys {
-		ids[i] = k.id
-	}
-	return "keyring(" + strings.Join(ids, ",") + ")"
-}
+func (r Keyring) String() string { return "keyring(" + strings.Join(r.IDs(), ",") + ")" }
 
 // GoString is String, for %#v.
 func (r Keyring) GoString() string { return r.String() }
@@ -105,7 +105,7 @@ func (r *Keyring) find(id string) *key {
 // Seal encrypts plain for one place. context names the place, outermost first; Open wants the same.
 func (r *Keyring) Seal(plain []byte, context ...string) []byte {
 	k := &r.keys[0]
-	head := append([]byte{version, byte(len(k.id))}, k.id...)
+	head := Mark(k.id)
 	return k.aead.Seal(head, nil, plain, bind(head, context)) //nolint:gosec // a nil nonce is this AEAD's contract: it makes a random one
 }
 
@@ -126,6 +126,44 @@ func (r *Keyring) Open(sealed []byte, context ...string) ([]byte, error) {
 	return plain, nil
 }
 
+// IDs names the keys; the first seals.
+func (r Keyring) IDs() []string {
+	ids := make([]string, len(r.keys))
+	for i, k := range r.keys {
+		ids[i] = k.id
+	}
+	return ids
+}
+
+// SealedBy tells which key has sealed a value, or made a MAC. Errors: ErrCorrupt.
+func SealedBy(sealed []byte) (string, error) {
+	id, _, err := keyID(sealed)
+	return id, err
+}
+
+// Mark is what everything begins with that the key of that id has sealed or signed.
+func Mark(id string) []byte { return append([]byte{version, byte(len(id))}, id...) }
+
+// Subkey returns what a key of the ring signs with for one purpose, to be kept, itself sealed, when the key goes: by it
+// Remember checks what was signed, and nobody opens anything.
+func (r *Keyring) Subkey(id, purpose string) (redact.Secret, error) {
+	k := r.find(id)
+	if k == nil {
+		return redact.Secret{}, fmt.Errorf("%w (%s)", errNoSuchKey, id)
+	}
+	sub, err := k.subkey(purpose)
+	return redact.New(string(sub)), err
+}
+
+// Remember has CheckMAC know what a key signed that is not in the ring any more. A key that is in the ring is checked by
+// itself. It is for a ring that nobody uses yet.
+func (r *Keyring) Remember(id, purpose string, sub redact.Secret) {
+	if r.retired == nil {
+		r.retired = map[subkey][]byte{}
+	}
+	r.retired[subkey{id, purpose}] = []byte(sub.Reveal())
+}
+
 // NeedsReseal tells whether a sealed value was made by another key than the ring's first.
 func (r *Keyring) NeedsReseal(sealed []byte) bool {
 	id, _, err := keyID(sealed)
@@ -144,22 +182,35 @@ func (r *Keyring) CheckMAC(purpose string, data, mac []byte) bool {
 	if err != nil {
 		return false
 	}
-	k := r.find(id)
-	if k == nil {
-		return false
+	sub := r.retired[subkey{id, purpose}]
+	if k := r.find(id); k != nil {
+		if sub, err = k.subkey(purpose); err != nil {
+			return false
+		}
 	}
-	want, err := k.mac(purpose, data)
-	return err == nil && hmac.Equal(want, mac)
+	return len(sub) == keySize && hmac.Equal(sign(id, sub, data), mac)
 }
 
 func (k *key) mac(purpose string, data []byte) ([]byte, error) {
+	sub, err := k.subkey(purpose)
+	if err != nil {
+		return nil, err
+	}
+	return sign(k.id, sub, data), nil
+}
+
+func (k *key) subkey(purpose string) ([]byte, error) {
 	sub, err := hkdf.Key(sha256.New, k.raw[:], nil, "remora mac "+purpose, keySize)
 	if err != nil {
 		return nil, fmt.Errorf("derive MAC key: %w", err)
 	}
+	return sub, nil
+}
+
+func sign(id string, sub, data []byte) []byte {
 	h := hmac.New(sha256.New, sub)
 	h.Write(data)
-	return h.Sum(append([]byte{version, byte(len(k.id))}, k.id...)), nil
+	return h.Sum(Mark(id))
 }
 
 // keyID reads the id in front and returns where it ends.

@@ -43,11 +43,7 @@ func (s *Store) Channels(ctx context.Context, id remora.ResourceID) ([]remora.Ch
 // addresses were tried today.
 func (s *Store) AddChannel(ctx context.Context, id remora.ResourceID, n remora.NewChannel, person string) (remora.ChannelID, redact.Secret, error) {
 	channel := remora.NewID[remora.ChannelID]()
-	address := n.Address.Reveal()
-	if n.Kind == remora.ChannelEmail { // another spelling is no other person
-		address = remora.Mailbox(address)
-	}
-	mac, err := s.Keys.MAC(addressMAC, []byte(address))
+	mac, err := s.addressMAC(n.Kind, n.Address)
 	if err != nil {
 		return "", redact.Secret{}, err
 	}
@@ -91,6 +87,15 @@ func (s *Store) AddChannel(ctx context.Context, id remora.ResourceID, n remora.N
 		return t.audit(ctx, id, person, "add channel", string(n.Kind)+" "+n.Shown)
 	})
 	return channel, secret, err
+}
+
+// addressMAC is by which an address is told to be the same as another.
+func (s *Store) addressMAC(kind remora.ChannelKind, of redact.Secret) ([]byte, error) {
+	address := of.Reveal()
+	if kind == remora.ChannelEmail { // another spelling is no other person
+		address = remora.Mailbox(address)
+	}
+	return s.Keys.MAC(addressMAC, []byte(address))
 }
 
 // mayMail keeps people who did not ask for it from being asked again and again, by whichever resource. The address is locked until

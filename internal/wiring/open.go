@@ -160,7 +160,7 @@ func filesAt(ctx context.Context, s config.Open) (archivestore.Files, error) {
 	}
 	var at place
 	var names []string
-	where, err := s.From, error(nil)
+	var err error
 	if rest, ok := strings.CutPrefix(s.From, "s3://"); ok {
 		at, names, err = inBucket(ctx, s, rest)
 	} else {
@@ -173,9 +173,9 @@ func filesAt(ctx context.Context, s config.Open) (archivestore.Files, error) {
 	case 1:
 		return within{at, runs[0]}, nil
 	case 0:
-		return nil, fmt.Errorf("there is no archive at %s: it is a folder with files called head, manifest and, as a rule, body-001", where)
+		return nil, fmt.Errorf("there is no archive at %s: it is a folder with files called head, manifest and, as a rule, body-001", s.From)
 	default:
-		return nil, fmt.Errorf("there are %d archives at %s; name one of them:\n%s", len(runs), where, list(ctx, at, runs))
+		return nil, fmt.Errorf("there are %d archives at %s; name one of them:\n%s", len(runs), s.From, list(ctx, at, runs))
 	}
 }
 

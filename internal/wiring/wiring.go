@@ -75,6 +75,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 		return p.verifyAudit(ctx, stdout)
 	case config.ShowReceipt, config.UndoRemoval:
 		return p.removal(ctx, stdout)
+	case config.KeysCheck:
+		return p.keysCheck(ctx, stdout)
+	case config.KeysRotate:
+		return p.keysRotate(ctx, stdout)
 	default:
 		return p.migrate(ctx)
 	}
@@ -115,6 +119,8 @@ func (p process) pool(ctx context.Context, conns int32) (*pgxpool.Pool, error) {
 
 // store opens our database and sees that it is at this release, that it keeps customers apart for us, and that our keys open
 // what it holds.
+// store opens our database and sees that it is at this release and that our keys open what it holds. From then on the key
+// ring checks what retired keys have signed.
 func (p process) store(ctx context.Context, cfg postgres.Config) (*postgres.Store, error) {
 	store, err := postgres.New(cfg)
 	if err != nil {
@@ -127,6 +133,10 @@ func (p process) store(ctx context.Context, cfg postgres.Config) (*postgres.Stor
 		return nil, err
 	}
 	return store, store.CheckKeys(ctx)
+	if err := store.CheckKeys(ctx); err != nil {
+		return nil, err
+	}
+	return store, store.Remember(ctx)
 }
 
 // scrubbed keeps the last part of pgx's words: the first repeats host, user and database.

@@ -342,6 +342,13 @@ type Retention struct {
 	UndoneBy    string
 }
 
+type RetiredKey struct {
+	ID           string
+	Purpose      string
+	SealedMacKey []byte
+	RetiredAt    time.Time
+}
+
 type Run struct {
 	ID          string
 	ResourceID  string
