@@ -72,7 +72,9 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 			return strings.NewReader(contents), nil
 		},
 		Script: func(io.Writer, io.Reader) error { return nil }, Sealer: struct{ dashboard.Sealer }{},
-		Sealed: func(context.Context, remora.ResourceID, remora.Backup, string) (dashboard.Archive, error) { return nil, nil },
+		Sealed: func(context.Context, remora.ResourceID, remora.Backup, string) (dashboard.Archive, error) {
+			return nil, nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
