@@ -14,9 +14,7 @@ CREATE TABLE sealings (
 );
 CREATE INDEX sealings_by_resource ON sealings (resource_id, set_at DESC);
 
-ALTER TABLE sealings ENABLE ROW LEVEL SECURITY;
-ALTER TABLE sealings FORCE ROW LEVEL SECURITY;
-CREATE POLICY own_rows ON sealings USING (remora_visible(resource_id)) WITH CHECK (remora_visible(resource_id));
+SELECT remora_guard('sealings');
 
 ALTER TABLE backups
     ADD COLUMN opened_by text[]  NOT NULL DEFAULT '{}',     -- fingerprints of the customer's own keys that open it

@@ -21,6 +21,7 @@ import (
 // nobodys are the tables that hold no customer's rows, each with why not.
 var nobodys = map[string]string{
 	"goose_db_version": "which migrations were applied",
+	"retired_keys":     "what checks the signatures of our own former keys",
 }
 
 // tenants are the tables of customers' rows, each with the column that says whose, as the catalogue has them.
@@ -82,6 +83,7 @@ func (b *bundle) everything(t *testing.T, mark string) remora.ResourceID {
 	for _, err := range []error{
 		b.SetAttention(ctx, p.ID, remora.ReasonNotShared),
 		b.Acknowledge(ctx, p.ID, db, "foreign_server", "far", mark+"@example.com"),
+		b.SetSealing(ctx, p.ID, remora.Sealing{Recipients: []string{"age1" + mark}}, mark+"@example.com"),
 		b.LockBackup(ctx, p.ID, good, "keep "+mark, mark+"@example.com"),
 		b.MakeBadge(ctx, p.ID, db, true, mark+"@example.com"), b.SetPing(ctx, p.ID, db, redact.New("https://hc.example.com/"+mark), true, mark+"@example.com"),
 	} {

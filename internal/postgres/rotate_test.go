@@ -55,6 +55,11 @@ func TestTheMasterKeyIsRotated(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	removed := b.resource(t, "db") // whose receipt's address its channels have yet to hear
+	b.channel(t, removed, remora.ChannelWebhook, "https://example.com/last")
+	if err := b.DeprovisionResource(ctx, removed); err != nil {
+		t.Fatal(err)
+	}
 	grant := remora.NewID[remora.ResourceID]() // which has not been exchanged yet
 	if _, err := b.ProvisionResource(ctx, provision(grant), redact.New("key of the last"), "age1"); err != nil {
 		t.Fatal(err)

@@ -118,9 +118,7 @@ func (p process) pool(ctx context.Context, conns int32) (*pgxpool.Pool, error) {
 }
 
 // store opens our database and sees that it is at this release, that it keeps customers apart for us, and that our keys open
-// what it holds.
-// store opens our database and sees that it is at this release and that our keys open what it holds. From then on the key
-// ring checks what retired keys have signed.
+// what it holds. From then on the key ring checks what retired keys have signed.
 func (p process) store(ctx context.Context, cfg postgres.Config) (*postgres.Store, error) {
 	store, err := postgres.New(cfg)
 	if err != nil {
@@ -132,7 +130,6 @@ func (p process) store(ctx context.Context, cfg postgres.Config) (*postgres.Stor
 	if err := store.CheckGuard(ctx); err != nil {
 		return nil, err
 	}
-	return store, store.CheckKeys(ctx)
 	if err := store.CheckKeys(ctx); err != nil {
 		return nil, err
 	}

@@ -209,7 +209,8 @@ WITH d  AS (SELECT databases.id FROM databases WHERE databases.resource_id = $1)
      z5 AS (DELETE FROM sso_uses WHERE sso_uses.resource_id = $1),
      z6 AS (DELETE FROM api_tokens WHERE api_tokens.resource_id = $1),
      z7 AS (DELETE FROM audit_log WHERE audit_log.resource_id = $1),
-     z8 AS (DELETE FROM audit_chains WHERE audit_chains.resource_id = $1)
+     z8 AS (DELETE FROM audit_chains WHERE audit_chains.resource_id = $1),
+     z9 AS (DELETE FROM sealings WHERE sealings.resource_id = $1)
 DELETE FROM sessions WHERE sessions.resource_id = $1
 `
 

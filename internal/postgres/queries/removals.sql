@@ -99,7 +99,8 @@ WITH d  AS (SELECT databases.id FROM databases WHERE databases.resource_id = sql
      z5 AS (DELETE FROM sso_uses WHERE sso_uses.resource_id = sqlc.arg(resource_id)),
      z6 AS (DELETE FROM api_tokens WHERE api_tokens.resource_id = sqlc.arg(resource_id)),
      z7 AS (DELETE FROM audit_log WHERE audit_log.resource_id = sqlc.arg(resource_id)),
-     z8 AS (DELETE FROM audit_chains WHERE audit_chains.resource_id = sqlc.arg(resource_id))
+     z8 AS (DELETE FROM audit_chains WHERE audit_chains.resource_id = sqlc.arg(resource_id)),
+     z9 AS (DELETE FROM sealings WHERE sealings.resource_id = sqlc.arg(resource_id))
 DELETE FROM sessions WHERE sessions.resource_id = sqlc.arg(resource_id);
 
 -- name: LeaveTombstone :exec
