@@ -132,6 +132,9 @@ func TestNewsReachesEveryChannelButTheDead(t *testing.T) {
 	if err := store.ConfirmByMail(ctx, tokenOf(t, in.Mails()[0].Text)); err != nil {
 		t.Fatal(err)
 	}
+	if err := store.SaveFound(ctx, id, "helper", nil); err != nil { // later nobody is installing any more
+		t.Fatal(err)
+	}
 	if err := store.SetAttention(ctx, id, remora.ReasonNotShared); err != nil {
 		t.Fatal(err)
 	}
