@@ -39,8 +39,8 @@ bench: setup/bench bin/s3dev bin/sdkupload bin/remora-demo bin/bench ## a backup
 	@exec bin/bench $(if $(OUT),-out $(OUT)) $(ARGS)
 
 .PHONY: simulate
-simulate: setup/demo bin/simulate ## a year of schedules with every accident, and ten thousand due at one instant; FULL=1 for 400 days of 10,000
-	@exec bin/simulate $(if $(FULL),-full)
+simulate: setup/demo bin/simulate ## a year of schedules with every accident, ten thousand due at one instant, a round of retention; FULL=1 for 400 days of 10,000, ONLY=years|herd|keep for one
+	@exec bin/simulate $(if $(FULL),-full) $(if $(ONLY),-only $(ONLY))
 
 .PHONY: soak
 soak: setup/demo bin/s3dev bin/remora-demo bin/soak ## kill -9 at random moments for SECONDS (600), and what was promised looked at; SEED=N repeats the moments

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/riverqueue/river"
+
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/postgres/pgsql"
 	"github.com/remora-backup/remora/internal/remora"
@@ -86,21 +88,25 @@ func (t *tx) expire(ctx context.Context, id remora.ResourceID, going []retention
 	if err != nil {
 		return nil, fmt.Errorf("lock what goes: %w", err)
 	}
-	var out []retention.Verdict
+	if len(free) == 0 {
+		return nil, nil
+	}
 	at := t.now.Add(delay)
-	for _, b := range free {
-		v := why[b]
-		out = append(out, v)
-		err := t.q.ExpireBackup(ctx, pgsql.ExpireBackupParams{ID: b, ResourceID: string(id), Now: &t.now, DeleteAt: &at, Because: because(v)})
-		if err != nil {
-			return nil, fmt.Errorf("expire backup: %w", err)
-		}
-		if err := t.enqueue(ctx, jobargs.DeleteBackup{Backup: v.Backup.ID}, at); err != nil {
-			return nil, err
-		}
-		if err := t.audit(ctx, id, RetentionActor, "expire backup", b); err != nil {
-			return nil, err
-		}
+	out, said, jobs := make([]retention.Verdict, len(free)), make([]string, len(free)), make([]river.InsertManyParams, len(free))
+	for i, b := range free {
+		out[i] = why[b]
+		said[i] = because(out[i])
+		jobs[i] = river.InsertManyParams{Args: jobargs.DeleteBackup{Backup: remora.BackupID(b)}, InsertOpts: &river.InsertOpts{ScheduledAt: at}}
+	}
+	err = t.q.ExpireBackups(ctx, pgsql.ExpireBackupsParams{Ids: free, Because: said, ResourceID: string(id), Now: &t.now, DeleteAt: &at})
+	if err != nil {
+		return nil, fmt.Errorf("expire backups: %w", err)
+	}
+	if _, err := t.s.queue.InsertManyFastTx(ctx, t.Tx, jobs); err != nil {
+		return nil, fmt.Errorf("enqueue deletions: %w", err)
+	}
+	if err := t.q.AuditExpired(ctx, pgsql.AuditExpiredParams{ResourceID: string(id), Now: t.now, Actor: RetentionActor, Ids: free}); err != nil {
+		return nil, fmt.Errorf("write down what goes: %w", err)
 	}
 	if err := t.q.RevokeLinksOf(ctx, pgsql.RevokeLinksOfParams{Backups: free, ResourceID: string(id), Now: &t.now}); err != nil {
 		return nil, fmt.Errorf("end links: %w", err)

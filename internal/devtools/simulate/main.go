@@ -1,5 +1,5 @@
 // Command simulate shows that schedules miss nothing and run nothing twice, and that ten thousand of them at one instant are no
-// trouble: through package postgres on a real server, with schedulers that are processes of their own and are killed
+// trouble, and what a round of retention takes: through package postgres on a real server, with schedulers that are processes of their own and are killed
 // again and again. Only the time is made up, and so is what a worker dumps. make simulate runs it.
 package main
 
@@ -35,30 +35,30 @@ func run(ctx context.Context) error {
 		return err
 	}
 	full := flag.Bool("full", false, "400 days of 10,000 schedules instead of 50 days of 1,000")
-	only := flag.String("only", "", "years or herd: one of the two")
+	only := flag.String("only", "", "years, herd or keep: one of the three")
 	flag.Parse()
 	y := years{schedules: 1_000, days: 50, step: 30 * time.Minute, calm: 1000, seed: uint64(time.Now().UnixNano()), kills: 40, out: os.Stdout} //nolint:gosec // any number will do
 	if *full {
 		y.schedules, y.days, y.kills, y.step = 10_000, 400, 200, time.Hour
 	}
 	h := herd{schedules: 10_000, rate: 100, out: os.Stdout}
+	k := keep{databases: 50, hours: 200, out: os.Stdout}
+	parts := []struct {
+		name string
+		url  *string
+		run  func(context.Context) error
+	}{{"years", &y.url, y.seeded}, {"herd", &h.url, func(ctx context.Context) error { _, err := h.run(ctx); return err }}, {"keep", &k.url, k.run}}
 	return withServer(ctx, func(c *localpg.Cluster) (err error) {
-		if *only != "herd" {
-			if y.url, err = database(ctx, c, "years"); err != nil {
+		for _, p := range parts {
+			if *only != "" && *only != p.name {
+				continue
+			}
+			if *p.url, err = database(ctx, c, p.name); err != nil {
 				return err
 			}
-			if err := y.run(ctx); err != nil {
-				return fmt.Errorf("%d days of %d schedules, seed %d: %w", y.days, y.schedules, y.seed, err)
+			if err := p.run(ctx); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
 			}
-		}
-		if *only == "years" {
-			return nil
-		}
-		if h.url, err = database(ctx, c, "herd"); err != nil {
-			return err
-		}
-		if _, err := h.run(ctx); err != nil {
-			return fmt.Errorf("%d schedules at one instant: %w", h.schedules, err)
 		}
 		return nil
 	})

@@ -85,3 +85,16 @@ func TestAllAtOneInstant(t *testing.T) {
 	}
 	t.Log(out.String())
 }
+
+// What nothing keeps goes in the first round, and nothing in the second.
+func TestARoundOfRetention(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	k := keep{url: pgtest.URL(t), databases: 3, hours: 150, out: &out}
+	if err := k.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.Count(got, "let 0 go") != 1 || !strings.HasSuffix(got, "and let 0 go\n") {
+		t.Error(got)
+	}
+}

@@ -92,6 +92,14 @@ func (y *years) run(ctx context.Context) (err error) {
 	return y.report(ctx, time.Since(started))
 }
 
+// seeded is run, with the accidents' seed in its error.
+func (y *years) seeded(ctx context.Context) error {
+	if err := y.run(ctx); err != nil {
+		return fmt.Errorf("%d days of %d schedules, seed %d: %w", y.days, y.schedules, y.seed, err)
+	}
+	return nil
+}
+
 func (y *years) end() time.Time { return begin.AddDate(0, 0, y.days) }
 
 // rest lets what runs at the end come to an end of its own, and what was killed be found once its lease is over.

@@ -10,6 +10,28 @@ import (
 	"time"
 )
 
+const auditExpired = `-- name: AuditExpired :exec
+INSERT INTO audit_log (resource_id, at, actor, action, subject)
+SELECT $1, $2, $3, 'expire backup', unnest($4::text[])
+`
+
+type AuditExpiredParams struct {
+	ResourceID string
+	Now        time.Time
+	Actor      string
+	Ids        []string
+}
+
+func (q *Queries) AuditExpired(ctx context.Context, arg AuditExpiredParams) error {
+	_, err := q.db.Exec(ctx, auditExpired,
+		arg.ResourceID,
+		arg.Now,
+		arg.Actor,
+		arg.Ids,
+	)
+	return err
+}
+
 const backupsToKeep = `-- name: BackupsToKeep :many
 SELECT id, state, reason, queued_at, started_at, stored_size FROM backups
  WHERE database_id = $1 AND resource_id = $2
@@ -142,27 +164,29 @@ func (q *Queries) EndDeletion(ctx context.Context, arg EndDeletionParams) (int64
 	return result.RowsAffected(), nil
 }
 
-const expireBackup = `-- name: ExpireBackup :exec
-UPDATE backups
-   SET state = 'expired', expired_at = $1, expired_because = $2, delete_at = $3, reread_at = NULL
- WHERE id = $4 AND resource_id = $5
+const expireBackups = `-- name: ExpireBackups :exec
+UPDATE backups b
+   SET state = 'expired', expired_at = $1, expired_because = u.because, delete_at = $2, reread_at = NULL
+  FROM (SELECT unnest($4::uuid[]) AS id, unnest($5::text[]) AS because) u
+ WHERE b.id = u.id AND b.resource_id = $3
 `
 
-type ExpireBackupParams struct {
+type ExpireBackupsParams struct {
 	Now        *time.Time
-	Because    string
 	DeleteAt   *time.Time
-	ID         string
 	ResourceID string
+	Ids        []string
+	Because    []string
 }
 
-func (q *Queries) ExpireBackup(ctx context.Context, arg ExpireBackupParams) error {
-	_, err := q.db.Exec(ctx, expireBackup,
+// Each with why it goes.
+func (q *Queries) ExpireBackups(ctx context.Context, arg ExpireBackupsParams) error {
+	_, err := q.db.Exec(ctx, expireBackups,
 		arg.Now,
-		arg.Because,
 		arg.DeleteAt,
-		arg.ID,
 		arg.ResourceID,
+		arg.Ids,
+		arg.Because,
 	)
 	return err
 }

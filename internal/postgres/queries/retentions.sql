@@ -56,10 +56,16 @@ SELECT b.id FROM backups b
    AND NOT EXISTS (SELECT 1 FROM links l WHERE l.backup_id = b.id AND l.revoked_at IS NULL AND l.used_at > sqlc.arg(used_since))
  FOR NO KEY UPDATE OF b SKIP LOCKED;
 
--- name: ExpireBackup :exec
-UPDATE backups
-   SET state = 'expired', expired_at = sqlc.arg(now), expired_because = sqlc.arg(because), delete_at = sqlc.arg(delete_at), reread_at = NULL
- WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+-- name: ExpireBackups :exec
+-- Each with why it goes.
+UPDATE backups b
+   SET state = 'expired', expired_at = sqlc.arg(now), expired_because = u.because, delete_at = sqlc.arg(delete_at), reread_at = NULL
+  FROM (SELECT unnest(sqlc.arg(ids)::uuid[]) AS id, unnest(sqlc.arg(because)::text[]) AS because) u
+ WHERE b.id = u.id AND b.resource_id = sqlc.arg(resource_id);
+
+-- name: AuditExpired :exec
+INSERT INTO audit_log (resource_id, at, actor, action, subject)
+SELECT sqlc.arg(resource_id), sqlc.arg(now), sqlc.arg(actor), 'expire backup', unnest(sqlc.arg(ids)::text[]);
 
 -- name: RevokeLinksOf :exec
 UPDATE links SET revoked_at = sqlc.arg(now)
