@@ -20,6 +20,7 @@ import (
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/sandbox"
 	"github.com/remora-backup/remora/internal/scratchpg"
 )
@@ -44,17 +45,7 @@ type checkup struct {
 	wrong    int
 }
 
-// errSomethingWrong makes the exit status; what is wrong was printed.
-type errSomethingWrong int
-
-func (n errSomethingWrong) Error() string {
-	if n == 1 {
-		return "one thing is wrong"
-	}
-	return strconv.Itoa(int(n)) + " things are wrong"
-}
-
-// checkUp is the command.
+// checkUp is the command. Its error makes the exit status; what is wrong was printed.
 func (p process) checkUp(ctx context.Context, stdout io.Writer) error {
 	c := &checkup{process: p, out: stdout, settings: map[config.Command]config.Settings{}}
 	for _, name := range p.Checkup {
@@ -67,7 +58,7 @@ func (p process) checkUp(ctx context.Context, stdout io.Writer) error {
 	c.heroku(ctx)
 	c.site(ctx)
 	if c.wrong > 0 {
-		return errSomethingWrong(c.wrong)
+		return errors.New("to be mended: " + remora.Count(c.wrong, "thing"))
 	}
 	return nil
 }
