@@ -21,6 +21,7 @@ import (
 	"github.com/remora-backup/remora/internal/devtools/inbox"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/wiring"
 )
@@ -150,6 +151,11 @@ func (p *progress) start(ctx context.Context, cfg stack.Config, rows int) (s *st
 		fmt.Fprintf(p.out, "         the largest table has %d MB\n", size/1_000_000)
 		return err
 	})
+	for _, c := range pgdump.Find(ctx, []string{s.Customer.BinDir()}, "") {
+		if c.Outdated() {
+			fmt.Fprintf(p.out, "         PostgreSQL %s has known holes, so that production would not use it; the demo does (ALLOW_OUTDATED_PG)\n", c.Version)
+		}
+	}
 	if err == nil {
 		err = p.step("starting web, worker, verifier and deleter, as processes of their own", func() error {
 			web, err := s.Spawn("web")

@@ -139,6 +139,7 @@ type Work struct {
 	CompressLevel int           `env:"COMPRESS_LEVEL" default:"0" help:"How hard archives are compressed, 1 (fast) to 9 (small); 0 is 6, or 1 on a single core."`
 	ClientDirs    []string      `env:"PG_CLIENT_DIRS" help:"Folders with pg_dump and pg_restore, looked into before the usual ones."`
 	Path          string        `env:"PATH" hidden:""`
+	Outdated      bool          `name:"allow-outdated-pg" env:"ALLOW_OUTDATED_PG" help:"Use PostgreSQL programs with holes that a hostile server or archive can use, which are refused otherwise. For a service without strangers."`
 	Lease         time.Duration `env:"LEASE" default:"90s" help:"How long a run is held without a sign of life."`
 	SweepAfter    time.Duration `env:"SWEEP_AFTER" default:"2m" help:"How old an upload without a run must be to be removed."`
 	CheckEvery    time.Duration `env:"CHECK_EVERY" default:"5m" help:"How often a Helper App's attachments are listed, where Heroku's quota allows: up to 300 resources at 5m (docs/heroku-quota.md)."`
@@ -151,6 +152,7 @@ type Verify struct {
 	Proofs          int           `env:"PROOFS" default:"1" help:"How many backups one verifier restores or reads again at a time."`
 	ServerDirs      []string      `name:"pg-server-dirs" env:"PG_SERVER_DIRS" help:"Folders with initdb, postgres and pg_restore, looked into before the usual ones."`
 	Path            string        `env:"PATH" hidden:""`
+	Outdated        bool          `name:"allow-outdated-pg" env:"ALLOW_OUTDATED_PG" help:"As for the worker."`
 	ScratchDir      string        `env:"SCRATCH_DIR" default:"/tmp/remora-scratch" help:"Where scratch servers have their folders; the path must be short, and every folder above it open to all."`
 	ScratchMemory   int           `name:"scratch-memory-mb" env:"SCRATCH_MEMORY_MB" default:"1024" help:"The address space of each process of a scratch server, in MiB."`
 	ScratchDisk     int           `name:"scratch-disk-mb" env:"SCRATCH_DISK_MB" default:"20480" help:"The disk that one restore may take, in MiB; what is larger is not proven, and its page says so."`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -25,7 +26,10 @@ func StartCheck(ctx context.Context, client Client) (*Check, error) {
 	}
 	defer r.Close() //nolint:errcheck // the child has its own
 	enlarge(w)
-	child, err := launch(ctx, program{client: client, name: "pg_restore", args: []string{"--file=/dev/null"}, stdin: r})
+	child, err := launch(ctx, program{
+		client: client, name: "pg_restore", args: []string{"--file=/dev/null"}, stdin: r,
+		confine: func(cmd *exec.Cmd) { client.Sandbox.Demote(cmd, least) }, reach: client.reach(),
+	})
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // grace is how long a child has to end by itself after SIGINT, on which pg_dump cancels its query.
@@ -28,15 +28,16 @@ func environment(extra ...string) []string {
 
 // child is one running client program. A goroutine of its own starts it and waits for it.
 type child struct {
-	name   string
-	cmd    *exec.Cmd
-	ctx    context.Context // of this one run; its end is the child's end
-	stderr *words
-	done   chan struct{}  // closed when it has ended
-	err    error          // its exit, once done
-	unhook func()         // the context's end no longer matters
-	ending sync.WaitGroup // what the context's end started
-	once   sync.Once
+	name    string
+	cmd     *exec.Cmd
+	sandbox sandbox.Sandbox
+	ctx     context.Context // of this one run; its end is the child's end
+	stderr  *words
+	done    chan struct{}  // closed when it has ended
+	err     error          // its exit, once done
+	unhook  func()         // the context's end no longer matters
+	ending  sync.WaitGroup // what the context's end started
+	once    sync.Once
 
 	mu     sync.Mutex
 	reaped bool // its number, and its group's, may belong to somebody else
@@ -54,7 +55,8 @@ type program struct {
 	stdin   *os.File
 	stdout  *os.File
 	secrets []redact.Secret // removed from what it says
-	confine func(*exec.Cmd) // takes from it what it need not have; may be nil
+	confine func(*exec.Cmd) // takes from it what it need not have
+	reach   sandbox.Reach
 }
 
 func launch(ctx context.Context, p program) (*child, error) {
@@ -68,25 +70,22 @@ func launch(ctx context.Context, p program) (*child, error) {
 	if p.stdout != nil {
 		cmd.Stdout = p.stdout
 	}
-	c := &child{name: p.name, cmd: cmd, ctx: ctx, stderr: newWords(p.secrets), done: make(chan struct{})}
+	c := &child{name: p.name, cmd: cmd, sandbox: p.client.Sandbox, ctx: ctx, stderr: newWords(p.secrets), done: make(chan struct{})}
 	cmd.Stderr = c.stderr
 	cmd.WaitDelay = grace // for whoever inherited stderr
-	if p.confine != nil {
-		p.confine(cmd)
-	}
+	p.confine(cmd)
 	started := make(chan error)
-	go func() {
-		// Pdeathsig is sent when the thread that forked ends, not the process: keep it.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+	// Pdeathsig is sent when the thread that forked ends, not the process: it waits for the child. It has lost what the child
+	// must not have, and ends after it.
+	sandbox.Thread(func() {
+		err := p.client.Sandbox.StartRestricted(cmd, p.reach)
 		started <- err
 		if err == nil {
 			c.err = c.reap()
 			c.stderr.end(!cmd.ProcessState.Exited())
 			close(c.done)
 		}
-	}()
+	})
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // Majors are those that still get fixes, ascending: a service should have the client of each.
@@ -23,7 +24,21 @@ type Client struct {
 	Major   int
 	Version string // such as 15.20
 	Dir     string // where pg_dump and pg_restore are
+
+	Sandbox sandbox.Sandbox // which they run in; its zero value keeps them from little
 }
+
+// reach is what a program of the client's may open; a port is for the caller to add.
+func (c Client) reach(read ...string) sandbox.Reach {
+	base, _, found := strings.Cut(c.Dir, "/lib/postgresql/") // what was installed together, libraries included
+	if !found {
+		base = filepath.Dir(c.Dir)
+	}
+	return sandbox.Reach{Read: append(read, c.Dir, base)}
+}
+
+// least are the limits of programs that write no file and open few.
+var least = sandbox.Limits{File: 1, Files: 64}
 
 // fixed are the minor releases before which a hostile server can corrupt pg_dump's memory (CVE-2026-6477,
 // CVE-2026-19385) or a hostile archive runs code in pg_restore (CVE-2026-116314).

@@ -21,6 +21,10 @@
 // It logs in by SCRAM bound to the server's certificate and no other way, since Heroku's certificates cannot be verified:
 // who sits in the middle can neither learn the password nor pass the login on.
 //
+// It runs in the Client's Sandbox: as a user of its own where we are root, and with no way to more privileges, to any file of
+// ours, to our memory or environment, or to any port but the server's, as far as the kernel allows. A server that takes it
+// over has a pipe to write to.
+//
 // Its memory can be limited, so that a customer's largest row costs nobody else a backup: pg_dump holds each row twice.
 //
 // What it says on standard error is kept line by line, each without the password, 64 KiB at most.

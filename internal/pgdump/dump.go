@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/remora-backup/remora/internal/credential"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // AppName is what our sessions are called in the customer's pg_stat_activity, or what their names begin with.
@@ -127,6 +129,17 @@ func (c *Config) env() []string {
 	return env
 }
 
+// reach is the server, and who vouches for it.
+func (c *Config) reach() sandbox.Reach {
+	var read []string
+	if c.Credential.Verify {
+		read = []string{c.Roots}
+	}
+	r := c.Client.reach(read...)
+	r.Connect = c.Credential.Port
+	return r
+}
+
 // Dump is a running pg_dump, read as a stream. It is for one goroutine, but Close, which may come from any.
 type Dump struct {
 	cfg   Config
@@ -151,6 +164,9 @@ func Start(ctx context.Context, cfg Config) (*Dump, error) {
 		return nil, err
 	}
 	defer pass.Close() //nolint:errcheck // the child has its own
+	if err := cfg.Client.Sandbox.Give(pass); err != nil {
+		return nil, err
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
@@ -159,7 +175,7 @@ func Start(ctx context.Context, cfg Config) (*Dump, error) {
 	enlarge(r)
 	child, err := launch(ctx, program{
 		client: cfg.Client, name: "pg_dump", args: cfg.args(), env: cfg.env(), files: []*os.File{pass}, stdout: w,
-		secrets: []redact.Secret{cfg.Credential.Password},
+		secrets: []redact.Secret{cfg.Credential.Password}, confine: func(cmd *exec.Cmd) { cfg.Client.Sandbox.Demote(cmd, least) }, reach: cfg.reach(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, r.Close())

@@ -23,10 +23,14 @@ import (
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // canary is the password that must be nowhere. Its characters need escaping in a password file.
 const canary = `c4n4ry:pass\word`
+
+// box is what the programs run in, but for those that a test has written itself, which only we can read.
+var box = sync.OnceValue(func() sandbox.Sandbox { return sandbox.Detect(context.Background()) })
 
 var cluster = sync.OnceValues(func() (*localpg.Cluster, error) {
 	return localpg.Start(context.Background(), localpg.Config{TLS: true})
@@ -74,6 +78,7 @@ func customer(t *testing.T, name string, statements ...string) pgdump.Config {
 	if err != nil || !exact {
 		t.Fatal(client, err)
 	}
+	client.Sandbox = box()
 	_, port := c.Addr()
 	return pgdump.Config{
 		Client: client, ServerMajor: client.Major, Addr: netip.MustParseAddr("127.0.0.1"),
@@ -179,7 +184,7 @@ func TestAKilledDumpNeverEnds(t *testing.T) {
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "pg_dump"), []byte(script), 0o755), os.Symlink(cfg.Client.Dir+"/pg_restore", filepath.Join(dir, "pg_restore"))); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Client.Dir = dir
+	cfg.Client = pgdump.Client{Major: cfg.Client.Major, Dir: dir}
 	got, err := io.ReadAll(start(t, cfg))
 	var f *remora.Failure
 	if len(got) != len(whole) || !errors.As(err, &f) {
@@ -391,7 +396,7 @@ func TestASilentServerIsGivenUp(t *testing.T) {
 func TestATrickleIsGivenUp(t *testing.T) {
 	t.Parallel()
 	cfg := customer(t, "trickle", grant("trickle")...)
-	cfg.Client.Dir = t.TempDir()
+	cfg.Client = pgdump.Client{Major: cfg.Client.Major, Dir: t.TempDir()}
 	script := "#!/bin/sh\nprintf %2000s; while :; do printf x; sleep 0.02; done\n"
 	if err := os.WriteFile(filepath.Join(cfg.Client.Dir, "pg_dump"), []byte(script), 0o755); err != nil { //nolint:gosec // a program
 		t.Fatal(err)

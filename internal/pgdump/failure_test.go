@@ -19,6 +19,7 @@ import (
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // When we gave up ourselves, that is what is reported: neither the database nor the archive is to blame.
@@ -139,6 +140,7 @@ func TestCertificatesAreVerifiedWhereAskedFor(t *testing.T) {
 	sqlAt(t, c.SuperuserURL("postgres"), fmt.Sprintf("CREATE ROLE verified LOGIN PASSWORD '%s'", canary))
 	_, port := c.Addr()
 	cfg.Credential.Port, cfg.Credential.Database, cfg.Credential.Verify = uint16(port), "postgres", true
+	cfg.Client.Sandbox = sandbox.Sandbox{} // whose user could not read the file
 	known := filepath.Join(t.TempDir(), "roots.pem")
 	if err := os.WriteFile(known, []byte(c.Certificate()), 0o600); err != nil {
 		t.Fatal(err)
@@ -216,7 +218,7 @@ func TestTheWholeGroupEnds(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "pg_dump"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cfg.Client.Dir = dir
+	cfg.Client = pgdump.Client{Major: cfg.Client.Major, Dir: dir}
 	out, err := io.ReadAll(start(t, cfg))
 	if err != nil {
 		t.Fatal(err)

@@ -6,8 +6,6 @@ import (
 	"os"
 	"regexp"
 	"strconv"
-
-	"golang.org/x/sys/unix"
 )
 
 // sampled is how much passes, in bytes, between two looks at what a child takes. pg_dump holds a row while it writes it,
@@ -24,8 +22,7 @@ func (c *child) limit(n int64) error {
 		return nil
 	}
 	most := uint64(max(n, 0)) //nolint:gosec // not negative
-	// RLIMIT_DATA counts private writable mappings too, which is where malloc has large blocks from (Linux 4.7).
-	if err := unix.Prlimit(c.cmd.Process.Pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}, nil); err != nil {
+	if err := c.sandbox.LimitMemory(c.cmd.Process.Pid, most); err != nil {
 		return fmt.Errorf("limit the memory of %s: %w", c.name, err)
 	}
 	return nil

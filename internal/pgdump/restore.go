@@ -45,6 +45,7 @@ func StartRestore(ctx context.Context, cfg RestoreConfig) (*Restore, error) {
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
+	cfg.Client.Sandbox = cfg.Sandbox
 	child, err := launch(ctx, program{
 		client: cfg.Client, name: "pg_restore", stdin: r, files: files, secrets: []redact.Secret{cfg.Password},
 		args: []string{"--no-owner", "--no-acl", "--no-security-labels", "--no-tablespaces", "--no-password", "--use-list=/proc/self/fd/4", "--dbname=" + cfg.Database},
@@ -52,7 +53,7 @@ func StartRestore(ctx context.Context, cfg RestoreConfig) (*Restore, error) {
 			"PGHOST=" + cfg.Folder, "PGUSER=" + cfg.User, "PGPASSFILE=/proc/self/fd/3", "PGAPPNAME=" + AppName, "PGTZ=UTC",
 			"PGSERVICEFILE=/nonexistent", "PGGSSENCMODE=disable", "PGSSLMODE=disable",
 		},
-		confine: func(cmd *exec.Cmd) { cfg.Sandbox.Confine(cmd, cfg.Limits) },
+		confine: func(cmd *exec.Cmd) { cfg.Sandbox.Confine(cmd, cfg.Limits) }, reach: cfg.Client.reach(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.Close())

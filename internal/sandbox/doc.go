@@ -11,5 +11,9 @@
 //     read although the number of the user is the same,
 //   - no way to more privileges (no_new_privs), and limits on memory and files.
 //
-// What the kernel does not allow is named in Missing, for the log and for the result.
+// What talks to a customer's server cannot have a network of its own. It has the user, the limits and no way to more
+// privileges (Demote), and by Landlock it is kept from every file but the system's programs and libraries, from the memory and
+// the environment of other processes, and from every port but the server's (StartRestricted).
+//
+// What the kernel does not allow is named in Missing, for the log, the operator's measures and the result.
 package sandbox

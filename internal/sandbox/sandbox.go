@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Sandbox is what the kernel allows here. Its zero value confines by limits alone.
@@ -16,10 +19,12 @@ type Sandbox struct {
 	// Missing names, for people, what children are not kept from; empty where nothing is missing.
 	Missing []string
 
-	flags   uintptr
-	user    bool // by a user namespace
-	setpriv bool
-	prlimit bool
+	flags    uintptr
+	user     bool // by a user namespace
+	setpriv  bool
+	prlimit  bool
+	landlock int // the version of its interface; 0 where there is none
+	demote   bool
 }
 
 // Limits of a child and of each process that it starts. Zero means none.
@@ -43,7 +48,13 @@ const apart = syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
 
 // Detect finds out what the kernel allows, by trying it.
 func Detect(ctx context.Context) Sandbox {
-	s := Sandbox{setpriv: executable(setprivPath), prlimit: executable(prlimitPath)}
+	s := Sandbox{setpriv: executable(setprivPath), prlimit: executable(prlimitPath), landlock: detectLandlock(), demote: os.Geteuid() == 0}
+	switch {
+	case s.landlock == 0:
+		s.Missing = append(s.Missing, "files and other processes' memory (this kernel has no Landlock)")
+	case s.landlock < 4:
+		s.Missing = append(s.Missing, "other ports (this kernel's Landlock knows no network)")
+	}
 	if !s.setpriv {
 		s.Missing = append(s.Missing, "the gaining of privileges ("+setprivPath+" is missing)")
 	}
@@ -103,28 +114,71 @@ func (s Sandbox) Confine(cmd *exec.Cmd, l Limits) {
 	if os.Geteuid() == 0 {
 		a.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: s.user} //nolint:gosec // 65534
 	}
-	var before []string
+	s.limit(cmd, l)
 	if s.setpriv {
-		before = append(before, setprivPath, "--no-new-privs")
-	}
-	if s.prlimit {
-		before = append(before, prlimitPath, "--core=0")
-		for _, x := range []struct {
-			name  string
-			limit int64
-		}{{"as", l.Memory}, {"fsize", l.File}, {"nofile", int64(l.Files)}} {
-			if x.limit > 0 {
-				before = append(before, "--"+x.name+"="+strconv.FormatInt(x.limit, 10))
-			}
-		}
-	}
-	if len(before) > 0 {
-		cmd.Args = append(append(before, cmd.Path), cmd.Args[1:]...)
-		cmd.Path = before[0]
+		wrap(cmd, setprivPath, "--no-new-privs")
 	}
 }
 
-// User is whom confined children run as: nobody where we are root, else ourselves.
+// wrap has a program run another one.
+func wrap(cmd *exec.Cmd, before ...string) {
+	cmd.Args = append(append(before, cmd.Path), cmd.Args[1:]...)
+	cmd.Path = before[0]
+}
+
+// Demote changes a command that was not started yet and that needs the network: whom it runs as, and what it may take. For
+// what it sees there is StartRestricted.
+func (s Sandbox) Demote(cmd *exec.Cmd, l Limits) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	if uid, gid := User(); s.demote {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // 65534
+	}
+	s.limit(cmd, l)
+}
+
+func (s Sandbox) limit(cmd *exec.Cmd, l Limits) {
+	if !s.prlimit {
+		return
+	}
+	limits := []string{prlimitPath, "--core=0"}
+	for _, x := range []struct {
+		name  string
+		limit int64
+	}{{"as", l.Memory}, {"fsize", l.File}, {"nofile", int64(l.Files)}} {
+		if x.limit > 0 {
+			limits = append(limits, "--"+x.name+"="+strconv.FormatInt(x.limit, 10))
+		}
+	}
+	wrap(cmd, limits...)
+}
+
+// LimitMemory bounds what a running child may take of memory of its own, in bytes; see RLIMIT_DATA, which counts private
+// writable mappings too (Linux 4.7). It may be called again, with more or less.
+func (s Sandbox) LimitMemory(pid int, most uint64) error {
+	limit := func() error {
+		return unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}, nil)
+	}
+	if !s.demote {
+		return limit()
+	}
+	// Even root may limit only its own user's processes, where it has no CAP_SYS_RESOURCE, as in most containers: so a thread
+	// becomes the child's user, alone, which the system calls do where no library passes them on, and ends.
+	done := make(chan error)
+	Thread(func() {
+		_, _, gid := unix.RawSyscall(unix.SYS_SETRESGID, nobody, nobody, nobody)
+		_, _, uid := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody)
+		err := errors.Join(failed(gid), failed(uid))
+		if err == nil {
+			err = limit()
+		}
+		done <- err
+	})
+	return <-done
+}
+
+// User is whom confined children run as, and demoted ones of a detected sandbox: nobody where we are root, else ourselves.
 func User() (uid, gid int) {
 	if os.Geteuid() == 0 {
 		return nobody, nobody

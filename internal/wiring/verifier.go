@@ -16,7 +16,6 @@ import (
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/proof"
-	"github.com/remora-backup/remora/internal/sandbox"
 	"github.com/remora-backup/remora/internal/scratchpg"
 )
 
@@ -42,7 +41,6 @@ func (p process) verifier(ctx context.Context) error {
 	if len(servers) == 0 {
 		return errors.New("there is no PostgreSQL server on this machine: install postgresql, or name the folder of initdb, postgres and pg_restore in PG_SERVER_DIRS")
 	}
-	p.warnOutdated(ctx, servers)
 	p.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "remora_scratch_free_bytes", Help: "Room on the disk of SCRATCH_DIR."}, func() float64 {
 		free, err := scratchpg.Free(p.Verify.ScratchDir)
 		if err != nil {
@@ -50,14 +48,15 @@ func (p process) verifier(ctx context.Context) error {
 		}
 		return float64(free)
 	}))
+	servers, err = p.current(ctx, servers, p.Verify.Outdated, "PostgreSQL server", "update postgresql, or set ALLOW_OUTDATED_PG=true where there are no strangers")
+	if err != nil {
+		return err
+	}
 	swept, err := scratchpg.Sweep(p.Verify.ScratchDir)
 	if err != nil {
 		return fmt.Errorf("remove what an earlier verifier left in SCRATCH_DIR: %w", err)
 	}
-	box := sandbox.Detect(ctx)
-	if len(box.Missing) > 0 {
-		p.log.ErrorContext(ctx, "the sandbox is not complete: what runs in customers' archives is not kept from everything", "sandbox", box.String())
-	}
+	box := p.sandbox(ctx)
 	prover, err := proof.New(proof.Config{
 		Servers: servers, Sandbox: box, Dir: p.Verify.ScratchDir, Memory: int64(p.Verify.ScratchMemory) << 20, Disk: int64(p.Verify.ScratchDisk) << 20, Log: p.log,
 		TakeInventory: customerdb.Inventory,

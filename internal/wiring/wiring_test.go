@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/keyring"
 	"github.com/remora-backup/remora/internal/logtest"
@@ -42,7 +44,7 @@ func TestWhatIsWrongAtTheStartIsSaid(t *testing.T) { //nolint:paralleltest // th
 	const bucket = "the bucket cannot be used: check S3_ENDPOINT, S3_BUCKET and the key: "
 	for name, c := range map[string]struct {
 		change map[string]string
-		bare   bool // without any pg_dump
+		bare   bool // without any pg_dump, or with an outdated one alone
 		want   string
 		logged string // for the operator beside it
 	}{
@@ -56,6 +58,7 @@ func TestWhatIsWrongAtTheStartIsSaid(t *testing.T) { //nolint:paralleltest // th
 		"no such bucket":            {map[string]string{"S3_BUCKET": "nobodys"}, false, bucket, ""},
 		"a wrong key":               {map[string]string{"S3_SECRET_KEY": "hidden-5"}, false, bucket, ""},
 		"no pg_dump":                {nil, true, "there is no pg_dump on this machine: install postgresql-client, or name its folder in PG_CLIENT_DIRS", ""},
+		"an outdated pg_dump":       {nil, true, "every pg_dump on this machine has known holes that a customer's server or archive can use (15.19): update postgresql-client, or set ALLOW_OUTDATED_PG=true where there are no strangers", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := settings(t)
@@ -79,7 +82,12 @@ func TestWhatIsWrongAtTheStartIsSaid(t *testing.T) { //nolint:paralleltest // th
 			}
 			find := pgdump.Find
 			if c.bare {
-				find = func(context.Context, []string, string) []pgdump.Client { return nil }
+				find = func(context.Context, []string, string) (found []pgdump.Client) {
+					if name == "an outdated pg_dump" {
+						found = []pgdump.Client{{Major: 15, Version: "15.19"}}
+					}
+					return found
+				}
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
@@ -133,5 +141,34 @@ func TestWebStartsWithoutItsBucket(t *testing.T) { //nolint:paralleltest // the 
 	}
 	if said := log.String(); !strings.Contains(said, "level=ERROR") || !strings.Contains(said, "the bucket cannot be read, so no download works: check S3_ENDPOINT, S3_BUCKET and the key") {
 		t.Error(said)
+	}
+}
+
+// Outdated programs are left out where there are others, and used where the operator says so, never without a word.
+func TestOutdatedProgramsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	old, good := pgdump.Client{Major: 15, Version: "15.19"}, pgdump.Client{Major: 17, Version: "17.12"}
+	for name, c := range map[string]struct {
+		found   []pgdump.Client
+		allowed bool
+		want    int
+		said    string
+		measure float64
+	}{
+		"none":        {[]pgdump.Client{good}, false, 1, "", 0},
+		"one of two":  {[]pgdump.Client{old, good}, false, 1, "are not used: update them", 1},
+		"all of them": {[]pgdump.Client{old}, false, 0, "", 1},
+		"allowed":     {[]pgdump.Client{old, good}, true, 2, "are used all the same", 1},
+	} {
+		var log logtest.Buffer
+		p := process{log: logger(&log, true), metrics: prometheus.NewRegistry()}
+		got, err := p.current(t.Context(), c.found, c.allowed, "pg_dump", "update it")
+		if len(got) != c.want || (err == nil) != (c.want > 0) || !strings.Contains(log.String(), c.said) || (c.said == "") != (log.String() == "") {
+			t.Errorf("%s: %v %v %s", name, got, err, log.String())
+		}
+		all, err := p.metrics.Gather()
+		if err != nil || len(all) != 1 || all[0].GetMetric()[0].GetGauge().GetValue() != c.measure {
+			t.Errorf("%s: measured %v %v", name, all, err)
+		}
 	}
 }

@@ -53,7 +53,14 @@ func (p process) worker(ctx context.Context) error {
 	if len(clients) == 0 {
 		return errors.New("there is no pg_dump on this machine: install postgresql-client, or name its folder in PG_CLIENT_DIRS")
 	}
-	p.warnOutdated(ctx, clients)
+	clients, err = p.current(ctx, clients, p.Work.Outdated, "pg_dump", "update postgresql-client, or set ALLOW_OUTDATED_PG=true where there are no strangers")
+	if err != nil {
+		return err
+	}
+	box := p.sandbox(ctx)
+	for i := range clients {
+		clients[i].Sandbox = box
+	}
 	heroku, err := herokuapi.New(herokuapi.Config{
 		APIURL: p.Heroku.APIURL, IDURL: p.Heroku.IDURL, ClientSecret: p.Heroku.ClientSecret, HTTP: dialer.HTTPClient(30 * time.Second), Log: p.log,
 	})
@@ -86,7 +93,7 @@ func (p process) worker(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
-	p.log.InfoContext(ctx, "working", "concurrency", concurrency, "memory_mib", p.Work.Memory, "clients", versions(clients))
+	p.log.InfoContext(ctx, "working", "concurrency", concurrency, "memory_mib", p.Work.Memory, "clients", versions(clients), "sandbox", box.String())
 	return p.run(ctx, client, "WORKER_METRICS", p.Work.WorkerMetrics)
 }
 
@@ -102,15 +109,6 @@ func (p process) rounds() []*river.PeriodicJob {
 func every(d time.Duration, args river.JobArgs) *river.PeriodicJob {
 	return river.NewPeriodicJob(river.PeriodicInterval(d), func() (river.JobArgs, *river.InsertOpts) { return args, nil },
 		&river.PeriodicJobOpts{RunOnStart: true})
-}
-
-// warnOutdated names what a customer's server or archive could take over.
-func (p process) warnOutdated(ctx context.Context, clients []pgdump.Client) {
-	for _, c := range clients {
-		if c.Outdated() {
-			p.log.WarnContext(ctx, "these PostgreSQL programs have known holes that a customer's server or archive could use: update them", "version", c.Version, "folder", c.Dir)
-		}
-	}
 }
 
 func versions(clients []pgdump.Client) string {

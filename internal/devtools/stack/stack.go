@@ -216,7 +216,7 @@ func (s *Stack) settings() (err error) {
 		"CLIENT_SECRET=client-secret", "SERVICE_ACCOUNT=" + Service, "SERVICE_TOKEN=" + s.Sim.ServiceToken(),
 		"HEROKU_API_URL=" + s.SimURL, "HEROKU_ID_URL=" + s.SimURL, "PORT=" + port, "BIND=127.0.0.1", "PUBLIC_URL=" + s.WebURL,
 		"S3_ENDPOINT=" + s.S3.Endpoint(), "S3_BUCKET=" + bucketName, "S3_ACCESS_KEY=demo-access", "S3_SECRET_KEY=demo-secret-key", "S3_PATH_STYLE=true",
-		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "PG_SERVER_DIRS=" + s.Customer.BinDir(), "SCRATCH_DIR=" + s.Scratch, "SCRATCH_DISK_MB=4096", "GATHER_NEWS=1s", "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "EXPIRE_EVERY=2s", "DELETE_AFTER=1m", "LEASE=12s", "CHECK_EVERY=10s",
+		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "ALLOW_OUTDATED_PG=true", "PG_SERVER_DIRS=" + s.Customer.BinDir(), "SCRATCH_DIR=" + s.Scratch, "SCRATCH_DISK_MB=4096", "GATHER_NEWS=1s", "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "EXPIRE_EVERY=2s", "DELETE_AFTER=1m", "LEASE=12s", "CHECK_EVERY=10s",
 		"SMTP_URL=smtp://127.0.0.1:" + strconv.Itoa(s.Mail.Port()), "MAIL_FROM=Remora Backup <news@remora.example>",
 		"METRICS_TOKEN=demo-metrics", "WATCH_EVERY=1s", "WORKER_METRICS=127.0.0.1" + s.Metrics[len("http://localhost"):],
 	}
