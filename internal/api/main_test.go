@@ -155,7 +155,7 @@ func (n *tenant) keep() remora.BackupID {
 	c, err := n.ClaimBackup(ctx, n.overview().Backups[0].ID, "w1")
 	if err == nil {
 		finding := remora.Finding{Code: "security_definer", Severity: remora.SeverityReview, Object: "FUNCTION public.refund(bigint)", Detail: "runs with its owner's powers"}
-		err = n.SaveAudit(ctx, c, remora.Audit{Role: "remora_ro", Findings: []remora.Finding{finding}, Witness: remora.Witness{Before: 7}}, "15.18", 1_234_567)
+		err = n.SaveAudit(ctx, c, remora.Audit{Role: "remora_ro", Findings: []remora.Finding{finding}, Witness: remora.Witness{Before: 7}}, remora.Server{Version: "15.18", Size: 1_234_567})
 	}
 	if err == nil {
 		err = n.Beat(ctx, c, remora.Progress{State: remora.RunDumping, Bytes: 12, TablesTotal: 2, Current: "public.orders"})

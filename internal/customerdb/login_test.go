@@ -1,8 +1,11 @@
 package customerdb_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -125,5 +128,51 @@ func TestCertificatesAreVerifiedWhereAskedFor(t *testing.T) {
 		if err == nil {
 			s.Close()
 		}
+	}
+}
+
+// A server is known again by its certificate's public key, where no authority vouches for it; restarted with a new one, it is
+// another one.
+func TestAServersKeyIsSeen(t *testing.T) {
+	t.Parallel()
+	seen := func(verify bool) remora.ServerKey {
+		t.Helper()
+		c, err := localpg.Start(t.Context(), localpg.Config{TLS: true, Name: "db.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Stop() //nolint:errcheck // the test is over
+		pgtest.Exec(t, c.SuperuserURL("postgres"), "CREATE ROLE reader LOGIN PASSWORD 'canary-pw'")
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM([]byte(c.Certificate()))
+		_, port := c.Addr()
+		s, err := customerdb.Open(t.Context(), customerdb.Target{
+			Credential: credential.Credential{Host: "db.example", Port: uint16(port), User: "reader", Password: redact.New("canary-pw"), Database: "postgres", Verify: verify},
+			Addr:       netip.MustParseAddr("127.0.0.1"), Roots: roots,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		key := s.Server().Key
+		if key.At != fmt.Sprint("db.example:", port) {
+			t.Errorf("it is at %s", key.At)
+		}
+		if block, _ := pem.Decode([]byte(c.Certificate())); !verify {
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo); !bytes.Equal(sum[:], key.SHA256) {
+				t.Errorf("its key is %s", key)
+			}
+		}
+		return key
+	}
+	if one, two := seen(false), seen(false); bytes.Equal(one.SHA256, two.SHA256) {
+		t.Error("two servers have one key")
+	}
+	if key := seen(true); len(key.SHA256) > 0 {
+		t.Errorf("of one that an authority vouches for the key is kept: %s", key)
 	}
 }

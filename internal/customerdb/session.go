@@ -2,9 +2,12 @@ package customerdb
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	_ "embed"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -22,6 +25,7 @@ type Server struct {
 	Version string // such as 15.18
 	Size    int64  // of the database, in bytes
 	Standby bool
+	Key     remora.ServerKey // of its certificate, where no authority vouches for it
 
 	// How many columns (of everything that has some) and comments there are, as the server's statistics have it: 0 where
 	// it has not looked yet.
@@ -72,6 +76,14 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 	}
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
+	key := remora.ServerKey{At: net.JoinHostPort(t.Credential.Host, strconv.Itoa(int(t.Credential.Port)))}
+	if !t.Credential.Verify {
+		cfg.TLSConfig.VerifyConnection = func(c tls.ConnectionState) error {
+			sum := sha256.Sum256(c.PeerCertificates[0].RawSubjectPublicKeyInfo) // a client always gets one
+			key.SHA256 = sum[:]
+			return nil
+		}
+	}
 	conn, err := pgx.ConnectConfig(connecting, cfg)
 	if err != nil {
 		f := failure(err, t.Credential.Password)
@@ -80,7 +92,7 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 		}
 		return nil, f
 	}
-	s := &Session{conn: conn, target: t, alike: map[string]int{}, standing: true}
+	s := &Session{conn: conn, target: t, alike: map[string]int{}, standing: true, server: Server{Key: key}}
 	asking, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
 	if err := s.ask(asking, s.read, "begin", "server"); err != nil {
@@ -275,7 +287,7 @@ const limit = 100
 func (s *Session) read(name string, row [][]byte) error {
 	switch {
 	case name == "server_version_num" && len(row) == 9:
-		s.server = Server{Major: atoi(string(row[0])) / 10000, Version: string(row[1]), Size: int64(atoi(string(row[2]))), Standby: string(row[3]) == "t"}
+		s.server = Server{Key: s.server.Key, Major: atoi(string(row[0])) / 10000, Version: string(row[1]), Size: int64(atoi(string(row[2]))), Standby: string(row[3]) == "t"}
 		s.server.Columns, s.server.Comments = int64(atoi(string(row[7]))), int64(atoi(string(row[8])))
 		s.audit.Role, s.snapshot, s.audit.Witness.Before = string(row[4]), string(row[5]), int64(atoi(string(row[6])))
 		return nil

@@ -40,7 +40,7 @@ func TestWhatTheCredentialMayDo(t *testing.T) {
 	}
 	save := func(all ...remora.Finding) string {
 		t.Helper()
-		if err := n.SaveAudit(t.Context(), c, remora.Audit{Role: "remora_ro", Findings: all, Witness: remora.Witness{Before: 7}}, "15.18", 1); err != nil {
+		if err := n.SaveAudit(t.Context(), c, remora.Audit{Role: "remora_ro", Findings: all, Witness: remora.Witness{Before: 7}}, remora.Server{Version: "15.18", Size: 1}); err != nil {
 			t.Fatal(err)
 		}
 		return n.do(t, "GET", at).body
@@ -98,7 +98,7 @@ func TestCheckAgain(t *testing.T) {
 		t.Fatal(a.Status)
 	}
 	says(t, n.do(t, "GET", page).body, "being looked at", "data-live", "not", `action="`+at+`"`)
-	if err := n.SaveCheck(t.Context(), n.id, b.Database, remora.Audit{Failed: remora.ReasonLoginRefused, Words: "FATAL: <no>"}, "", 0); err != nil {
+	if err := n.SaveCheck(t.Context(), n.id, b.Database, remora.Audit{Failed: remora.ReasonLoginRefused, Words: "FATAL: <no>"}, remora.Server{}); err != nil {
 		t.Fatal(err)
 	}
 	says(t, n.do(t, "GET", page).body, "could not be checked", "refused the credential", "FATAL: &lt;no&gt;", `action="`+at+`"`, "not", "being looked at")

@@ -1,6 +1,7 @@
 package dashboard_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/url"
@@ -67,7 +68,7 @@ func (n *tenant) years(t testing.TB, days int) {
 func (n *tenant) reported(t *testing.T, findings ...remora.Finding) remora.DatabaseID {
 	t.Helper()
 	db := n.view(t).Databases[0].ID
-	if err := n.SaveCheck(t.Context(), n.id, db, remora.Audit{Role: "remora_ro", Findings: findings}, "15.18", 1_234_567_890); err != nil {
+	if err := n.SaveCheck(t.Context(), n.id, db, remora.Audit{Role: "remora_ro", Findings: findings}, remora.Server{Version: "15.18", Size: 1_234_567_890}); err != nil {
 		t.Fatal(err)
 	}
 	return db
@@ -78,6 +79,7 @@ var findings = []remora.Finding{
 	{Code: "table_select", Severity: remora.SeverityFatal, Object: `TABLE audit."Log"`, Detail: "has no SELECT", Fix: `GRANT SELECT ON audit."Log" TO remora_ro;`},
 	{Code: "no_default_select", Severity: remora.SeverityFuture, Object: `SCHEMA sales`, Detail: "tables made there later cannot be read", Fix: `ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA sales GRANT SELECT ON TABLES TO remora_ro;`},
 	{Code: "security_definer", Severity: remora.SeverityReview, Object: `FUNCTION public.refund(bigint)`, Detail: "runs with its owner's powers, and this credential may call it"},
+	remora.ServerKey{At: "ec2-1-2-3-4.compute-1.amazonaws.com:5432", SHA256: bytes.Repeat([]byte{0xa5}, 32)}.Finding(remora.ServerKey{At: "ec2-1-2-3-4.compute-1.amazonaws.com:5432", SHA256: bytes.Repeat([]byte{0xc3}, 32)}, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)),
 	{Code: "temp_tables", Severity: remora.SeverityInherent, Object: "DATABASE d1", Detail: "may make temporary tables"},
 	{Code: "foreign_table", Severity: remora.SeverityInfo, Object: "FOREIGN TABLE public.remote", Detail: "its rows are elsewhere and in no dump"},
 }

@@ -27,7 +27,7 @@ func TestFirstBackupBeforeTheirEyes(t *testing.T) {
 	}
 	b.Await("3 of 7 done")
 	c := n.claim(t)
-	if err := n.SaveAudit(t.Context(), c, remora.Audit{Role: "remora_ro"}, "15.18", 1); err != nil {
+	if err := n.SaveAudit(t.Context(), c, remora.Audit{Role: "remora_ro"}, remora.Server{Version: "15.18", Size: 1}); err != nil {
 		t.Fatal(err)
 	}
 	b.Await("5 of 7 done")

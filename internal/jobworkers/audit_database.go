@@ -47,7 +47,7 @@ func (w *auditDatabase) Work(ctx context.Context, job *river.Job[jobargs.AuditDa
 	}
 	done, cancel := cleanup(ctx)
 	defer cancel()
-	return w.Store.SaveCheck(done, id, db, audit, server.Version, server.Size)
+	return w.Store.SaveCheck(done, id, db, audit, remora.Server{Version: server.Version, Size: server.Size, Key: server.Key})
 }
 
 func (w *auditDatabase) look(ctx context.Context, db remora.Database, helperApp string) (remora.Audit, customerdb.Server, error) {

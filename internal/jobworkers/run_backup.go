@@ -130,7 +130,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	look := &lookout{
 		session: session, gentle: gentle{app: app, every: w.WatchEvery, most: w.LockPatience, giveWay: stop},
 		save: func(ctx context.Context, a remora.Audit) error {
-			return w.Store.SaveAudit(ctx, c, a, said.Version, said.Size)
+			return w.Store.SaveAudit(ctx, c, a, remora.Server{Version: said.Version, Size: said.Size, Key: said.Key})
 		},
 	}
 	defer w.impact(ctx, c, look)

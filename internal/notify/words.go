@@ -141,6 +141,12 @@ var words = map[remora.EventKind]func(about) Words{
 			Act: "If it was nobody of yours, revoke the link on the backup's page at once.",
 		}
 	},
+	remora.EventServerKey: func(a about) Words {
+		return Words{
+			Subject: "The server of " + a.database() + " shows another key", What: a.detail("The server shows a certificate with another key than before, at the same address."),
+			Act: "Backups go on, for whoever answers there knows the credential. Most likely it is maintenance of Heroku's: if you can tell, say so on the database's page, or else rotate the credential.", Command: a.rotate(),
+		}
+	},
 	remora.EventDeprovisioned: func(a about) Words {
 		return Words{
 			Subject: a.resource.Name + " was removed", What: "The add-on was removed from " + cmp.Or(a.resource.HelperApp, "its app") + ". No backup is made any more, and download links have ended. What is stored goes: within a day nobody can open it, within 30 days nothing is left. The receipt says when each step was done.",
@@ -266,6 +272,14 @@ func (a about) psql() string {
 	return "heroku pg:psql " + a.news.Addon + a.ownerApp()
 }
 
+// rotate changes the credential's password; without a name that command would rotate the owner's own.
+func (a about) rotate() string {
+	if a.news.Addon == "" || a.news.Credential == "" {
+		return ""
+	}
+	return "heroku pg:credentials:rotate " + a.news.Addon + " --name " + a.news.Credential + a.ownerApp()
+}
+
 // mend is the command that most likely ends a credential's problem.
 func (a about) mend() string {
 	n := a.news
@@ -275,9 +289,7 @@ func (a about) mend() string {
 	case remora.ReasonTokenRevoked:
 		return a.open()
 	case remora.ReasonLoginRefused, remora.ReasonWeakLogin:
-		if n.Addon != "" && n.Credential != "" { // without a name that command rotates the owner's own
-			return "heroku pg:credentials:rotate " + n.Addon + " --name " + n.Credential + a.ownerApp()
-		}
+		return cmp.Or(a.rotate(), a.open())
 	case remora.ReasonDetached, remora.ReasonBadURL:
 		if n.Addon != "" && n.Credential != "" {
 			return "heroku addons:attach " + n.Addon + " --credential " + n.Credential + a.on()

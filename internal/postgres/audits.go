@@ -1,10 +1,12 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -14,15 +16,22 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
+// DoctorActor is who takes a server's key for known, in the audit log.
+const DoctorActor = "doctor"
+
 // SaveAudit writes down what the permission doctor found in a run, and what the server said of itself. Errors:
 // KindStale.
-func (s *Store) SaveAudit(ctx context.Context, c Claim, a remora.Audit, version string, size int64) error {
-	findings, err := findingsJSON(a.Findings)
-	if err != nil {
-		return err
-	}
+func (s *Store) SaveAudit(ctx context.Context, c Claim, a remora.Audit, server remora.Server) error {
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
-		err := changed(t.q.SaveRunAudit(ctx, pgsql.SaveRunAuditParams{
+		asked, err := t.knowServer(ctx, c.Resource.ID, c.Database.ID, server.Key)
+		if err != nil {
+			return err
+		}
+		findings, err := findingsJSON(slices.Concat(a.Findings, asked))
+		if err != nil {
+			return err
+		}
+		err = changed(t.q.SaveRunAudit(ctx, pgsql.SaveRunAuditParams{
 			ID: string(remora.NewID[remora.AuditID]()), DatabaseID: string(c.Database.ID), Now: t.now, Role: foreign(a.Role, maxWord), Findings: findings,
 			More: a.More, WitnessBefore: a.Witness.Before, Standby: a.Witness.Standby,
 			RunID: string(c.Run), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), //nolint:gosec // one a run
@@ -30,12 +39,54 @@ func (s *Store) SaveAudit(ctx context.Context, c Claim, a remora.Audit, version 
 		if err != nil {
 			return err
 		}
-		return t.setServer(ctx, c.Resource.ID, c.Database.ID, version, size)
+		return t.setServer(ctx, c.Resource.ID, c.Database.ID, server)
 	})
 }
 
-func (t *tx) setServer(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, version string, size int64) error {
-	return t.q.SetServer(ctx, pgsql.SetServerParams{ID: string(db), ResourceID: string(id), ServerVersion: foreign(version, maxWord), SizeBytes: size})
+func (t *tx) setServer(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, said remora.Server) error {
+	return t.q.SetServer(ctx, pgsql.SetServerParams{ID: string(db), ResourceID: string(id), ServerVersion: foreign(said.Version, maxWord), SizeBytes: said.Size})
+}
+
+// knowServer compares the key that a server has shown with the one that it is known by, and returns what a person is to be
+// asked. One that has changed at the same address is news, once; when a person has answered for it, it is the known one.
+func (t *tx) knowServer(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, seen remora.ServerKey) ([]remora.Finding, error) {
+	row, err := t.q.LockServerKey(ctx, pgsql.LockServerKeyParams{ID: string(db), ResourceID: string(id)})
+	if err != nil {
+		return nil, or404(err, "database")
+	}
+	known := remora.ServerKey{At: row.ServerAt, SHA256: row.ServerKey}
+	switch known.Turn(seen) {
+	case remora.KeySame:
+		if row.ServerKeyAsked == nil || len(seen.SHA256) == 0 {
+			return nil, nil
+		}
+		return nil, t.q.AskServerKey(ctx, pgsql.AskServerKeyParams{ID: string(db), ResourceID: string(id)})
+	case remora.KeyTake:
+		return nil, t.takeServerKey(ctx, id, db, seen)
+	case remora.KeyAsk:
+	}
+	f := known.Finding(seen, orZero(row.ServerKeyAt))
+	answered, err := t.q.IsAcknowledged(ctx, pgsql.IsAcknowledgedParams{ResourceID: string(id), DatabaseID: string(db), Code: f.Code, Object: f.Object})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("look for an answer: %w", err)
+	case answered:
+		return nil, t.takeServerKey(ctx, id, db, seen)
+	case bytes.Equal(row.ServerKeyAsked, seen.SHA256): // it was told
+		return []remora.Finding{f}, nil
+	}
+	if err := t.q.AskServerKey(ctx, pgsql.AskServerKeyParams{ID: string(db), ResourceID: string(id), Asked: seen.SHA256}); err != nil {
+		return nil, fmt.Errorf("ask about a key: %w", err)
+	}
+	return []remora.Finding{f}, t.happened(ctx, id, remora.Event{Kind: remora.EventServerKey, Database: db, Detail: "The server at " + seen.At + " shows a certificate with another key than before, at the same address."})
+}
+
+func (t *tx) takeServerKey(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, k remora.ServerKey) error {
+	err := t.q.TakeServerKey(ctx, pgsql.TakeServerKeyParams{ID: string(db), ResourceID: string(id), ServerAt: k.At, ServerKey: k.SHA256, Now: &t.now})
+	if err != nil {
+		return fmt.Errorf("take a key: %w", err)
+	}
+	return t.audit(ctx, id, DoctorActor, "server key", string(db)+" "+k.At+" "+k.String())
 }
 
 // endAudit writes down what is known once pg_dump has ended.
@@ -173,23 +224,27 @@ func (s *Store) ToAudit(ctx context.Context, id remora.ResourceID, db remora.Dat
 	return out, helperApp, err
 }
 
-// SaveCheck writes down what a look at a database's credential found, or why it found nothing (a.Failed). version is
-// empty where the server was not reached.
-func (s *Store) SaveCheck(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, a remora.Audit, version string, size int64) error {
-	findings, err := findingsJSON(a.Findings)
-	if err != nil {
-		return err
-	}
+// SaveCheck writes down what a look at a database's credential found, or why it found nothing (a.Failed). The server
+// is empty where it was not reached.
+func (s *Store) SaveCheck(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, a remora.Audit, server remora.Server) error {
 	return s.forResource(ctx, id, func(t *tx) error {
-		err := t.q.SaveCheck(ctx, pgsql.SaveCheckParams{
+		asked, err := t.knowServer(ctx, id, db, server.Key)
+		if err != nil {
+			return err
+		}
+		findings, err := findingsJSON(slices.Concat(a.Findings, asked))
+		if err != nil {
+			return err
+		}
+		err = t.q.SaveCheck(ctx, pgsql.SaveCheckParams{
 			ID: string(remora.NewID[remora.AuditID]()), ResourceID: string(id), DatabaseID: string(db), Now: t.now, Reason: string(a.Failed),
 			Detail: foreign(a.Words, maxWords), Role: foreign(a.Role, maxWord), Findings: findings, More: a.More, Standby: a.Witness.Standby,
 		})
 		if err != nil {
 			return fmt.Errorf("save check: %w", err)
 		}
-		if version != "" {
-			if err := t.setServer(ctx, id, db, version, size); err != nil {
+		if server.Version != "" {
+			if err := t.setServer(ctx, id, db, server); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"errors"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,20 +35,20 @@ func TestReportsAreKeptWithTheBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SaveAudit(ctx, c, remora.Audit{Role: "older", Witness: remora.Witness{Before: 3}}, "15.18", 4711); err != nil {
+	if err := b.SaveAudit(ctx, c, remora.Audit{Role: "older", Witness: remora.Witness{Before: 3}}, remora.Server{Version: "15.18", Size: 4711}); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.ReleaseRun(ctx, c); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SaveAudit(ctx, c, report(), "15.18", 1); remora.KindOf(err) != remora.KindStale {
+	if err := b.SaveAudit(ctx, c, report(), remora.Server{Version: "15.18", Size: 1}); remora.KindOf(err) != remora.KindStale {
 		t.Errorf("a run that has ended wrote its report: %v", err)
 	}
 	if c, err = b.ClaimBackup(ctx, backup.ID, "w"); err != nil {
 		t.Fatal(err)
 	}
 	want := report()
-	if err := b.SaveAudit(ctx, c, want, "15.18", 4712); err != nil {
+	if err := b.SaveAudit(ctx, c, want, remora.Server{Version: "15.18", Size: 4712}); err != nil {
 		t.Fatal(err)
 	}
 	want.Witness.After = 17
@@ -83,7 +85,7 @@ func TestAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SaveAudit(ctx, c, report(), "15.18", 1); err != nil {
+	if err := b.SaveAudit(ctx, c, report(), remora.Server{Version: "15.18", Size: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // once more is no error
@@ -132,7 +134,7 @@ func TestChecksOfACredential(t *testing.T) {
 	}
 	failed := remora.Audit{Failed: remora.ReasonUnreachable, Words: "no route"}
 	for _, a := range []remora.Audit{failed, report(), failed} {
-		if err := b.SaveCheck(ctx, id, db, a, "", 0); err != nil {
+		if err := b.SaveCheck(ctx, id, db, a, remora.Server{}); err != nil {
 			t.Fatal(err)
 		}
 		view, err := b.Overview(ctx, id)
@@ -152,5 +154,65 @@ func TestChecksOfACredential(t *testing.T) {
 	}
 	if _, _, err := b.ToAudit(ctx, id, db); !errors.Is(err, postgres.ErrNothingToDo) {
 		t.Errorf("of a detached one: %v", err)
+	}
+}
+
+// A server is known by its key: another one at the same address is asked about and told, once, until a person has answered;
+// at another address it is another server, for which nobody is needed.
+func TestAServerIsKnownByItsKey(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	db := b.first(t, id).Database
+	key := func(at, sum string) remora.ServerKey { return remora.ServerKey{At: at, SHA256: []byte(sum)} }
+	told := 0
+	for _, step := range []struct {
+		name  string
+		key   remora.ServerKey
+		asked bool
+		news  bool
+	}{
+		{"the first look", key("h1:5432", "a"), false, false},
+		{"the same again", key("h1:5432", "a"), false, false},
+		{"another key", key("h1:5432", "b"), true, true},
+		{"another key again", key("h1:5432", "b"), true, false},
+		{"the known one", key("h1:5432", "a"), false, false},
+		{"another key once more", key("h1:5432", "b"), true, true},
+		{"answered", key("h1:5432", "b"), false, false},
+		{"the one before", key("h1:5432", "a"), true, true},
+		{"another address", key("h2:5432", "c"), false, false},
+		{"one that an authority vouches for", key("h2:5432", ""), false, false},
+		{"the address's own again", key("h2:5432", "c"), false, false},
+		{"another port", key("h2:5433", "d"), false, false},
+		{"another key at that port", key("h2:5433", "c"), true, true},
+	} {
+		if step.name == "answered" {
+			if err := b.Acknowledge(ctx, id, db, remora.CodeServerKey, step.key.String(), "owner@example.com"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.SaveCheck(ctx, id, db, remora.Audit{Role: "remora_ro"}, remora.Server{Version: "15.20", Size: 1, Key: step.key}); err != nil {
+			t.Fatal(err)
+		}
+		o, err := b.Overview(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := o.Audits[db].Having(remora.SeverityReview)
+		if asked := len(found) == 1 && found[0].Object == step.key.String() && found[0].Code == remora.CodeServerKey; asked != step.asked || !asked && len(found) > 0 {
+			t.Errorf("%s: asked %v: %+v", step.name, asked, found)
+		}
+		if len(found) == 1 && !strings.HasSuffix(found[0].Detail, ".") {
+			t.Errorf("%s: the words are cut: %q", step.name, found[0].Detail)
+		}
+		if step.news {
+			told++
+		}
+		events, err := b.Events(ctx, id, remora.EventLook{Most: 100})
+		events = slices.DeleteFunc(events, func(e remora.Event) bool { return e.Kind != remora.EventServerKey })
+		if err != nil || len(events) != told || told > 0 && (events[0].Database != db || !strings.Contains(events[0].Detail, "another key")) {
+			t.Errorf("%s: told %+v, %d times wanted (%v)", step.name, events, told, err)
+		}
 	}
 }

@@ -865,7 +865,7 @@ func TestForeignTextIsWrittenDownSomehow(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	report := remora.Audit{Role: bad, Findings: []remora.Finding{{Code: "x", Severity: remora.SeverityDeny, Object: bad, Detail: bad, Fix: bad}}}
-	if err := b.SaveAudit(ctx, c, report, bad, 1); err != nil {
+	if err := b.SaveAudit(ctx, c, report, remora.Server{Version: bad, Size: 1}); err != nil {
 		t.Error(err)
 	}
 	if a, err := b.Audit(ctx, id, backup.ID); err != nil || len(a.Findings) != 1 || !strings.HasPrefix(a.Findings[0].Object, "caf?") || len(a.Findings[0].Fix) > 9000 {

@@ -67,7 +67,7 @@ func (b *bundle) everything(t *testing.T, mark string) remora.ResourceID {
 	good := b.first(t, p.ID).ID
 	c, err := b.ClaimBackup(ctx, good, "w")
 	if err == nil {
-		err = b.SaveAudit(ctx, c, report(), "15.18", 4711)
+		err = b.SaveAudit(ctx, c, report(), remora.Server{Version: "15.18", Size: 4711})
 	}
 	if err == nil {
 		err = b.KeepBackup(ctx, c, remora.Kept{Tables: 1, Rows: 1, Objects: []remora.Object{{Name: "head", Size: 7, SHA256: []byte{1}}, {Name: "body-001", Size: 70, SHA256: []byte{2}}}})

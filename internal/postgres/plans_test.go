@@ -103,7 +103,7 @@ func TestASmallerPlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SaveAudit(ctx, running, remora.Audit{}, "15.18", 300*gb); err != nil {
+	if err := b.SaveAudit(ctx, running, remora.Audit{}, remora.Server{Version: "15.18", Size: 300 * gb}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.ChangePlan(ctx, id, "mako"); remora.KindOf(err) != remora.KindPlanLimit || !contains(err.Error(), "db-1 has 300 GB") || !contains(err.Error(), "hammerhead takes it") {

@@ -29,6 +29,7 @@ const (
 	EventPaused            EventKind = "paused"             // a person has paused a schedule
 	EventResumed           EventKind = "resumed"            // and resumed it
 	EventLinkMade          EventKind = "link_made"          // a person has made a link that opens a backup
+	EventServerKey         EventKind = "server_key"         // a database's server shows another certificate's key at the same address
 	EventDeprovisioned     EventKind = "deprovisioned"      // the add-on was removed
 )
 
@@ -78,6 +79,7 @@ var meanings = map[EventKind]meaning{
 	EventPaused:            {topicSchedule, turnNone, "Schedule paused"},
 	EventResumed:           {topicSchedule, turnNone, "Schedule resumed"},
 	EventLinkMade:          {"", turnNone, "Download link made"},
+	EventServerKey:         {"", turnNone, "The server's key changed"},
 	EventDeprovisioned:     {"", turnNone, "Add-on removed"},
 }
 
@@ -86,7 +88,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventFirstSuccess, EventFailed, EventCredentialProblem, EventPermissionGap, EventTwoCredentials, EventRecovered, EventLate, EventStale, EventFreshAgain,
 		EventProofFailed, EventProofOverdue, EventProofCaughtUp, EventLockGaveWay, EventLimitNear, EventPlanShrinks, EventRetentionPending, EventPaused, EventResumed,
-		EventLinkMade, EventDeprovisioned,
+		EventLinkMade, EventServerKey, EventDeprovisioned,
 	}
 }
 

@@ -108,7 +108,7 @@ func (q *Queries) ForgetDatabases(ctx context.Context, now *time.Time) ([]Forget
 }
 
 const getDatabase = `-- name: GetDatabase :one
-SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at, plan, check_asked_at, beside, forget_at, forget_by, forgotten_at FROM databases WHERE id = $1 AND resource_id = $2
+SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at, plan, check_asked_at, beside, forget_at, forget_by, forgotten_at, server_at, server_key, server_key_at, server_key_asked FROM databases WHERE id = $1 AND resource_id = $2
 `
 
 type GetDatabaseParams struct {
@@ -140,49 +140,57 @@ func (q *Queries) GetDatabase(ctx context.Context, arg GetDatabaseParams) (Datab
 		&i.ForgetAt,
 		&i.ForgetBy,
 		&i.ForgottenAt,
+		&i.ServerAt,
+		&i.ServerKey,
+		&i.ServerKeyAt,
+		&i.ServerKeyAsked,
 	)
 	return i, err
 }
 
 const listDatabases = `-- name: ListDatabases :many
-SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, d.beside, d.forget_at, d.forget_by, d.forgotten_at, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
+SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, d.beside, d.forget_at, d.forget_by, d.forgotten_at, d.server_at, d.server_key, d.server_key_at, d.server_key_asked, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
  WHERE d.resource_id = $1 AND d.forgotten_at IS NULL
  ORDER BY d.found_at, d.addon
 `
 
 type ListDatabasesRow struct {
-	ID            string
-	ResourceID    string
-	AddonID       string
-	Addon         string
-	OwnerApp      string
-	Attachment    string
-	Credential    string
-	State         string
-	Problem       string
-	ServerVersion string
-	SizeBytes     int64
-	FoundAt       time.Time
-	SeenAt        time.Time
-	ProveAt       *time.Time
-	Plan          string
-	CheckAskedAt  *time.Time
-	Beside        string
-	ForgetAt      *time.Time
-	ForgetBy      string
-	ForgottenAt   *time.Time
-	Minute        *int32
-	NextRunAt     *time.Time
-	Kind          *string
-	Hours         *int32
-	Weekday       *int32
-	Day           *int32
-	Cron          *string
-	Zone          *string
-	PausedAt      *time.Time
-	PausedBy      *string
-	PauseReason   *string
+	ID             string
+	ResourceID     string
+	AddonID        string
+	Addon          string
+	OwnerApp       string
+	Attachment     string
+	Credential     string
+	State          string
+	Problem        string
+	ServerVersion  string
+	SizeBytes      int64
+	FoundAt        time.Time
+	SeenAt         time.Time
+	ProveAt        *time.Time
+	Plan           string
+	CheckAskedAt   *time.Time
+	Beside         string
+	ForgetAt       *time.Time
+	ForgetBy       string
+	ForgottenAt    *time.Time
+	ServerAt       string
+	ServerKey      []byte
+	ServerKeyAt    *time.Time
+	ServerKeyAsked []byte
+	Minute         *int32
+	NextRunAt      *time.Time
+	Kind           *string
+	Hours          *int32
+	Weekday        *int32
+	Day            *int32
+	Cron           *string
+	Zone           *string
+	PausedAt       *time.Time
+	PausedBy       *string
+	PauseReason    *string
 }
 
 func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListDatabasesRow, error) {
@@ -215,6 +223,10 @@ func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListD
 			&i.ForgetAt,
 			&i.ForgetBy,
 			&i.ForgottenAt,
+			&i.ServerAt,
+			&i.ServerKey,
+			&i.ServerKeyAt,
+			&i.ServerKeyAsked,
 			&i.Minute,
 			&i.NextRunAt,
 			&i.Kind,

@@ -130,26 +130,30 @@ type Channel struct {
 }
 
 type Database struct {
-	ID            string
-	ResourceID    string
-	AddonID       string
-	Addon         string
-	OwnerApp      string
-	Attachment    string
-	Credential    string
-	State         string
-	Problem       string
-	ServerVersion string
-	SizeBytes     int64
-	FoundAt       time.Time
-	SeenAt        time.Time
-	ProveAt       *time.Time
-	Plan          string
-	CheckAskedAt  *time.Time
-	Beside        string
-	ForgetAt      *time.Time
-	ForgetBy      string
-	ForgottenAt   *time.Time
+	ID             string
+	ResourceID     string
+	AddonID        string
+	Addon          string
+	OwnerApp       string
+	Attachment     string
+	Credential     string
+	State          string
+	Problem        string
+	ServerVersion  string
+	SizeBytes      int64
+	FoundAt        time.Time
+	SeenAt         time.Time
+	ProveAt        *time.Time
+	Plan           string
+	CheckAskedAt   *time.Time
+	Beside         string
+	ForgetAt       *time.Time
+	ForgetBy       string
+	ForgottenAt    *time.Time
+	ServerAt       string
+	ServerKey      []byte
+	ServerKeyAt    *time.Time
+	ServerKeyAsked []byte
 }
 
 type Delivery struct {
