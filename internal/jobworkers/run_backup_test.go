@@ -856,6 +856,21 @@ func TestTheSweepSparesLiveUploads(t *testing.T) {
 		}
 		defer w.Abort()
 	}
+	// And what a worker that was killed while it tried the bucket has left.
+	probe := b.Bucket.Create(t.Context(), objectstore.ProbePrefix+"x")
+	if _, err := probe.Write(make([]byte, objectstore.MinPartSize+1)); err != nil {
+		t.Fatal(err)
+	}
+	defer probe.Abort() //nolint:errcheck // it is gone by then
+	for {
+		open, err := b.Bucket.OpenUploads(t.Context(), objectstore.ProbePrefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(open) == 1 {
+			break
+		}
+	}
 	b.SweepAfter = time.Nanosecond
 	b.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	if err := work(t, t.Context(), &sweepUploads{Workers: b.Workers}, jobargs.SweepUploads{}); err != nil {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/riverqueue/river"
 
 	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -106,17 +109,22 @@ type sweepUploads struct {
 // Work implements river.Worker.
 func (w *sweepUploads) Work(ctx context.Context, _ *river.Job[jobargs.SweepUploads]) error {
 	open, err := w.Bucket.OpenUploads(ctx, archivestore.Prefix)
-	if err != nil {
+	probes, perr := w.Bucket.OpenUploads(ctx, objectstore.ProbePrefix)
+	if err := errors.Join(err, perr); err != nil {
 		w.Log.ErrorContext(ctx, "open uploads cannot be listed", "error", err)
 		return err
 	}
 	var errs []error
-	for _, u := range open {
+	for _, u := range slices.Concat(open, probes) {
 		ref, ours := archivestore.ParseKey(u.Key)
-		if !ours || w.Now().Sub(u.Started) < w.SweepAfter {
+		probe := strings.HasPrefix(u.Key, objectstore.ProbePrefix) // of a worker that was killed at its start
+		if !ours && !probe || w.Now().Sub(u.Started) < w.SweepAfter {
 			continue
 		}
-		live, err := w.Store.IsLive(ctx, ref.Backup, ref.Epoch)
+		live, err := false, error(nil)
+		if !probe {
+			live, err = w.Store.IsLive(ctx, ref.Backup, ref.Epoch)
+		}
 		if err == nil && !live {
 			if err = w.Bucket.AbortUpload(ctx, u); err == nil {
 				w.metrics.swept.Inc()

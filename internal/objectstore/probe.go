@@ -16,13 +16,16 @@ func (b *Bucket) Reach(ctx context.Context) error {
 	})
 }
 
+// ProbePrefix is where Probe's uploads are: what a process that was killed in one has left.
+const ProbePrefix = "probe/"
+
 // Probe asks whether the bucket can be reached and written to. It begins an upload and aborts it, which needs
 // no right to delete and leaves nothing.
 func (b *Bucket) Probe(ctx context.Context) error {
 	if err := b.Reach(ctx); err != nil {
 		return err
 	}
-	u := b.Create(ctx, "probe/"+newWriter())
+	u := b.Create(ctx, ProbePrefix+newWriter())
 	u.begun = true
 	u.open()
 	return errors.Join(u.failed(), u.Abort())
