@@ -251,8 +251,8 @@ func (s *soak) killOne(name string) error {
 // killDump kills a pg_dump of the worker's, where one runs within a while.
 func (s *soak) killDump(ctx context.Context) error {
 	for range 40 {
-		for _, pid := range childrenOf(s.find("worker").PID()) {
-			if strings.Contains(commandOf(pid), "/pg_dump ") {
+		for _, pid := range stack.ChildrenOf(s.find("worker").PID()) {
+			if strings.Contains(stack.CommandOf(pid), "/pg_dump ") {
 				s.note("pg_dump")
 				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by now
 				return nil

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -45,7 +40,7 @@ func (s *soak) watch(ctx context.Context) {
 		case n > 1:
 			s.saw(fmt.Errorf("I5: %d dumps of one database at a time", n))
 		}
-		if err := s.leaks(map[string]string{"the process list": s.processList()}); err != nil {
+		if err := s.leaks(map[string]string{"the process list": s.Processes()}); err != nil {
 			s.saw(fmt.Errorf("I6: %w", err))
 		}
 	}
@@ -64,71 +59,4 @@ func (s *soak) seen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.broken
-}
-
-// processList is how all processes below this one were started, and the environment of those that the product has started.
-// What the product's own processes have in theirs is what the operator gives them.
-func (s *soak) processList() string {
-	var all strings.Builder
-	parents := map[int]int{}
-	commands := map[int]string{}
-	for _, at := range procs() {
-		pid, _ := strconv.Atoi(filepath.Base(at))
-		parents[pid], commands[pid] = parentOf(pid), commandOf(pid)
-	}
-	for pid, command := range commands {
-		if !below(parents, pid, os.Getpid()) {
-			continue
-		}
-		all.WriteString(command + "\n")
-		if below(parents, parents[pid], os.Getpid()) && strings.Contains(command, "pg_") { // a child of the product's
-			env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-			if err == nil { // else it has ended
-				all.WriteString(string(bytes.ReplaceAll(env, []byte{0}, []byte{'\n'})) + "\n")
-			}
-		}
-	}
-	return all.String()
-}
-
-// below tells whether a process descends from another.
-func below(parents map[int]int, pid, from int) bool {
-	for range 20 {
-		if pid == from {
-			return true
-		}
-		if pid = parents[pid]; pid == 0 {
-			return false
-		}
-	}
-	return false
-}
-
-func procs() []string {
-	all, _ := filepath.Glob("/proc/[0-9]*")
-	return all
-}
-
-// childrenOf are the processes that one has started.
-func childrenOf(parent int) (all []int) {
-	for _, at := range procs() {
-		if pid, err := strconv.Atoi(filepath.Base(at)); err == nil && parentOf(pid) == parent {
-			all = append(all, pid)
-		}
-	}
-	return all
-}
-
-func parentOf(pid int) int {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(status), "\nPPid:\t")
-	line, _, _ := strings.Cut(rest, "\n")
-	parent, _ := strconv.Atoi(line)
-	return parent
-}
-
-// commandOf is how a process was started; "" where it has gone.
-func commandOf(pid int) string {
-	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return strings.ReplaceAll(string(line), "\x00", " ")
 }

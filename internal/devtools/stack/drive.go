@@ -120,6 +120,19 @@ func (s *Stack) SignOnTo(ctx context.Context, app string) (*Visitor, error) {
 	return v, err
 }
 
+// Session is what the visitor's cookies say, which opens the pages.
+func (v *Visitor) Session() (string, error) {
+	at, err := url.Parse(v.stack.WebURL)
+	if err != nil {
+		return "", err
+	}
+	all := v.client.Jar.Cookies(at)
+	if len(all) != 1 {
+		return "", fmt.Errorf("%d cookies", len(all))
+	}
+	return all[0].Value, nil
+}
+
 // Get returns a page.
 func (v *Visitor) Get(ctx context.Context, path string) (string, error) {
 	return v.do(ctx, http.MethodGet, path, nil)
