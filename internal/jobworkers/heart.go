@@ -2,6 +2,7 @@ package jobworkers
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -62,6 +63,7 @@ type heart struct {
 	store *postgres.Store
 	every time.Duration
 	lost  context.CancelCauseFunc
+	most  int64 // bytes that the run may store; 0 is no limit
 
 	pulse pulse
 	mu    sync.Mutex
@@ -85,8 +87,16 @@ func (h *heart) beat(ctx context.Context) error {
 	return h.store.Beat(ctx, h.claim, p)
 }
 
-// progress is told by the pipeline, often; the next beat carries what was heard last.
+// mostStored is how much of a database of the largest size that a plan backs up can be stored, with room: a server that
+// claims less and sends for ever is left there.
+func mostStored(p remora.Plan) int64 { return 2 * p.LargestDatabase }
+
+// progress is told by the pipeline, often; the next beat carries what was heard last. It ends the run where there is more than
+// any database within the plan comes to, whatever the server said of its size.
 func (h *heart) progress(p pipeline.Progress) {
+	if h.most > 0 && p.Out > h.most {
+		h.lost(&remora.Failure{Reason: remora.ReasonTooLarge, Detail: fmt.Sprintf("The server sent what takes more than %s in the store, which no database of this plan comes to.", remora.Bytes(h.most))})
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.now.Bytes, h.now.BytesOut, h.now.TablesDone, h.now.TablesTotal, h.now.Current = p.Bytes, p.Out, p.Done, p.Total, p.Current

@@ -85,7 +85,7 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 func (w *runBackup) attempt(ctx context.Context, c postgres.Claim, at *stages, m *memory) (remora.Kept, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	h := &heart{claim: c, store: w.Store, every: w.BeatEvery, lost: stop}
+	h := &heart{claim: c, store: w.Store, every: w.BeatEvery, lost: stop, most: mostStored(c.Plan)}
 	h.start(ctx)
 	defer h.stop()
 	kept, err := w.pipeline(ctx, c, h, at, m, stop)
