@@ -41,6 +41,7 @@ type Store interface {
 	Resource(ctx context.Context, id remora.ResourceID) (remora.Resource, error)
 	RequestCheck(ctx context.Context, id remora.ResourceID, person string) error
 	Events(ctx context.Context, id remora.ResourceID, look remora.EventLook) ([]remora.Event, error)
+	AuditLog(ctx context.Context, id remora.ResourceID, look remora.AuditLook) (remora.AuditPage, error)
 
 	Database(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, look remora.Look) (remora.DatabaseView, error)
 	RequestBackup(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) (remora.BackupID, error)
@@ -127,7 +128,7 @@ func (a *API) Routes(r chi.Router) {
 		h := humachi.New(r, a.config())
 		h.UseMiddleware(a.admit)
 		for _, register := range []func(huma.API){
-			a.tokenOperations, a.overviewOperations, a.databaseOperations, a.scheduleOperations, a.retentionOperations, a.freshnessOperations,
+			a.tokenOperations, a.overviewOperations, a.auditOperations, a.databaseOperations, a.scheduleOperations, a.retentionOperations, a.freshnessOperations,
 			a.backupOperations, a.restoreOperations, a.channelOperations, a.problemOperations,
 		} {
 			register(h)

@@ -1,8 +1,11 @@
 package api_test
 
 import (
+	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -136,12 +139,50 @@ func TestJourney(t *testing.T) {
 		t.Errorf("%d events", seen)
 	}
 	n.do("GET", "/plan", nil, 200)
+	n.audits()
 
 	// The end of the token.
 	n.do("DELETE", "/token", nil, 204)
 	if p := n.do("GET", "/overview", nil, 401).problem(t); p.Code != "unauthorized" || !strings.Contains(p.Detail, "was revoked") {
 		t.Errorf("%+v", p)
 	}
+}
+
+// audits reads the audit log page by page, and follows its chain.
+func (n *tenant) audits() {
+	n.t.Helper()
+	t := n.t
+	var lines []api.AuditLine
+	var log api.AuditLog
+	for path := "/audit?limit=7"; path != ""; {
+		log = into[api.AuditLog](t, n.do("GET", path, nil, 200))
+		lines = append(lines, log.Lines...)
+		if path = ""; log.Next != "" {
+			path = "/audit?limit=7&before=" + log.Next
+		}
+	}
+	var chain remora.AuditChain
+	for _, x := range slices.Backward(lines) {
+		text, err := json.Marshal(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := remora.AuditLine{Resource: n.id}
+		if err := json.Unmarshal(text, &l); err != nil {
+			t.Fatal(err)
+		}
+		if err := chain.Add(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if chain.Length != log.Length || hex.EncodeToString(chain.Hash) != log.Hash {
+		t.Errorf("%d lines of %d", chain.Length, log.Length)
+	}
+	own := into[api.AuditLog](t, n.do("GET", "/audit?who=API+token+deploys&what=pause+schedule&since=2026-01-01T00:00:00Z", nil, 200))
+	if len(own.Lines) != 1 || !strings.HasSuffix(own.Lines[0].Subject, " we move") {
+		t.Errorf("%+v", own)
+	}
+	n.do("GET", "/audit?before=0", nil, 422)
 }
 
 func (n *tenant) schedules(db string) {

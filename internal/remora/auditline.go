@@ -34,15 +34,15 @@ func (l AuditLine) About() (id, words string) {
 	return id, words
 }
 
-// auditTime is how a line's time is written, to the microsecond, as PostgreSQL keeps it.
-const auditTime = "2006-01-02T15:04:05.000000Z"
+// AuditTime is how a line's time is written, to the microsecond, as PostgreSQL keeps it.
+const AuditTime = "2006-01-02T15:04:05.000000Z"
 
 // Sum returns what the line's hash must be: SHA-256 of seven netstrings, as migration 0019 has it in SQL and docs/audit.md in
 // words.
 func (l AuditLine) Sum() []byte {
 	h := sha256.New()
 	for _, word := range []string{
-		hex.EncodeToString(l.Previous), string(l.Resource), strconv.FormatInt(l.Seq, 10), l.At.UTC().Format(auditTime), l.Actor, l.Action, l.Subject,
+		hex.EncodeToString(l.Previous), string(l.Resource), strconv.FormatInt(l.Seq, 10), l.At.UTC().Format(AuditTime), l.Actor, l.Action, l.Subject,
 	} {
 		_, _ = fmt.Fprintf(h, "%d:%s,", len(word), word) // a hash takes everything
 	}
@@ -62,7 +62,7 @@ type auditLine struct {
 
 // MarshalJSON implements json.Marshaler. The resource is left out: an export names it once.
 func (l AuditLine) MarshalJSON() ([]byte, error) {
-	return json.Marshal(auditLine{l.Seq, l.At.UTC().Format(auditTime), l.Actor, l.Action, l.Subject, hex.EncodeToString(l.Previous), hex.EncodeToString(l.Hash)})
+	return json.Marshal(auditLine{l.Seq, l.At.UTC().Format(AuditTime), l.Actor, l.Action, l.Subject, hex.EncodeToString(l.Previous), hex.EncodeToString(l.Hash)})
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -71,7 +71,7 @@ func (l *AuditLine) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &x); err != nil {
 		return err
 	}
-	at, err := time.Parse(auditTime, x.At)
+	at, err := time.Parse(AuditTime, x.At)
 	if err != nil {
 		return fmt.Errorf("line %d: its time is not as it was written", x.Seq)
 	}
