@@ -82,7 +82,9 @@ type Config struct {
 	// Contents opens the list of what a backup's archive contains; nil where nobody has counted.
 	Contents func(ctx context.Context, id remora.ResourceID, b remora.Backup) (io.Reader, error)
 	// Needs reads what restoring a backup needs.
-	Needs    func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
+	Needs func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
+	// Callable refuses an address that leads where nobody may be called. Errors: KindInvalid.
+	Callable func(ctx context.Context, address redact.Secret) error
 	LinkURL  func(token string) string        // where a link opens its backup
 	BadgeURL func(token redact.Secret) string // where a badge is seen
 	BaseURL  string                           // how the outside reaches us; without a slash at the end
@@ -104,7 +106,7 @@ type API struct {
 
 // New returns the API.
 func New(cfg Config) (*API, error) {
-	if cfg.Store == nil || cfg.Contents == nil || cfg.Needs == nil || cfg.LinkURL == nil || cfg.BadgeURL == nil || cfg.BaseURL == "" || cfg.Log == nil {
+	if cfg.Store == nil || cfg.Contents == nil || cfg.Needs == nil || cfg.Callable == nil || cfg.LinkURL == nil || cfg.BadgeURL == nil || cfg.BaseURL == "" || cfg.Log == nil {
 		return nil, errors.New("api: a dependency or setting is missing")
 	}
 	cfg.LinkGood = cmp.Or(cfg.LinkGood, time.Hour)

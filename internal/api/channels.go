@@ -136,6 +136,11 @@ func (a *API) channelOperations(h huma.API) {
 		if err != nil {
 			return nil, err
 		}
+		if n.Kind == remora.ChannelWebhook {
+			if err := a.Callable(ctx, n.Address); err != nil {
+				return nil, err
+			}
+		}
 		n.Mutes = mutesOf(in.Body.Mutes)
 		id, secret, err := a.Store.AddChannel(ctx, c.resource, n, c.person())
 		if err != nil {

@@ -129,7 +129,11 @@ func (a *API) freshnessOperations(h huma.API) {
 		OperationID: "setPing", Method: http.MethodPut, Path: "/databases/{database}/ping", Tags: []string{tagFreshness}, Summary: "Have your own watch called after each backup",
 	}, remora.ScopeAdmin, func(ctx context.Context, c caller, in *ping) (*one, error) {
 		return then(ctx, c, in.OfDatabase, func(db remora.DatabaseID) error {
-			return a.Store.SetPing(ctx, c.resource, db, redact.New(in.Body.Address), in.Body.Starts, c.person())
+			address := redact.New(in.Body.Address)
+			if err := a.Callable(ctx, address); err != nil {
+				return err
+			}
+			return a.Store.SetPing(ctx, c.resource, db, address, in.Body.Starts, c.person())
 		})
 	})
 	add(h, a, huma.Operation{

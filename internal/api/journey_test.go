@@ -294,6 +294,7 @@ func (n *tenant) outside(db string) {
 	if p := n.do("PUT", db+"/ping", m{"address": "http://hc-ping.com/secret"}, 422).problem(t); strings.Contains(p.Detail, "secret") {
 		t.Errorf("%+v", p)
 	}
+	n.do("PUT", db+"/ping", m{"address": "https://internal.example.com/x"}, 422)
 	n.do("DELETE", db+"/ping", nil, 204)
 }
 
@@ -306,6 +307,7 @@ func (n *tenant) channels() {
 	}
 	n.do("POST", "/channels", m{"kind": "webhook", "address": "https://ops.example.com/hooks?key=secret"}, 409)
 	n.do("POST", "/channels", m{"kind": "email", "address": "not one"}, 422)
+	n.do("POST", "/channels", m{"kind": "webhook", "address": "https://internal.example.com/x"}, 422)
 	if c := into[api.NewChannel](t, n.do("POST", "/channels", m{"kind": "email", "address": "owner@example.com"}, 201)); c.State != "unconfirmed" || c.Secret != "" {
 		t.Errorf("%+v", c)
 	}

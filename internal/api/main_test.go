@@ -81,6 +81,12 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 	}
 	cfg := api.Config{
 		Store: s.Store, BaseURL: base, LinkURL: pages.LinkURL, BadgeURL: pages.BadgeURL, Mails: true, Log: log, Needs: needs, PerMinute: 100_000,
+		Callable: func(_ context.Context, address redact.Secret) error {
+			if strings.Contains(address.Reveal(), "internal.example.com") {
+				return remora.Invalid("This address leads to a network that is not public.")
+			}
+			return nil
+		},
 		Contents: func(context.Context, remora.ResourceID, remora.Backup) (io.Reader, error) {
 			return strings.NewReader(contents), nil
 		},

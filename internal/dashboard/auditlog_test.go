@@ -203,7 +203,7 @@ func TestLookingThroughTheAuditLog(t *testing.T) {
 	at := auditPath + "?who=person-3"
 	for at != "" {
 		page = n.do(t, "GET", at).body
-		for _, row := range strings.Split(page, `<tr><td class="num">`)[1:] {
+		for _, row := range strings.Split(page, `<tr><td class="num" data-name="No.">`)[1:] {
 			number, _, _ := strings.Cut(row, "<")
 			seqs = append(seqs, number)
 		}

@@ -51,20 +51,20 @@ func (p process) web(ctx context.Context) error {
 		return err
 	}
 	read := archives{p, store, bucket}
+	callable := func(ctx context.Context, address redact.Secret) error {
+		return notify.Callable(ctx, p.policy, net.DefaultResolver, address)
+	}
 	pages, err := dashboard.New(dashboard.Config{
 		Store: store, Cookie: cookie, BaseURL: p.Site.PublicURL, ServiceAccount: p.Site.ServiceAccount, LinkGood: p.Site.LinkGood, Mails: p.mails(), Log: p.log,
 		Open: read.open, Contents: read.contents, Script: pgarchive.WriteScript, Needs: read.needs,
-		Callable: func(ctx context.Context, address redact.Secret) error {
-			return notify.Callable(ctx, p.policy, net.DefaultResolver, address)
-		},
-		Sealed: read.sealed, Sealer: sealer{p.Keys},
+		Callable: callable, Sealed: read.sealed, Sealer: sealer{p.Keys},
 	})
 	if err != nil {
 		return err
 	}
 	programs, err := api.New(api.Config{
 		Store: store, Contents: read.list, Needs: read.needs, LinkURL: pages.LinkURL, BadgeURL: pages.BadgeURL, BaseURL: p.Site.PublicURL, LinkGood: p.Site.LinkGood,
-		Mails: p.mails(), Log: p.log,
+		Mails: p.mails(), Callable: callable, Log: p.log,
 	})
 	if err != nil {
 		return err
