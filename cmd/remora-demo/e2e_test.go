@@ -439,7 +439,7 @@ func fetch(t *testing.T, url string) *http.Response {
 func TestKilledWorkerLeavesNothing(t *testing.T) {
 	t.Parallel()
 	b := start(t, 100_000)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	v := b.connect(t)
 	b.await(t, func(x remora.Backup) bool { return x.State == remora.BackupRunning })
@@ -571,7 +571,7 @@ func cmdline(at string) string {
 func TestKilledDeleter(t *testing.T) {
 	t.Parallel()
 	b := start(t, 10)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	b.connect(t)
 	kept := b.verified(t, "")
