@@ -64,7 +64,7 @@ func (e *Error) Unwrap() []error {
 // Operations are S3's names of what is asked for.
 func Operations() []string {
 	return []string{
-		"HeadBucket", "HeadObject", "GetObject", "PutObject", "DeleteObject", "ListObjectsV2",
+		"HeadObject", "GetObject", "PutObject", "DeleteObject", "ListObjectsV2",
 		"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload", "ListMultipartUploads",
 	}
 }

@@ -216,12 +216,12 @@ func TestRequestsAreObserved(t *testing.T) {
 	good := s3test.Open(t, cfg)
 	_, _ = good.Head(t.Context(), "r/nothing") // an answer
 	_, _ = good.PutIfAbsent(t.Context(), "r/one", []byte("x"))
-	_ = s3test.Open(t, wrong).Reach(t.Context())
-	_ = s3test.Open(t, away).Reach(t.Context())
+	_ = s3test.Open(t, wrong).Reach(t.Context(), "r/")
+	_ = s3test.Open(t, away).Reach(t.Context(), "r/")
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	_ = good.Reach(ended)
-	for what, n := range map[string]int{"HeadObject ok": 1, "PutObject ok": 1, "HeadBucket denied": 1, "HeadBucket silent": 2, "HeadBucket canceled": 1} {
+	_ = good.Reach(ended, "r/")
+	for what, n := range map[string]int{"HeadObject ok": 1, "PutObject ok": 1, "ListObjectsV2 denied": 1, "ListObjectsV2 silent": 2, "ListObjectsV2 canceled": 1} {
 		if seen[what] < n {
 			t.Errorf("%s: %d of %d in %v", what, seen[what], n, seen)
 		}

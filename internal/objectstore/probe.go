@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// Reach asks whether the bucket is there and the key may look at it.
-func (b *Bucket) Reach(ctx context.Context) error {
-	return b.try(ctx, "HeadBucket", b.cfg.Bucket, func(ctx context.Context) error {
-		_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.cfg.Bucket})
+// Reach asks whether the bucket is there and the key may look at what lies below a prefix. To ask for the bucket itself would
+// need the right to list all of it.
+func (b *Bucket) Reach(ctx context.Context, prefix string) error {
+	return b.try(ctx, "ListObjectsV2", b.cfg.Bucket, func(ctx context.Context) error {
+		_, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &b.cfg.Bucket, Prefix: &prefix, MaxKeys: aws.Int32(1)})
 		return err
 	})
 }
@@ -19,12 +21,9 @@ func (b *Bucket) Reach(ctx context.Context) error {
 // ProbePrefix is where Probe's uploads are: what a process that was killed in one has left.
 const ProbePrefix = "probe/"
 
-// Probe asks whether the bucket can be reached and written to. It begins an upload and aborts it, which needs
+// Probe asks whether the bucket is there and can be written to. It begins an upload and aborts it, which needs
 // no right to delete and leaves nothing.
 func (b *Bucket) Probe(ctx context.Context) error {
-	if err := b.Reach(ctx); err != nil {
-		return err
-	}
 	u := b.Create(ctx, ProbePrefix+newWriter())
 	u.begun = true
 	u.open()

@@ -3,14 +3,19 @@
 package s3test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/remora-backup/remora/internal/devtools/locals3"
 	"github.com/remora-backup/remora/internal/dialer"
@@ -34,10 +39,25 @@ var started = sync.OnceValues(func() (running, error) {
 	if err != nil {
 		return running{}, err
 	}
-	_, file, _, _ := runtime.Caller(0)
-	s, err := locals3.Start(filepath.Join(filepath.Dir(file), "..", "..", "bin", "s3dev"), dir, accessKey, secretKey)
+	var users []string
+	for _, process := range Processes {
+		users = append(users, user(process)+":"+secretOf(process))
+	}
+	s, err := locals3.Start(atTop("bin", "s3dev"), dir, accessKey, secretKey, users...)
 	return running{s, dir}, err
 })
+
+// atTop is a path from the top of the repository.
+func atTop(parts ...string) string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(append([]string{filepath.Dir(file), "..", ".."}, parts...)...)
+}
+
+// Processes are those that have a storage key of their own, whose policy is deploy/storage/PROCESS.json.
+var Processes = []string{"worker", "web", "verifier", "deleter"}
+
+func user(process string) string     { return "test-" + process }
+func secretOf(process string) string { return "test-secret-of-" + process }
 
 // Main ends the server after the tests of a package. Call it from TestMain and pass its result to os.Exit.
 func Main(m interface{ Run() int }) int {
@@ -71,6 +91,54 @@ func Config(t testing.TB) objectstore.Config {
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+// As is cfg with the key of one process, which may do in the bucket what deploy/storage/ says, and nothing else.
+func As(t testing.TB, cfg objectstore.Config, process string) objectstore.Config {
+	t.Helper()
+	client := s3.New(s3.Options{
+		BaseEndpoint: &cfg.Endpoint, Region: cfg.Region, UsePathStyle: true, HTTPClient: cfg.HTTP,
+		Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
+	})
+	policy, err := bucketPolicy(cfg.Bucket)
+	if err == nil {
+		_, err = client.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: &cfg.Bucket, Policy: &policy})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.AccessKey, cfg.SecretKey = user(process), redact.New(secretOf(process))
+	return cfg
+}
+
+// statement is one of a policy.
+type statement map[string]any
+
+// bucketPolicy makes one policy of a bucket from those of the processes' keys: the same statements, each with whom it is for.
+// What it leaves out is the statement about overwriting, whose condition the local server does not know and which it keeps by
+// itself (internal/devtools/s3dev).
+func bucketPolicy(bucket string) (string, error) {
+	var all []statement
+	for _, process := range Processes {
+		text, err := os.ReadFile(atTop("deploy", "storage", process+".json"))
+		if err != nil {
+			return "", err
+		}
+		var own struct{ Statement []statement }
+		if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), "BUCKET", bucket)), &own); err != nil {
+			return "", fmt.Errorf("%s.json: %w", process, err)
+		}
+		for _, s := range own.Statement {
+			if s["Sid"] == "OverwriteNothing" {
+				continue
+			}
+			delete(s, "Sid")
+			s["Principal"] = map[string]string{"AWS": user(process)}
+			all = append(all, s)
+		}
+	}
+	policy, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": all})
+	return string(policy), err
 }
 
 // Open opens a bucket.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/config"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/herokuapi"
@@ -155,7 +156,7 @@ func (c *checkup) store(ctx context.Context) {
 	} else if s, ok := c.of(config.Web, config.Verifier); ok {
 		bucket, err := c.as(s).bucket()
 		if err == nil {
-			err = bucket.Reach(ctx)
+			err = bucket.Reach(ctx, archivestore.Prefix)
 		}
 		c.found("bucket", err, "The common key may look at it.", check)
 	}
@@ -171,7 +172,7 @@ func (c *checkup) store(ctx context.Context) {
 	s.Store.AccessKey, s.Store.SecretKey = s.Delete.AccessKey, s.Delete.SecretKey
 	bucket, err := c.as(s).bucket()
 	if err == nil {
-		err = bucket.Reach(ctx)
+		err = bucket.Reach(ctx, archivestore.Prefix)
 	}
 	c.found("bucket", err, "The deleter's own key may look at it.", check)
 }

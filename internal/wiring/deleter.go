@@ -8,6 +8,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/jobworkers"
 	"github.com/remora-backup/remora/internal/postgres"
@@ -36,7 +37,7 @@ func (p process) deleter(ctx context.Context) error {
 		return err
 	}
 	// In the wrong bucket there would be nothing to delete, and all would be called deleted.
-	if err := bucket.Reach(ctx); err != nil {
+	if err := bucket.Reach(ctx, archivestore.Prefix); err != nil {
 		return fmt.Errorf("the bucket cannot be read: check S3_ENDPOINT, S3_BUCKET and the deleter's key: %w", err)
 	}
 	deleter, err := jobworkers.NewDeleter(jobworkers.DeleterConfig{

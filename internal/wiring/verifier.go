@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
+	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/customerdb"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/jobworkers"
@@ -34,7 +35,7 @@ func (p process) verifier(ctx context.Context) error {
 		return err
 	}
 	// With the wrong bucket every backup would be found missing.
-	if err := bucket.Reach(ctx); err != nil {
+	if err := bucket.Reach(ctx, archivestore.Prefix); err != nil {
 		return fmt.Errorf("the bucket cannot be read: check S3_ENDPOINT, S3_BUCKET and the key: %w", err)
 	}
 	servers := pgdump.FindServers(ctx, p.Verify.ServerDirs, p.Verify.Path)

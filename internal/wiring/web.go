@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/internal/api"
+	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/notify"
@@ -35,7 +36,7 @@ func (p process) web(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := bucket.Reach(ctx); err != nil { // everything but downloads works without it, so this is no reason not to start
+	if err := bucket.Reach(ctx, archivestore.Prefix); err != nil { // everything but downloads works without it, so this is no reason not to start
 		p.log.ErrorContext(ctx, "the bucket cannot be read, so no download works: check S3_ENDPOINT, S3_BUCKET and the key", "error", err)
 	}
 	plain := strings.HasPrefix(p.Site.PublicURL, "http:")

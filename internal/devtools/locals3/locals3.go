@@ -18,12 +18,14 @@ import (
 type Server struct {
 	program, dir         string
 	addr, access, secret string
+	users                []string
 	stdin                io.Closer
 	cmd                  *exec.Cmd
 }
 
-// Start starts program (bin/s3dev) over a folder and returns when it serves. The caller ends it with Stop.
-func Start(program, dir, access, secret string) (*Server, error) {
+// Start starts program (bin/s3dev) over a folder and returns when it serves. access and secret are the root account's; users
+// are others, each as key:secret, who may do what a bucket's policy lets them. The caller ends it with Stop.
+func Start(program, dir, access, secret string, users ...string) (*Server, error) {
 	if _, err := os.Stat(program); err != nil {
 		return nil, errors.New("there is no bin/s3dev: run make bin/s3dev first (make test and make demo do)")
 	}
@@ -31,7 +33,7 @@ func Start(program, dir, access, secret string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find a port: %w", err)
 	}
-	s := &Server{program: program, dir: dir, addr: l.Addr().String(), access: access, secret: secret}
+	s := &Server{program: program, dir: dir, addr: l.Addr().String(), access: access, secret: secret, users: users}
 	if err := l.Close(); err != nil {
 		return nil, fmt.Errorf("find a port: %w", err)
 	}
@@ -44,7 +46,7 @@ func Start(program, dir, access, secret string) (*Server, error) {
 // Restart starts the server again, at the same address over the same folder, after Kill.
 func (s *Server) Restart() (err error) {
 	s.cmd = exec.Command(s.program, "-addr", s.addr, "-dir", s.dir) //nolint:gosec // our own
-	s.cmd.Env = []string{"S3_ACCESS_KEY=" + s.access, "S3_SECRET_KEY=" + s.secret, "HOME=" + s.dir}
+	s.cmd.Env = []string{"S3_ACCESS_KEY=" + s.access, "S3_SECRET_KEY=" + s.secret, "S3_USERS=" + strings.Join(s.users, ","), "HOME=" + s.dir}
 	s.cmd.Stderr = os.Stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for whoever started us
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {       // its end, with this process, ends the server

@@ -5,12 +5,15 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/gofiber/fiber/v3"
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
@@ -31,7 +34,8 @@ func main() {
 	}
 }
 
-// run serves until standard input ends. The root account comes by S3_ACCESS_KEY and S3_SECRET_KEY.
+// run serves until standard input ends. The root account comes by S3_ACCESS_KEY and S3_SECRET_KEY, and others by S3_USERS, as
+// key:secret separated by commas; these may do what a bucket's policy lets them, and create only what is not there.
 func run(addr, dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -48,8 +52,12 @@ func run(addr, dir string) error {
 		return err
 	}
 	root := middlewares.RootUserConfig{Access: os.Getenv("S3_ACCESS_KEY"), Secret: os.Getenv("S3_SECRET_KEY")}
-	iam := auth.NewIAMServiceSingle(auth.Account{Access: root.Access, Secret: root.Secret, Role: auth.RoleAdmin})
+	iam, err := accounts(filepath.Join(dir, "iam"), root, os.Getenv("S3_USERS"))
+	if err != nil {
+		return err
+	}
 	server, err := s3api.New(store, root, "us-east-1", iam, nil, nil, nil, nil,
+		s3api.WithMiddleware("/", createOnly(root.Access)),
 		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithMpMaxParts(maxParts), s3api.WithConcurrencyLimiter(1000, 500),
 		s3api.WithOnListen(func() { fmt.Println("s3dev serves on", addr) }))
 	if err != nil {
@@ -62,4 +70,43 @@ func run(addr, dir string) error {
 		ended <- nil
 	}()
 	return <-ended
+}
+
+// accounts makes the accounts of users beside root.
+func accounts(dir string, root middlewares.RootUserConfig, users string) (auth.IAMService, error) {
+	admin := auth.Account{Access: root.Access, Secret: root.Secret, Role: auth.RoleAdmin}
+	if users == "" {
+		return auth.NewIAMServiceSingle(admin), nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	iam, err := auth.NewInternal(admin, dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, user := range strings.Split(users, ",") {
+		key, secret, _ := strings.Cut(user, ":")
+		err := iam.CreateAccount(auth.Account{Access: key, Secret: secret, Role: auth.RoleUser})
+		if err != nil && !errors.Is(err, auth.ErrUserExists) {
+			return nil, fmt.Errorf("make the account %s: %w", key, err)
+		}
+	}
+	return iam, nil
+}
+
+// createOnly refuses all but root what would replace an object: a write without If-None-Match. Amazon's policies can say so,
+// with the condition s3:if-none-match, which versitygw does not know
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html).
+func createOnly(root string) fiber.Handler {
+	return func(c fiber.Ctx) error {
+		bucket, key, _ := strings.Cut(strings.TrimPrefix(c.Path(), "/"), "/")
+		upload := c.Query("uploadId") != ""
+		creates := c.Method() == fiber.MethodPut && !upload || c.Method() == fiber.MethodPost && upload // whole, or the end of an upload
+		if !creates || bucket == "" || key == "" || c.Get("If-None-Match") == "*" || strings.Contains(c.Get("Authorization"), "Credential="+root+"/") {
+			return c.Next()
+		}
+		c.Set("Content-Type", "application/xml")
+		return c.Status(fiber.StatusForbidden).SendString("<Error><Code>AccessDenied</Code><Message>Only what is not there may be created.</Message></Error>")
+	}
 }
