@@ -91,6 +91,8 @@ type Site struct {
 	MetricsToken redact.Secret `env:"METRICS_TOKEN" help:"Opens /metrics as a bearer token; without it there is no /metrics."`
 	LinkGood     time.Duration `env:"LINK_GOOD" default:"1h" help:"How long a download link is good."`
 
+	OperatorPassword redact.Secret `env:"OPERATOR_PASSWORD" help:"Opens the operator's pages at /operator, of at least 20 characters; without it there are none."`
+
 	ServiceAccount string `env:"SERVICE_ACCOUNT" required:"" help:"The e-mail address of the account that customers share their Helper App with."`
 }
 
@@ -394,6 +396,7 @@ func (s Site) check() error {
 	return errors.Join(
 		address("PUBLIC_URL", s.PublicURL), between("PORT", s.Port, 1, 65535),
 		between("LINK_GOOD", s.LinkGood, time.Minute, 7*24*time.Hour),
+		unless(s.OperatorPassword.IsZero() || len(s.OperatorPassword.Reveal()) >= 20, "OPERATOR_PASSWORD must have at least 20 characters"),
 		unless(strings.Contains(s.ServiceAccount, "@"), "SERVICE_ACCOUNT must be an e-mail address"),
 	)
 }

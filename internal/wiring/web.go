@@ -88,6 +88,9 @@ func (p process) web(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := p.operator(ctx, server.Mux(), pool, store, plain); err != nil {
+		return err
+	}
 	stopped, err := p.start(ctx, news)
 	if err != nil {
 		return err

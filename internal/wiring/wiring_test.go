@@ -3,6 +3,7 @@ package wiring
 import (
 	"context"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strconv"
@@ -134,6 +135,19 @@ func TestWebStartsWithoutItsBucket(t *testing.T) { //nolint:paralleltest // the 
 			t.Fatal(err, log.String())
 		case <-time.After(10 * time.Millisecond):
 		}
+	}
+	// The operator's pages are off unless a password is set.
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+port+"/operator", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("ops", "")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusNotFound {
+		t.Error(resp.Status, err)
 	}
 	cancel()
 	if err := <-ended; err != nil {
