@@ -14,36 +14,36 @@ import (
 
 // Backup is one state of one database.
 type Backup struct {
-	ID             string    `json:"id"`
-	Database       string    `json:"database_id"`
-	Addon          string    `json:"addon" doc:"The database's add-on."`
-	App            string    `json:"app,omitempty" doc:"The app that it belongs to."`
-	State          string    `json:"state" enum:"queued,running,verified,proven,failed,canceled,incomplete,expired,deleted"`
-	Restorable     bool      `json:"restorable" doc:"There is a whole archive to download."`
-	Reason         *Reason   `json:"reason,omitempty" doc:"Why it failed, or is being tried again."`
-	Detail         string    `json:"detail,omitempty" doc:"pg_dump's own words."`
-	Fix            string    `json:"fix,omitempty" doc:"SQL to run as the database's owner."`
-	RequestedBy    string    `json:"requested_by,omitempty" doc:"Left out where the schedule asked for it."`
-	Attempts       int       `json:"attempts"`
-	ServerVersion  string    `json:"server_version,omitempty"`
-	ClientVersion  string    `json:"client_version,omitempty" doc:"pg_dump's."`
-	RestoresInto   int       `json:"restores_into,omitempty" doc:"It restores into a server of this major version or a later one."`
-	ArchiveVersion string    `json:"archive_version,omitempty"`
-	Tables         int       `json:"tables,omitempty"`
-	Rows           *int64    `json:"rows,omitempty" doc:"Of all tables; left out where they were not counted."`
-	ArchiveBytes   int64     `json:"archive_bytes,omitempty" doc:"What a link serves."`
-	StoredBytes    int64     `json:"stored_bytes,omitempty" doc:"What lies in the store, sealed."`
-	OpenedBy       []string  `json:"opened_by,omitempty" doc:"Fingerprints of your own keys that open it."`
-	Alone          bool      `json:"opened_by_you_alone,omitempty" doc:"They alone do: we cannot, and a link serves sealed files (docs/opening-without-us.md)."`
-	QueuedAt       time.Time `json:"queued_at"`
-	StartedAt      time.Time `json:"started_at,omitzero"`
-	EndedAt        time.Time `json:"ended_at,omitzero"`
-	RetryAt        time.Time `json:"retry_at,omitzero" doc:"When the next attempt begins."`
-	ExpiredAt      time.Time `json:"expired_at,omitzero" doc:"Since when nothing keeps it."`
-	ExpiredBecause string    `json:"expired_because,omitempty"`
-	DeleteAt       time.Time `json:"delete_at,omitzero" doc:"When what is stored of it goes."`
-	DeletedAt      time.Time `json:"deleted_at,omitzero"`
-	Progress       *Progress `json:"progress,omitempty" doc:"While a worker reads it."`
+	ID             string       `json:"id"`
+	Database       string       `json:"database_id"`
+	Addon          string       `json:"addon" doc:"The database's add-on."`
+	App            string       `json:"app,omitempty" doc:"The app that it belongs to."`
+	State          string       `json:"state" enum:"queued,running,verified,proven,failed,canceled,incomplete,expired,deleted"`
+	Restorable     bool         `json:"restorable" doc:"There is a whole archive to download."`
+	Reason         *Reason      `json:"reason,omitempty" doc:"Why it failed, or is being tried again."`
+	Detail         string       `json:"detail,omitempty" doc:"pg_dump's own words."`
+	Fix            string       `json:"fix,omitempty" doc:"SQL to run as the database's owner."`
+	RequestedBy    string       `json:"requested_by,omitempty" doc:"Left out where the schedule asked for it."`
+	Attempts       int          `json:"attempts"`
+	ServerVersion  string       `json:"server_version,omitempty"`
+	ClientVersion  string       `json:"client_version,omitempty" doc:"pg_dump's."`
+	RestoresInto   int          `json:"restores_into,omitempty" doc:"It restores into a server of this major version or a later one."`
+	ArchiveVersion string       `json:"archive_version,omitempty"`
+	Tables         int          `json:"tables,omitempty"`
+	Rows           *int64       `json:"rows,omitempty" doc:"Of all tables; left out where they were not counted."`
+	ArchiveBytes   int64        `json:"archive_bytes,omitempty" doc:"What a link serves."`
+	StoredBytes    int64        `json:"stored_bytes,omitempty" doc:"What lies in the store, sealed."`
+	OpenedBy       List[string] `json:"opened_by,omitempty" doc:"Fingerprints of your own keys that open it."`
+	Alone          bool         `json:"opened_by_you_alone,omitempty" doc:"They alone do: we cannot, and a link serves sealed files (docs/opening-without-us.md)."`
+	QueuedAt       time.Time    `json:"queued_at"`
+	StartedAt      time.Time    `json:"started_at,omitzero"`
+	EndedAt        time.Time    `json:"ended_at,omitzero"`
+	RetryAt        time.Time    `json:"retry_at,omitzero" doc:"When the next attempt begins."`
+	ExpiredAt      time.Time    `json:"expired_at,omitzero" doc:"Since when nothing keeps it."`
+	ExpiredBecause string       `json:"expired_because,omitempty"`
+	DeleteAt       time.Time    `json:"delete_at,omitzero" doc:"When what is stored of it goes."`
+	DeletedAt      time.Time    `json:"deleted_at,omitzero"`
+	Progress       *Progress    `json:"progress,omitempty" doc:"While a worker reads it."`
 }
 
 // Progress is where a running backup stands.
