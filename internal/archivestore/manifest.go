@@ -62,6 +62,7 @@ func isName(s string) bool {
 type MACer interface {
 	MAC(purpose string, data []byte) ([]byte, error)
 	CheckMAC(purpose string, data, mac []byte) bool
+	Lacks(purpose string, mac []byte) (id string)
 }
 
 // MACPurpose keeps a manifest's MAC from being good for anything else.
@@ -141,6 +142,10 @@ func wrap(mac, inner []byte) ([]byte, error) {
 // ErrNotOurs says that a manifest is not what this service wrote for this backup.
 var ErrNotOurs = errors.New("archivestore: the manifest is not the one that was written for this backup")
 
+// ErrUnknownKey says that it cannot be told here whether a manifest is ours. It is no damage: while the master key is
+// changed, a process may be behind the one that signed.
+var ErrUnknownKey = errors.New("archivestore: the manifest is signed by a key that this process's KEYRING lacks; give every process the same KEYRING")
+
 func decode(b []byte, ref Ref, keys MACer) (Manifest, error) {
 	var e envelope
 	var m Manifest
@@ -148,7 +153,13 @@ func decode(b []byte, ref Ref, keys MACer) (Manifest, error) {
 		return m, ErrNotOurs
 	}
 	mac, err := hex.DecodeString(e.MAC)
-	if err != nil || !keys.CheckMAC(MACPurpose, e.Manifest, mac) || json.Unmarshal(e.Manifest, &m) != nil {
+	if err != nil {
+		return m, ErrNotOurs
+	}
+	if id := keys.Lacks(MACPurpose, mac); id != "" {
+		return m, fmt.Errorf("%w (%s)", ErrUnknownKey, id)
+	}
+	if !keys.CheckMAC(MACPurpose, e.Manifest, mac) || json.Unmarshal(e.Manifest, &m) != nil {
 		return m, ErrNotOurs
 	}
 	// The MAC does not cover the envelope, which JSON and hexadecimal let be spelled in many ways: "MAC", or capitals.

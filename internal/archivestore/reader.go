@@ -28,7 +28,7 @@ type segment struct {
 }
 
 // Open opens the archive of one run: its head, without which no byte of a body is read, and a body when it is first
-// read. All of them must be there, and as long as the manifest says. Errors: ErrNotOurs, seal's,
+// read. All of them must be there, and as long as the manifest says. Errors: ErrNotOurs, ErrUnknownKey, seal's,
 // objectstore.ErrNotFound when it was never committed, objectstore.ErrMismatch when an object has another length; those
 // of a read are seal's and the store's.
 func Open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) (*Reader, error) {
@@ -146,7 +146,7 @@ func (o *object) open() (plain io.ReaderAt, err error) {
 }
 
 // ReadManifest reads what a committed archive consists of and checks that it is what was written for this run. Errors:
-// ErrNotOurs, objectstore.ErrNotFound.
+// ErrNotOurs, ErrUnknownKey, objectstore.ErrNotFound.
 func ReadManifest(ctx context.Context, b *objectstore.Bucket, ref Ref, keys MACer) (Manifest, error) {
 	return manifest(ctx, b, ref, keys)
 }

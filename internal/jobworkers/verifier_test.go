@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/keyring"
 	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/proof"
@@ -192,6 +193,46 @@ func TestDamageIsFound(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A verifier whose ring is behind, while the master key is changed, says nothing of a backup: it tells the operator, and the
+// proof is made once the rings are one.
+func TestAVerifierThatLacksAKeyDoesNotJudge(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	v, _ := b.verifier(t)
+	got := b.backup(t)
+	if err := b.Store.RequestProof(t.Context(), b.id, got.ID, remora.ProofReread, "p"); err != nil {
+		t.Fatal(err)
+	}
+	id := b.newestProof(t, got.ID).ID
+	look := func() {
+		t.Helper()
+		if err := work(t, t.Context(), &rereadBackup{Verifier: v}, jobargs.RereadBackup{Proof: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	behind, err := keyring.Parse(keyring.Generate("elsewhere"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	same, log := v.Keys, v.Log
+	v.Keys, v.Log = behind, slog.New(slog.NewTextHandler(&said, nil))
+	for range 2 {
+		look()
+		if p := b.newestProof(t, got.ID); p.State != remora.ProofQueued || p.Reason != remora.ReasonInternal || b.newest(t).State != remora.BackupVerified {
+			t.Fatalf("%+v", p)
+		}
+	}
+	if !strings.Contains(said.String(), "level=ERROR") || !strings.Contains(said.String(), "give every process the same KEYRING") {
+		t.Error(said.String())
+	}
+	v.Keys, v.Log = same, log
+	look()
+	if p := b.newestProof(t, got.ID); p.State != remora.ProofPassed {
+		t.Errorf("%+v", p)
 	}
 }
 

@@ -176,7 +176,8 @@ func (r *Keyring) MAC(purpose string, data []byte) ([]byte, error) {
 	return r.keys[0].mac(purpose, data)
 }
 
-// CheckMAC tells, in constant time, whether mac is MAC's answer for the same purpose and data.
+// CheckMAC tells, in constant time, whether mac is MAC's answer for the same purpose and data. It says no of what is signed
+// by a key that the ring lacks, too: see Lacks.
 func (r *Keyring) CheckMAC(purpose string, data, mac []byte) bool {
 	id, _, err := keyID(mac)
 	if err != nil {
@@ -189,6 +190,16 @@ func (r *Keyring) CheckMAC(purpose string, data, mac []byte) bool {
 		}
 	}
 	return len(sub) == keySize && hmac.Equal(sign(id, sub, data), mac)
+}
+
+// Lacks names the key that made a MAC where the ring neither holds nor remembers it, and so can say nothing of what is
+// signed. It is empty where the ring can tell, and of what no key of any ring can have made.
+func (r *Keyring) Lacks(purpose string, mac []byte) string {
+	id, n, err := keyID(mac)
+	if err != nil || !goodID(id) || len(mac) != n+sha256.Size || r.find(id) != nil || r.retired[subkey{id, purpose}] != nil {
+		return ""
+	}
+	return id
 }
 
 func (k *key) mac(purpose string, data []byte) ([]byte, error) {

@@ -69,11 +69,11 @@ func TestWhatWasSealedBeforeOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := v.MACs[0] // of k1, for manifests
-	if alone.CheckMAC(old.Purpose, []byte(old.Data), decode(old.MAC)) {
+	if alone.CheckMAC(old.Purpose, []byte(old.Data), decode(old.MAC)) || alone.Lacks(old.Purpose, decode(old.MAC)) != v.Subkey.ID {
 		t.Error("a key that is not there checks")
 	}
 	alone.Remember(v.Subkey.ID, v.Subkey.Purpose, sub)
-	if !alone.CheckMAC(old.Purpose, []byte(old.Data), decode(old.MAC)) {
+	if !alone.CheckMAC(old.Purpose, []byte(old.Data), decode(old.MAC)) || alone.Lacks(old.Purpose, decode(old.MAC)) != "" {
 		t.Error("what is kept of a retired key does not check what it has signed")
 	}
 	if alone.CheckMAC(v.MACs[1].Purpose, []byte(v.MACs[1].Data), decode(v.MACs[1].MAC)) {
