@@ -108,7 +108,7 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 		{"/dashboard/settings/notifications/{channel}/remove", notifications + "/{channel}/remove", form(), me + " remove channel slack"},
 		{"/dashboard/settings/tokens", "/dashboard/settings/tokens", form("name", "ci", "scope", "read", "days", "90"), me + " make api token ci"},
 		{"/dashboard/settings/tokens/{apitoken}/revoke", "/dashboard/settings/tokens/{apitoken}/revoke", form(), me + " revoke api token ci"},
-		{keysPage, keysPage, form("who", "both", "keys", ownKey, "do", "save"), me + " set keys 1 key of the customer’s and ours"},
+		{keysPage, keysPage, form("who", "both", "keys", ownKey, "do", "save"), me + " set keys 1 key of the customer’s and ours: " + ownKey},
 		{keysPage + "/own", keysPage + "/own", form("name", "remora-backup-clean-1"), me + " download key age1"},
 		{"/dashboard/backups/{backup}/links", at + "/links", form("to", "local"), me + " make link " + string(b.ID)},
 		{"/dashboard/settings/danger/links", dangerPath + "/links", form("confirm", "remora-backup-clean-1"), me + " revoke all links 1 link"},

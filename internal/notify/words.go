@@ -141,6 +141,12 @@ var words = map[remora.EventKind]func(about) Words{
 			Act: "If it was nobody of yours, revoke the link on the backup's page at once.",
 		}
 	},
+	remora.EventKeysChanged: func(a about) Words {
+		return Words{
+			Subject: "Who can open the archives of " + a.resource.Name + " has changed", What: a.detail("Somebody has changed whose keys open the archives, or has taken the add-on's own key."),
+			Act: "If it was nobody of yours, set the keys back on the page Settings, Keys at once, and see in the audit log who it was.",
+		}
+	},
 	remora.EventServerKey: func(a about) Words {
 		return Words{
 			Subject: "The server of " + a.database() + " shows another key", What: a.detail("The server shows a certificate with another key than before, at the same address."),

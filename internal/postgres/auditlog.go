@@ -58,7 +58,7 @@ func (s *Store) AuditLog(ctx context.Context, id remora.ResourceID, look remora.
 			before = math.MaxInt64
 		}
 		rows, err := t.q.AuditLines(ctx, pgsql.AuditLinesParams{
-			ResourceID: string(id), Before: before, Actor: look.Actor, Action: look.Action, Since: orNil(look.Since), Until: orNil(look.Until), Most: int32(look.Most) + 1, //nolint:gosec // a page
+			ResourceID: string(id), Before: before, Actor: foreign(look.Actor, maxWord), Action: foreign(look.Action, maxWord), Since: orNil(look.Since), Until: orNil(look.Until), Most: int32(look.Most) + 1, //nolint:gosec // a page
 		})
 		if err != nil {
 			return fmt.Errorf("list audit lines: %w", err)
@@ -147,7 +147,7 @@ func (s *Store) AuditLines(ctx context.Context, id remora.ResourceID, look remor
 			var rows []pgsql.AuditLog
 			err := s.forResource(ctx, id, func(t *tx) (err error) {
 				rows, err = t.q.AuditLinesFrom(ctx, pgsql.AuditLinesFromParams{
-					ResourceID: string(id), After: after, Last: last, Actor: look.Actor, Action: look.Action, Since: orNil(look.Since), Until: orNil(look.Until), Most: auditBatch,
+					ResourceID: string(id), After: after, Last: last, Actor: foreign(look.Actor, maxWord), Action: foreign(look.Action, maxWord), Since: orNil(look.Since), Until: orNil(look.Until), Most: auditBatch,
 				})
 				return err
 			})

@@ -20,6 +20,9 @@ func (s *Store) MakeLink(ctx context.Context, id remora.ResourceID, b remora.Bac
 	var out remora.Link
 	token := remora.NewToken()
 	err := s.forResource(ctx, id, func(t *tx) error {
+		if _, err := t.lockLive(ctx, id); err != nil { // for the count of links
+			return err
+		}
 		row, err := t.q.GetBackup(ctx, pgsql.GetBackupParams{ID: string(b), ResourceID: string(id)})
 		if err != nil {
 			return or404(err, "backup")

@@ -205,6 +205,9 @@ func (s *Store) UndoRemoval(ctx context.Context, id remora.ResourceID) error {
 		if err := t.q.DeleteRemoval(ctx, string(id)); err != nil {
 			return fmt.Errorf("undo removal: %w", err)
 		}
+		if _, err := t.q.DeleteSessions(ctx, string(id)); err != nil {
+			return fmt.Errorf("end visits: %w", err)
+		}
 		ended, err := t.q.EndedSchedules(ctx, string(id))
 		if err != nil {
 			return fmt.Errorf("list schedules: %w", err)

@@ -85,6 +85,9 @@ func TestWhatIsForgottenIsNowhere(t *testing.T) {
 	if err := b.OpenSession(ctx, remora.Session{Resource: id, Email: "o@example.com"}, "t", "late sso"); remora.KindOf(err) != remora.KindForbidden {
 		t.Error("a late visit:", err)
 	}
+	if v, err := b.TenantView(ctx, id, "an operator"); err != nil || v.Resource.Name != "" {
+		t.Error("a look at what is left:", v, err)
+	}
 	if left := b.found(t, string(id)); len(left) != 2 {
 		t.Errorf("a late request was written down in %v", left)
 	}
@@ -235,8 +238,15 @@ func TestARemovalIsUndoneWhileTheKeyIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.ahead += time.Hour
+	visits := "SELECT count(*)::int FROM sessions"
+	if n := query[int](t, b, visits)[0]; n == 0 {
+		t.Fatal("nobody was signed on")
+	}
 	if err := b.UndoRemoval(ctx, id); err != nil {
 		t.Fatal(err)
+	}
+	if n := query[int](t, b, visits)[0]; n != 0 {
+		t.Errorf("%d visits of before come back, of nobody knows whom", n)
 	}
 	o, err := b.Overview(ctx, id)
 	if err != nil || o.Resource.State != remora.ResourceNeedsAttention || len(o.Databases) != 1 || o.Databases[0].NextRunAt.Sub(o.Now) > 24*time.Hour {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -37,7 +38,8 @@ func (t *tx) sealing(ctx context.Context, id string) (remora.Sealing, error) {
 
 // SetSealing has archives sealed to the customer's keys from the next backup on: to them alone, or beside the resource's
 // own; with none, to that one only. The recipients must have been read by whoever knows how. Errors: KindNotFound,
-// KindGone, KindInvalid where nobody could open an archive.
+// KindGone, KindInvalid where nobody could open an archive, KindBusy where it was changed too often. What is set already
+// changes nothing.
 func (s *Store) SetSealing(ctx context.Context, id remora.ResourceID, to remora.Sealing, person string) error {
 	if to.Alone && len(to.Recipients) == 0 {
 		return remora.Invalid("Name at least one key that opens the archives.")
@@ -46,17 +48,35 @@ func (s *Store) SetSealing(ctx context.Context, id remora.ResourceID, to remora.
 		if _, err := t.lockLive(ctx, id); err != nil {
 			return err
 		}
-		err := t.q.InsertSealing(ctx, pgsql.InsertSealingParams{
-			ID: string(remora.NewID[remora.SealingID]()), ResourceID: string(id), Recipients: append([]string{}, to.Recipients...), Alone: to.Alone, Shown: to.Shown, Person: person, Now: t.now,
+		before, err := t.sealing(ctx, string(id))
+		if err != nil || before.Same(to) && (before.Shown || !to.Shown) {
+			return err
+		}
+		if len(to.Recipients) > 0 { // what was set can be taken back, however often
+			if err := t.mayHappen(ctx, id, remora.EventKeysChanged); err != nil {
+				return err
+			}
+		}
+		at := t.now
+		if !at.After(before.SetAt) { // the clock was put back, or it began before the one that it waited for
+			at = before.SetAt.Add(time.Microsecond)
+		}
+		err = t.q.InsertSealing(ctx, pgsql.InsertSealingParams{
+			ID: string(remora.NewID[remora.SealingID]()), ResourceID: string(id), Recipients: append([]string{}, to.Recipients...), Alone: to.Alone, Shown: to.Shown, Person: person, Now: at,
 		})
 		if err != nil {
 			return fmt.Errorf("set whose keys archives are sealed to: %w", err)
+		}
+		err = t.happened(ctx, id, remora.Event{Kind: remora.EventKeysChanged, Detail: fmt.Sprintf("From the next backup on archives are sealed to %s. %s has set that.", to.Says(), person)})
+		if err != nil {
+			return err
 		}
 		return t.audit(ctx, id, person, "set keys", to.Says())
 	})
 }
 
-// TakeKey returns the resource's own key to a person, and writes that down. Errors: KindNotFound, KindGone.
+// TakeKey returns the resource's own key to a person, writes that down and tells of it. Errors: KindNotFound, KindGone,
+// KindBusy.
 func (s *Store) TakeKey(ctx context.Context, id remora.ResourceID, person string) (out redact.Secret, recipient string, err error) {
 	err = s.forResource(ctx, id, func(t *tx) error {
 		row, err := t.lockLive(ctx, id)
@@ -67,6 +87,13 @@ func (s *Store) TakeKey(ctx context.Context, id remora.ResourceID, person string
 			return err
 		}
 		recipient = row.Recipient
+		if err := t.mayHappen(ctx, id, remora.EventKeysChanged); err != nil {
+			return err
+		}
+		err = t.happened(ctx, id, remora.Event{Kind: remora.EventKeysChanged, Detail: fmt.Sprintf("%s has downloaded the add-on's own key, which opens every archive that is sealed to it, without us.", person)})
+		if err != nil {
+			return err
+		}
 		return t.audit(ctx, id, person, "download key", recipient)
 	})
 	return out, recipient, err

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -125,5 +126,56 @@ func TestTheKeyIsTaken(t *testing.T) {
 	}
 	if _, _, err := b.TakeKey(t.Context(), id, "p"); remora.KindOf(err) != remora.KindGone {
 		t.Error(err)
+	}
+}
+
+// A change of who can open archives is told, and its line says to whom; what changes nothing says nothing.
+func TestWhoCanOpenArchivesIsTold(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db")
+	for _, s := range []remora.Sealing{
+		{Recipients: []string{"age1first"}, Alone: true, Shown: true}, {Recipients: []string{"age1first"}, Alone: true}, {Recipients: []string{"age1second"}, Alone: true}, {}, {},
+	} {
+		b.ahead -= time.Minute // nor does a clock that is put back bring an earlier one into force
+		if err := b.SetSealing(ctx, id, s, "owner@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := b.Sealing(ctx, id); err != nil || !now.Same(s) {
+			t.Errorf("set was %+v, in force is %+v, %v", s, now, err)
+		}
+	}
+	if _, _, err := b.TakeKey(ctx, id, "owner@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(b.happened(t, id), string(remora.EventKeysChanged)); got != 4 {
+		t.Errorf("three changes and a copy of the key were told of %d times", got)
+	}
+	b.ahead = 0
+	page, err := b.AuditLog(ctx, id, remora.AuditLook{Action: "set keys", Most: 10})
+	var said []string
+	for _, l := range page.Lines {
+		said = append(said, l.Subject)
+	}
+	want := []string{"ours alone", "1 key of the customer’s alone: age1second", "1 key of the customer’s alone: age1first"}
+	if err != nil || !slices.Equal(said, want) {
+		t.Errorf("%q %v", said, err)
+	}
+	for _, odd := range []string{"\x00", "\xff"} {
+		if page, err := b.AuditLog(ctx, id, remora.AuditLook{Actor: odd + "nobody", Action: odd, Most: 1}); err != nil || len(page.Lines) != 0 {
+			t.Errorf("%q: %v", odd, err)
+		}
+	}
+	for range 30 {
+		if _, _, err = b.TakeKey(ctx, id, "owner@example.com"); err != nil {
+			break
+		}
+	}
+	if remora.KindOf(err) != remora.KindBusy {
+		t.Error("there is no end of news:", err)
+	}
+	if err := b.SetSealing(ctx, id, remora.Sealing{}, "p"); err != nil {
+		t.Error("what was set cannot be taken back:", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/remora-backup/remora/internal/redact"
 )
@@ -98,7 +99,7 @@ func ParseOffered(kind ChannelKind, address string, mails bool) (NewChannel, err
 // ParseChannel reads what a person has typed. Errors: KindInvalid, with what to do.
 func ParseChannel(kind ChannelKind, address string) (NewChannel, error) {
 	address = strings.TrimSpace(address)
-	if len(address) > maxAddress || strings.ContainsFunc(address, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if len(address) > maxAddress || !utf8.ValidString(address) || strings.ContainsFunc(address, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return NewChannel{}, Invalid("The address is too long, or has characters that no address has.")
 	}
 	var shown string
@@ -128,7 +129,8 @@ func parseEmail(address string) (shown string, err error) {
 	if !strings.Contains(address[at+1:], ".") || strings.HasPrefix(address[at+1:], "[") {
 		return "", Invalid("The e-mail address needs a whole domain after its @, such as example.com.")
 	}
-	return address[:1] + "…" + address[at:], nil
+	_, first := utf8.DecodeRuneInString(address)
+	return address[:first] + "…" + address[at:], nil
 }
 
 // Mailbox is what addresses of one mailbox have in common, as far as mail servers agree: upper and lower case, and what

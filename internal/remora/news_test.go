@@ -230,6 +230,7 @@ func TestChannelsAreParsed(t *testing.T) {
 		shown   string // empty where it is refused
 	}{
 		{remora.ChannelEmail, " owner@example.com ", "o…@example.com"},
+		{remora.ChannelEmail, "é.owner@example.com", "é…@example.com"},
 		{remora.ChannelEmail, "owner@localhost", ""},
 		{remora.ChannelEmail, "owner@[127.0.0.1]", ""},
 		{remora.ChannelEmail, "Owner <owner@example.com>", ""},
@@ -241,6 +242,7 @@ func TestChannelsAreParsed(t *testing.T) {
 		{remora.ChannelWebhook, "https://hooks.example.com", "https://hooks.example.com"},
 		{remora.ChannelWebhook, "http://hooks.example.com/x", ""},
 		{remora.ChannelWebhook, "https://", ""},
+		{remora.ChannelWebhook, "https://\xff/", ""},
 		{remora.ChannelWebhook, "//hooks.example.com", ""},
 		{remora.ChannelSlack, "https://hooks.slack.com/services/T/B/x", "https://hooks.slack.com/…"},
 		{remora.ChannelSlack, "https://hooks.slack.com/services#x", ""},

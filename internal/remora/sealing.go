@@ -2,6 +2,8 @@ package remora
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -14,8 +16,20 @@ type Sealing struct {
 	SetAt      time.Time // zero where nobody has set anything
 }
 
-// Says is the setting in the audit log's words.
+// Same tells whether both open archives for the same keys.
+func (s Sealing) Same(as Sealing) bool {
+	return s.Alone == as.Alone && slices.Equal(s.Recipients, as.Recipients)
+}
+
+// Says is the setting in the audit log's words: whoever swaps one key for another is seen there.
 func (s Sealing) Says() string {
+	if len(s.Recipients) == 0 {
+		return s.count()
+	}
+	return s.count() + ": " + strings.Join(s.Recipients, ", ")
+}
+
+func (s Sealing) count() string {
 	n := fmt.Sprintf("%d keys of the customer’s", len(s.Recipients))
 	if len(s.Recipients) == 1 {
 		n = "1 key of the customer’s"
