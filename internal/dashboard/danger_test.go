@@ -112,7 +112,7 @@ func TestADatabaseIsForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(t, n.do(t, "GET", dangerPath).body, "1 of its", "is locked. Unlock what may go first", "Forget "+stays, "not", "Forget "+name)
-	refused(http.StatusConflict, "1 backup is of it locked")
+	refused(http.StatusConflict, "1 backup of it is locked")
 	if err := n.UnlockBackup(t.Context(), n.id, b.ID, "p"); err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +137,12 @@ func TestADatabaseIsForgotten(t *testing.T) {
 	s.ahead = remora.RetentionGrace + time.Second
 	n.session = remora.NewToken()
 	if err := n.OpenSession(t.Context(), remora.Session{Resource: n.id, Email: "owner@example.com"}, n.session, "again"); err != nil {
+		t.Fatal(err)
+	}
+	if going() != 0 {
+		t.Error("it goes, and may have been attached again: nobody has looked since")
+	}
+	if err := n.SaveFound(t.Context(), n.id, "helper", nil); err != nil {
 		t.Fatal(err)
 	}
 	now, err := n.Retention(t.Context(), n.id, b.Database)

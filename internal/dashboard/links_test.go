@@ -15,7 +15,7 @@ import (
 // unseen are the routes that are no page to look at: what a page loads, follows or leads away to, what is sent to programs.
 var unseen = map[string]bool{
 	"GET /": true, "GET /healthz": true, "GET /readyz": true, "GET /static/{file}": true, "GET /badge/{token}.svg": true,
-	"GET /d/{token}": true, "GET /d/{token}/contents.json": true, "GET /d/{token}/check.sql": true,
+	"GET /d/{token}": true, "GET /d/{token}/contents.json": true, "GET /d/{token}/check.sql": true, "GET /d/{token}/sealed/{name}": true,
 	"GET /dashboard/live": true, "GET /dashboard/databases/{database}/live": true, "GET /dashboard/backups/{backup}/live": true,
 	"GET /dashboard/backups/{backup}/links": true, // a reload of what a POST answered
 }

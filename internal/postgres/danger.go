@@ -92,7 +92,7 @@ func (s *Store) ForgetDatabase(ctx context.Context, id remora.ResourceID, db rem
 		case row.ForgetAt != nil:
 			return conflict("Somebody has asked for that already.")
 		case locked > 0:
-			return conflict("%s of it locked. Unlock what may go first, on each one's page.", remora.Count(locked, "backup")+map[bool]string{true: " is", false: " are"}[locked == 1])
+			return conflict("%s of it %s locked. Unlock what may go first, on each one's page.", remora.Count(locked, "backup"), map[bool]string{true: "is", false: "are"}[locked == 1])
 		}
 		at := t.now.Add(remora.RetentionGrace)
 		if err := t.q.AskToForget(ctx, pgsql.AskToForgetParams{ID: string(db), ResourceID: string(id), ForgetAt: &at, Person: person}); err != nil {

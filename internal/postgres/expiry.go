@@ -105,11 +105,12 @@ func (t *tx) expire(ctx context.Context, id remora.ResourceID, going []retention
 	if _, err := t.s.queue.InsertManyFastTx(ctx, t.Tx, jobs); err != nil {
 		return nil, fmt.Errorf("enqueue deletions: %w", err)
 	}
-	if err := t.q.AuditExpired(ctx, pgsql.AuditExpiredParams{ResourceID: string(id), Now: t.now, Actor: RetentionActor, Ids: free}); err != nil {
-		return nil, fmt.Errorf("write down what goes: %w", err)
-	}
 	if err := t.q.RevokeLinksOf(ctx, pgsql.RevokeLinksOfParams{Backups: free, ResourceID: string(id), Now: &t.now}); err != nil {
 		return nil, fmt.Errorf("end links: %w", err)
+	}
+	// Last: whoever uses a link holds its row when he comes for the end of the audit log.
+	if err := t.q.AuditExpired(ctx, pgsql.AuditExpiredParams{ResourceID: string(id), Now: t.now, Actor: RetentionActor, Ids: free}); err != nil {
+		return nil, fmt.Errorf("write down what goes: %w", err)
 	}
 	return out, nil
 }

@@ -182,11 +182,16 @@ func (b *bringing) write(ctx context.Context, t *tx) error {
 const jumped = 10 * time.Minute
 
 // BringBack makes schedules due again that were brought up to a time that has not come yet: our clock was set forward, and back. What
-// was written down of times to come is forgotten, since they will come; but for one that got a backup, which is its outcome. It
-// returns how many there were; call again while that is not 0.
+// was written down of times to come is forgotten, since they will come; but for one that got a backup, which is its outcome. Add-ons
+// whose attachments were listed at such a time, or that were served then, were not. It returns how many schedules there were; call
+// again while that is not 0.
 func (s *Store) BringBack(ctx context.Context) (int, error) {
 	n := 0
 	err := s.forService(ctx, func(t *tx) error {
+		later := t.now.Add(jumped)
+		if err := t.q.ResourcesBack(ctx, &later); err != nil {
+			return fmt.Errorf("bring add-ons back: %w", err)
+		}
 		ahead, err := t.q.LockAheadSchedules(ctx, pgsql.LockAheadSchedulesParams{After: t.now.Add(jumped), Most: dueBatch})
 		if err != nil {
 			return fmt.Errorf("find schedules that are ahead: %w", err)
@@ -210,6 +215,9 @@ func (s *Store) BringBack(ctx context.Context) (int, error) {
 		}
 		if err := t.q.MoveSchedules(ctx, moves); err != nil {
 			return fmt.Errorf("bring schedules back: %w", err)
+		}
+		if err := t.q.PromiseBack(ctx, pgsql.PromiseBackParams{Schedules: moves.Ids, Now: &t.now}); err != nil {
+			return fmt.Errorf("bring back what was promised: %w", err)
 		}
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/remora-backup/remora/internal/postgres/pgsql"
 	"github.com/remora-backup/remora/internal/remora"
@@ -155,7 +156,11 @@ func (t *tx) retention(ctx context.Context, r pgsql.Resource, db remora.Database
 		return out, or404(err, "database")
 	}
 	if row.State == string(remora.DatabaseDetached) && row.ForgetAt != nil {
-		out.Forget = &retention.Forget{By: row.ForgetBy, At: *row.ForgetAt}
+		at := *row.ForgetAt
+		if r.ListedAt == nil || r.ListedAt.Before(at) { // it may be attached again, which only a listing tells
+			at = latest(at, t.now.Add(time.Minute))
+		}
+		out.Forget = &retention.Forget{By: row.ForgetBy, At: at}
 	}
 	if out.Plan, err = resourceOf(r).Limits(t.now); err != nil {
 		return out, err

@@ -66,7 +66,10 @@ func (s *Store) SetSchedule(ctx context.Context, id remora.ResourceID, db remora
 		if err != nil {
 			return fmt.Errorf("find last occurrence: %w", err)
 		}
-		after := latest(t.now, last) // the clock may have been put back since
+		after := t.now
+		if !last.After(t.now.Add(jumped)) { // a little ahead, the clock was put right; far ahead, what was written down then is nothing to wait for
+			after = latest(after, last)
+		}
 		if ran := orZero(row.RanAt); !ran.IsZero() {
 			after = latest(after, ran.Add(plan.MinInterval-time.Second))
 		}

@@ -596,6 +596,16 @@ func TestAClockThatIsSetForwardAndBackStopsNoSchedule(t *testing.T) {
 	b.at(t, may(2, 1, 5))
 	b.tick(t)
 	b.end(t, id, b.good)
+	other := remora.Rule{Kind: remora.RuleDaily, Minute: 90, Zone: "UTC"}
+	if err := b.SetSchedule(t.Context(), id, db, other, "p"); err != nil { // whoever changes it then
+		t.Fatal(err)
+	}
+	if err := b.SetSchedule(t.Context(), id, db, everySix, "p"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.EnqueueChecks(t.Context()); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
 	b.at(t, may(1, 1, 20)) // and come again
 	for range 2 {
 		if _, err := b.BringBack(t.Context()); err != nil {
@@ -676,7 +686,7 @@ func TestSavingAgainAndAgain(t *testing.T) {
 	b.watch(t)
 	for hour := 2; hour < 23; hour++ {
 		b.at(t, may(2, hour, 0))
-		if err := b.SetSchedule(ctx, id, db, daily(hour-1, 30), "anna"); err != nil {
+		if err := b.SetSchedule(ctx, id, db, daily(hour-1, 45), "anna"); err != nil {
 			t.Fatal(err)
 		}
 		b.watch(t)

@@ -340,6 +340,18 @@ func (q *Queries) ReleaseRefresh(ctx context.Context, id string) error {
 	return err
 }
 
+const resourcesBack = `-- name: ResourcesBack :exec
+UPDATE resources SET checked_at = CASE WHEN checked_at > $1 THEN NULL ELSE checked_at END,
+       served_at = CASE WHEN served_at > $1 THEN NULL ELSE served_at END
+ WHERE checked_at > $1 OR served_at > $1
+`
+
+// In the service's scope: what was written down at a time that has not come yet holds nobody up until then.
+func (q *Queries) ResourcesBack(ctx context.Context, after *time.Time) error {
+	_, err := q.db.Exec(ctx, resourcesBack, after)
+	return err
+}
+
 const setAttention = `-- name: SetAttention :execrows
 UPDATE resources SET state = 'needs_attention', attention = $1
  WHERE id = $2 AND state <> 'deprovisioned' AND (state <> 'needs_attention' OR attention <> $1)

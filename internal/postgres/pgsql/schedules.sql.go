@@ -494,6 +494,22 @@ func (q *Queries) NewestGood(ctx context.Context, arg NewestGoodParams) (time.Ti
 	return at, err
 }
 
+const promiseBack = `-- name: PromiseBack :exec
+UPDATE schedules SET changed_at = $1, promised_at = least(promised_at, next_run_at)
+ WHERE id = ANY ($2::uuid[]) AND changed_at > $1
+`
+
+type PromiseBackParams struct {
+	Now       *time.Time
+	Schedules []string
+}
+
+// What was set at a time that has not come yet was set now: else nobody would hear of a late backup until then.
+func (q *Queries) PromiseBack(ctx context.Context, arg PromiseBackParams) error {
+	_, err := q.db.Exec(ctx, promiseBack, arg.Now, arg.Schedules)
+	return err
+}
+
 const purgeOccurrences = `-- name: PurgeOccurrences :execrows
 DELETE FROM occurrences o
  USING (SELECT x.schedule_id, x.at

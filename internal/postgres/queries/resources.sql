@@ -105,6 +105,12 @@ UPDATE resources
        grant_expires_at = NULL, sealed_access = NULL, access_expires_at = NULL, sealed_refresh = NULL
  WHERE id = sqlc.arg(id) AND state <> 'deprovisioned';
 
+-- name: ResourcesBack :exec
+-- In the service's scope: what was written down at a time that has not come yet holds nobody up until then.
+UPDATE resources SET checked_at = CASE WHEN checked_at > sqlc.arg(after) THEN NULL ELSE checked_at END,
+       served_at = CASE WHEN served_at > sqlc.arg(after) THEN NULL ELSE served_at END
+ WHERE checked_at > sqlc.arg(after) OR served_at > sqlc.arg(after);
+
 -- name: ClaimChecks :many
 -- Resources whose attachments were not listed for a while. Each is handed out once a period.
 UPDATE resources SET checked_at = sqlc.arg(now)

@@ -39,6 +39,11 @@ SELECT s.* FROM schedules s
 -- What was written down of times that have not come yet, but for those that have a backup already.
 DELETE FROM occurrences WHERE schedule_id = ANY (sqlc.arg(schedules)::uuid[]) AND at > sqlc.arg(now) AND backup_id IS NULL;
 
+-- name: PromiseBack :exec
+-- What was set at a time that has not come yet was set now: else nobody would hear of a late backup until then.
+UPDATE schedules SET changed_at = sqlc.arg(now), promised_at = least(promised_at, next_run_at)
+ WHERE id = ANY (sqlc.arg(schedules)::uuid[]) AND changed_at > sqlc.arg(now);
+
 -- name: EndSchedules :exec
 -- Of a removed resource: none is due any more, and no tick comes past them.
 UPDATE schedules SET next_run_at = timestamptz '9999-12-31 00:00:00+00' WHERE resource_id = sqlc.arg(resource_id);
