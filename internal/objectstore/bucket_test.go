@@ -271,7 +271,8 @@ func TestWrongKeysAndMissingBuckets(t *testing.T) {
 		t.Error(err)
 	}
 	cfg.Bucket = "missing-bucket"
-	if err := s3test.Open(t, cfg).Probe(t.Context()); !errors.Is(err, objectstore.ErrNotFound) {
+	var e *objectstore.Error
+	if err := s3test.Open(t, cfg).Probe(t.Context()); !errors.As(err, &e) || e.Code != "NoSuchBucket" {
 		t.Error(err)
 	}
 }
