@@ -225,7 +225,7 @@ func TestTheLogStreamIsThereFromTheBeginning(t *testing.T) {
 	if err := b.RemoveChannel(ctx, id, all[0].ID, "p"); remora.KindOf(err) != remora.KindConflict {
 		t.Error(err)
 	}
-	if err := b.SetAttention(ctx, id, remora.ReasonNotShared); err != nil {
+	if err := errors.Join(b.SaveFound(ctx, id, "helper", nil), b.SetAttention(ctx, id, remora.ReasonNotShared)); err != nil { // nobody is installing it any more
 		t.Fatal(err)
 	}
 	if b.jobs(t, "plan_news") != 1 {
