@@ -10,8 +10,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
@@ -79,13 +79,29 @@ func WriteCSV(w io.Writer, lines Lines) error {
 	return c.Error()
 }
 
-// formula is what a spreadsheet may take for the beginning of one, in ASCII or full width: of a cell, or of what becomes
-// one where it separates cells by something else than a comma, as many countries' do
+// What a spreadsheet may take for the beginning of a formula, in ASCII or full width, and what it may take for the end of a
+// cell where it separates them by something else than a comma, as many countries' do
 // (https://owasp.org/www-community/attacks/CSV_Injection).
-var formula = regexp.MustCompile(`(^|[;,\t\r\n])([=+\-@\t\r\n＝＋－＠])`)
+const (
+	formulas   = "=+-@\t\r\n＝＋－＠"
+	separators = ";,\t\r\n"
+)
 
-// inert puts an apostrophe before each, which makes it text.
-func inert(cell string) string { return formula.ReplaceAllString(cell, "$1'$2") }
+// inert puts an apostrophe before each beginning, of the cell or of what may become one, which makes it text.
+func inert(cell string) string {
+	var out strings.Builder
+	begins := true
+	for _, r := range cell {
+		if begins && strings.ContainsRune(formulas, r) {
+			out.WriteByte('\'')
+		}
+		out.WriteRune(r)
+		if r != '"' { // which is taken off
+			begins = strings.ContainsRune(separators, r)
+		}
+	}
+	return out.String()
+}
 
 // Check reads a JSON export to its end and follows its chain. The error says where it is broken, or why it cannot be
 // checked.
