@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+	"github.com/go-chi/httprate"
 
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/redact"
@@ -97,7 +98,12 @@ func (p *Pages) Routes(r chi.Router) {
 }
 
 // mostWrong is how many wrong passwords may come from one address within a minute; what comes then is not looked at.
-const mostWrong = 10
+// mostRemembered is how many addresses are remembered for it: where there are more, each of those is stopped at once, and
+// nobody else is, so that no crowd shuts the operator out.
+const (
+	mostWrong      = 10
+	mostRemembered = 10_000
+)
 
 // signedOn lets through who knows the password, over https. The name that is given beside it is written into the log.
 func (p *Pages) signedOn(next http.Handler) http.Handler {
@@ -107,7 +113,8 @@ func (p *Pages) signedOn(next http.Handler) http.Handler {
 			return
 		}
 		from := middleware.GetClientIP(r.Context())
-		if !p.mayTry(from) {
+		network := httprate.CanonicalizeIP(from) // of IPv6 the /64, which is one customer's
+		if !p.mayTry(network) {
 			w.Header().Set("Retry-After", "60")
 			http.Error(w, "too many wrong passwords; try again in a minute", http.StatusTooManyRequests)
 			return
@@ -116,7 +123,7 @@ func (p *Pages) signedOn(next http.Handler) http.Handler {
 		got := sha256.Sum256([]byte(password))
 		if subtle.ConstantTimeCompare(got[:], p.want[:]) != 1 {
 			if given {
-				p.noteWrong(from)
+				p.noteWrong(network)
 				p.Log.WarnContext(r.Context(), "wrong operator's password", "request_id", httpserver.RequestID(r.Context()), "from", from)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="operator", charset="UTF-8"`)
@@ -134,13 +141,16 @@ func (p *Pages) mayTry(from string) bool {
 	if now := p.Now(); now.Sub(p.since) >= time.Minute {
 		p.since, p.wrong = now, map[string]int{}
 	}
-	return p.wrong[from] < mostWrong && len(p.wrong) < 1000*mostWrong
+	wrong := p.wrong[from]
+	return wrong < mostWrong && (wrong == 0 || len(p.wrong) < mostRemembered)
 }
 
 func (p *Pages) noteWrong(from string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wrong[from]++
+	if _, known := p.wrong[from]; known || len(p.wrong) < mostRemembered {
+		p.wrong[from]++
+	}
 }
 
 // onlyRead refuses what could change something: River's pages have buttons. Our rows are the truth of what runs, and a job
@@ -213,7 +223,11 @@ func (p *Pages) find(w http.ResponseWriter, r *http.Request) error {
 	}{words, found})
 }
 
+// tenant shows one add-on, and leaves a line in its audit log, which another site's page must not have an operator's browser do.
 func (p *Pages) tenant(w http.ResponseWriter, r *http.Request) error {
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+		return &remora.Error{Kind: remora.KindForbidden, Public: "Another site led here. Look for the add-on on the operator's pages: each look is in its audit log."}
+	}
 	id, err := remora.ParseResourceID(chi.URLParam(r, "resource"))
 	if err != nil {
 		return remora.NotFound("add-on")

@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -183,8 +184,51 @@ func TestGuessingIsSlow(t *testing.T) {
 	if a := s.ask(t, "GET", "/operator", password, "X-Forwarded-For", guesser); a.StatusCode != http.StatusOK {
 		t.Error(a.Status)
 	}
+	// Of IPv6 all addresses of one customer count as one.
+	s.ahead = 2 * time.Minute
+	for i := range 10 {
+		s.ask(t, "GET", "/operator", "a guess", "X-Forwarded-For", fmt.Sprintf("2001:db8:1:2::%x", i+1))
+	}
+	if a := s.ask(t, "GET", "/operator", password, "X-Forwarded-For", "2001:db8:1:2:ffff::1"); a.StatusCode != http.StatusTooManyRequests {
+		t.Error(a.Status)
+	}
+	if a := s.ask(t, "GET", "/operator", password, "X-Forwarded-For", "2001:db8:1:3::1"); a.StatusCode != http.StatusOK {
+		t.Error(a.Status)
+	}
 	if strings.Contains(s.log.String(), password) || strings.Contains(s.log.String(), "a guess") {
 		t.Error("a password is in the log")
+	}
+}
+
+// However many guess, who has not been wrong is let in; who has been is not.
+func TestACrowdShutsNobodyOut(t *testing.T) {
+	t.Parallel()
+	pages, err := operator.New(operator.Config{
+		Store: struct{ operator.Store }{}, Password: redact.New(password), Queue: http.NotFoundHandler(), Plain: true, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httpserver.New(httpserver.Config{Log: slog.New(slog.DiscardHandler)})
+	pages.Routes(server.Mux())
+	ask := func(from int, password string) int {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/operator/queue", nil)
+		r.Header.Set("X-Forwarded-For", fmt.Sprintf("10.%d.%d.%d", from>>16, from>>8&255, from&255))
+		r.SetBasicAuth("ops@example.com", password)
+		w := httptest.NewRecorder()
+		server.Mux().ServeHTTP(w, r)
+		return w.Code
+	}
+	const crowd = 10_000
+	for i := range crowd {
+		if got := ask(i, "a guess"); got != http.StatusUnauthorized {
+			t.Fatal(i, got)
+		}
+	}
+	for from, want := range map[int]int{0: http.StatusTooManyRequests, crowd - 1: http.StatusTooManyRequests, crowd: http.StatusNotFound} {
+		if got := ask(from, password); got != want {
+			t.Errorf("from %d: %d", from, got)
+		}
 	}
 }
 
@@ -221,6 +265,11 @@ func TestATenantWithoutTheirData(t *testing.T) {
 	}
 	if a := s.ask(t, "GET", "/operator/resources/00000000-0000-4000-8000-000000000001", password); a.StatusCode != http.StatusNotFound {
 		t.Error(a.Status)
+	}
+	for _, site := range []string{"cross-site", "same-site"} {
+		if a := s.ask(t, "GET", "/operator/resources/"+string(s.id), password, "Sec-Fetch-Site", site); a.StatusCode != http.StatusForbidden {
+			t.Errorf("%s: %s", site, a.Status)
+		}
 	}
 	log, err := s.AuditLog(t.Context(), s.id, remora.AuditLook{Action: "look at the add-on", Most: 5})
 	if err != nil || len(log.Lines) != 2 || log.Lines[1].Actor != "operator" || log.Lines[1].Subject != "ops@example.com, from 203.0.113.7" {
