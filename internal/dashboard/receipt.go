@@ -25,8 +25,3 @@ func (p *Pages) receipt(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 	}
 }
-
-// leavingPart says beforehand what becomes of everything where the add-on is removed.
-func leavingPart(*Pages, *http.Request, remora.Session) (*part, error) {
-	return &part{"leaving", "Removing the add-on", "leavingpart", nil}, nil
-}

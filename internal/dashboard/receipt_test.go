@@ -68,5 +68,5 @@ func TestAReceiptNeedsNoSession(t *testing.T) {
 			t.Errorf("%s: %s", token, a.Status)
 		}
 	}
-	says(t, s.tenant(t, shop()).do(t, "GET", "/dashboard/settings").body, "Removing the add-on", "Within 30 days nothing is left")
+	says(t, s.tenant(t, shop()).do(t, "GET", "/dashboard/settings/danger").body, "Remove the add-on", "within 30 days nothing is left", "a receipt")
 }
