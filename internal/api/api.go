@@ -6,11 +6,16 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -90,10 +95,12 @@ type Config struct {
 	BaseURL  string                           // how the outside reaches us; without a slash at the end
 	LinkGood time.Duration                    // how long a link is good; default 1 h
 	Mails    bool                             // the operator has set up e-mail
-	// PerMinute is how many requests a token may make within a minute; what opens an archive counts as ten. It is counted in
-	// this process alone, so that with two it is up to twice as many. Default 120.
-	PerMinute int
-	// Refusals is how many tokens that open nothing may come from one address within a minute. Default 60.
+	// PerMinute is how many requests a token may make within a minute, and PerResource all tokens of an add-on together; what
+	// opens an archive or searches the audit log counts as ten. It is counted in this process alone, so that with two it is up to
+	// twice as many. Default 120 and 300.
+	PerMinute, PerResource int
+	// Refusals is how many tokens that open nothing may come from one address within a minute; from then on none from there is
+	// looked at but those that opened something in the last minutes. Default 60.
 	Refusals int
 	Log      *slog.Logger
 }
@@ -101,7 +108,8 @@ type Config struct {
 // API is the handlers.
 type API struct {
 	Config
-	requests, refused *httprate.RateLimiter
+	requests, ofResource *httprate.RateLimiter // by the hash of a token; by resource
+	refused, good        *httprate.RateLimiter // by address; by the hash of a token, which only remembers
 }
 
 // New returns the API.
@@ -111,14 +119,20 @@ func New(cfg Config) (*API, error) {
 	}
 	cfg.LinkGood = cmp.Or(cfg.LinkGood, time.Hour)
 	cfg.PerMinute = cmp.Or(cfg.PerMinute, 120)
+	cfg.PerResource = cmp.Or(cfg.PerResource, 300)
 	cfg.Refusals = cmp.Or(cfg.Refusals, 60)
 	limit := httprate.WithResponseHeaders(httprate.ResponseHeaders{Limit: "RateLimit-Limit", Remaining: "RateLimit-Remaining", Reset: "RateLimit-Reset", RetryAfter: "Retry-After"})
+	wait := httprate.WithResponseHeaders(httprate.ResponseHeaders{RetryAfter: "Retry-After"})
 	silent := httprate.WithResponseHeaders(httprate.ResponseHeaders{})
 	return &API{
 		Config:   cfg,
-		requests: httprate.NewRateLimiter(cfg.PerMinute, time.Minute, limit), refused: httprate.NewRateLimiter(cfg.Refusals, time.Minute, silent),
+		requests: httprate.NewRateLimiter(cfg.PerMinute, time.Minute, limit), ofResource: httprate.NewRateLimiter(cfg.PerResource, time.Minute, wait),
+		refused: httprate.NewRateLimiter(cfg.Refusals, time.Minute, silent), good: httprate.NewRateLimiter(math.MaxInt32, goodFor, silent),
 	}, nil
 }
+
+// goodFor is for how long a token that opened something is known to have done so.
+const goodFor = 5 * time.Minute
 
 // Routes adds the API to a router.
 func (a *API) Routes(r chi.Router) {
@@ -162,17 +176,11 @@ func (a *API) admit(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
 		return
 	}
-	c, err := a.caller(w, r)
-	if err != nil {
-		a.refuse(w, r, err)
+	c, wrong := a.caller(w, r, cost(op, r.URL.Query()))
+	if wrong != nil {
+		a.write(w, wrong)
 		return
 	}
-	if a.requests.OnLimit(w, r.WithContext(httprate.WithIncrement(r.Context(), cost(op))), string(c.token.ID)) {
-		inSeconds(w)
-		a.write(w, a.problem(r.Context(), codeRate, "This token makes too many requests. Wait for as long as Retry-After says."))
-		return
-	}
-	inSeconds(w)
 	if need := scopeOf(op); !c.token.Scope.Allows(need) {
 		a.refuse(w, r, &remora.Error{Kind: remora.KindForbidden, Public: "This needs a token that may " + string(need) + ", and this one may " + string(c.token.Scope) + ". Make one on the add-on's page, under Settings, API tokens."})
 		return
@@ -180,24 +188,44 @@ func (a *API) admit(ctx huma.Context, next func(huma.Context)) {
 	next(huma.WithValue(ctx, callerKey{}, c))
 }
 
-// caller asks whose token a request brings. What does not look like one asks nobody, and whoever tries many is stopped.
-func (a *API) caller(w http.ResponseWriter, r *http.Request) (c caller, err error) {
+// caller asks whose token a request brings, unless it comes too often: our database is asked for no more than the limit. What
+// does not look like a token asks nobody, and whoever tries many is stopped; a token that was good a moment ago is not stopped
+// with the others of its address.
+func (a *API) caller(w http.ResponseWriter, r *http.Request, cost int) (c caller, wrong *Problem) {
+	ctx := r.Context()
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "Bearer") || !remora.IsAPISecret(token) {
-		return c, &remora.Error{Kind: remora.KindUnauthorized, Public: "Send a token, as in Authorization: Bearer remora_…. It is made on the add-on's page, under Settings, API tokens."}
+		return c, a.problemOf(ctx, &remora.Error{Kind: remora.KindUnauthorized, Public: "Send a token, as in Authorization: Bearer remora_…. It is made on the add-on's page, under Settings, API tokens."})
 	}
-	from := cmp.Or(middleware.GetClientIP(r.Context()), peer(r))
-	key := httprate.CanonicalizeIP(from)
-	if _, rate, _ := a.refused.Status(key); rate >= float64(a.Refusals) {
+	sum := sha256.Sum256([]byte(token))
+	key := hex.EncodeToString(sum[:])
+	from := cmp.Or(middleware.GetClientIP(ctx), peer(r))
+	address := httprate.CanonicalizeIP(from)
+	_, opened, _ := a.good.Status(key)
+	if _, rate, _ := a.refused.Status(address); rate >= float64(a.Refusals) && opened == 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(time.Minute.Seconds())))
-		return c, &remora.Error{Kind: remora.KindBusy, Public: "Too many tokens from this address opened nothing. Wait a minute, and check the token."}
+		return c, a.problemOf(ctx, &remora.Error{Kind: remora.KindBusy, Public: "Too many tokens from this address opened nothing. Wait a minute, and check the token."})
 	}
+	counted := r.WithContext(httprate.WithIncrement(ctx, cost))
+	over := a.requests.OnLimit(w, counted, key)
+	inSeconds(w)
+	if over {
+		return c, a.problem(ctx, codeRate, "This token makes too many requests. Wait for as long as Retry-After says.")
+	}
+	var err error
 	c.request = r
-	if c.resource, c.token, err = a.Store.UseAPIToken(r.Context(), token, from); remora.KindOf(err) == remora.KindUnauthorized {
-		a.refused.OnLimit(w, r, key)
+	if c.resource, c.token, err = a.Store.UseAPIToken(ctx, token, from); err != nil {
+		if kind := remora.KindOf(err); kind == remora.KindUnauthorized || kind == remora.KindGone {
+			a.refused.OnLimit(w, r, address)
+		}
+		return c, a.problemOf(ctx, err)
 	}
-	return c, err
+	a.good.OnLimit(w, r, key)
+	if a.ofResource.OnLimit(w, counted, string(c.resource)) {
+		return c, a.problem(ctx, codeRate, "The tokens of this add-on make too many requests together. Wait for as long as Retry-After says.")
+	}
+	return c, nil
 }
 
 // peer is the other end of the connection, where no proxy has told.
@@ -245,12 +273,28 @@ func scopeOf(op *huma.Operation) remora.APIScope {
 	return remora.APIScope(op.Security[0][tokenScheme][0])
 }
 
-// opensAnArchive marks an operation that reads from the store.
-var opensAnArchive = map[string]any{"cost": 10}
+// costs says as how many requests one with this query counts.
+type costs func(query url.Values) int
 
-func cost(op *huma.Operation) int {
-	if n, ok := op.Metadata["cost"].(int); ok {
-		return n
+// dear is as how many requests one counts that costs us more than a few rows.
+const dear = 10
+
+// opensAnArchive marks an operation that reads from the store.
+var opensAnArchive = map[string]any{"cost": costs(func(url.Values) int { return dear })}
+
+// searchesBy marks an operation that looks through many rows where one of these parameters is given.
+func searchesBy(parameters ...string) map[string]any {
+	return map[string]any{"cost": costs(func(query url.Values) int {
+		if slices.ContainsFunc(parameters, query.Has) {
+			return dear
+		}
+		return 1
+	})}
+}
+
+func cost(op *huma.Operation, query url.Values) int {
+	if of, ok := op.Metadata["cost"].(costs); ok {
+		return of(query)
 	}
 	return 1
 }

@@ -48,6 +48,7 @@ func (a *API) auditOperations(h huma.API) {
 	add(h, a, huma.Operation{
 		OperationID: "listAuditLines", Method: http.MethodGet, Path: "/audit", Tags: []string{tagOverview},
 		Summary: "What was done with the add-on and by whom, newest first", Description: "Each line follows the one before it by a hash, so that none can be changed or left out unseen.",
+		Metadata: searchesBy("who", "what", "since", "until"),
 	}, remora.ScopeRead, func(ctx context.Context, c caller, in *look) (*page, error) {
 		before, _ := strconv.ParseInt(in.Before, 10, 64) // which its pattern lets through, or nothing
 		p, err := a.Store.AuditLog(ctx, c.resource, remora.AuditLook{Actor: in.Who, Action: in.What, Since: in.Since, Until: in.Until, Before: before, Most: in.Limit})

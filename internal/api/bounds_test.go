@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -404,18 +405,69 @@ func TestATokenMayAskSoOften(t *testing.T) {
 		t.Errorf("what opens an archive counts as little as what does not: %v", a.Header)
 	}
 
-	// Tokens that open nothing: what does not look like one asks nobody and is not counted.
+	// Tokens that open nothing: what does not look like one asks nobody and is not counted. One that was good a moment ago
+	// is not stopped with them.
+	fresh, late := s.tenant(t), s.tenant(t)
+	fresh.do("GET", "/token", nil, 200)
 	n.token = "remora_x"
 	for range 5 {
 		n.do("GET", "/token", nil, 401)
 	}
-	for range 3 {
+	for range 2 {
 		n.token = remora.NewAPISecret().Reveal()
 		n.do("GET", "/token", nil, 401)
 	}
-	if a := n.do("GET", "/token", nil, 429); a.Header.Get("Retry-After") == "" || a.problem(t).Code != "busy" {
-		t.Errorf("%s: %s", a.Status, a.body)
+	gone := s.tenant(t)
+	if err := gone.DeprovisionResource(t.Context(), gone.id); err != nil {
+		t.Fatal(err)
 	}
+	gone.do("GET", "/token", nil, 410)
+	for _, stopped := range []*tenant{n, gone, late} {
+		if a := stopped.do("GET", "/token", nil, 429); a.Header.Get("Retry-After") == "" || a.problem(t).Code != "busy" {
+			t.Errorf("%s: %s", a.Status, a.body)
+		}
+	}
+	fresh.do("GET", "/token", nil, 200)
+}
+
+// asked counts how often our database was asked whose a token is.
+type asked struct {
+	api.Store
+	n atomic.Int32
+}
+
+func (s *asked) UseAPIToken(ctx context.Context, token, from string) (remora.ResourceID, remora.APIToken, error) {
+	s.n.Add(1)
+	return s.Store.UseAPIToken(ctx, token, from)
+}
+
+// What is too much asks our database nothing; more tokens are not more requests; and looking through the audit log is dear.
+func TestLimitsHoldBeforeTheDatabaseAndForAllTokens(t *testing.T) {
+	t.Parallel()
+	store := &asked{}
+	s := newSite(t, func(c *api.Config) {
+		store.Store = c.Store
+		c.Store, c.PerMinute, c.PerResource = store, 20, 30
+	})
+	n := s.tenant(t)
+	for range 20 {
+		n.do("GET", "/token", nil, 200)
+	}
+	for range 5 {
+		n.do("GET", "/token", nil, 429)
+	}
+	if got := store.n.Load(); got != 20 {
+		t.Errorf("our database was asked %d times", got)
+	}
+	n.token = n.make("another", remora.ScopeRead)
+	if a := n.do("GET", "/audit?limit=5&before=1000", nil, 200); a.Header.Get("RateLimit-Remaining") != "19" {
+		t.Errorf("a page of the audit log is dear: %v", a.Header)
+	}
+	a := n.do("GET", "/audit?who=tests", nil, 429)
+	if p := a.problem(t); p.Code != "rate_limited" || !strings.Contains(p.Detail, "together") || a.Header.Get("Retry-After") != "60" || a.Header.Get("RateLimit-Remaining") != "9" {
+		t.Errorf("%v: %+v", a.Header, p)
+	}
+	s.tenant(t).do("GET", "/audit?who=tests", nil, 200)
 }
 
 func TestARemovedAddOnIsGone(t *testing.T) {

@@ -43,8 +43,8 @@ It has a scope, read, operate or admin, each of which includes the ones before; 
 
 What is not there is left out of an answer. Fields may be added to answers; a request with a field that is not in this
 document is refused. Times are RFC 3339, in UTC. Errors are problems (RFC 9457): go by their code. Every answer has
-X-Request-ID. A token may make a limited number of requests a minute, and RateLimit-Limit, RateLimit-Remaining and
-RateLimit-Reset (in seconds) say how it stands; 429 says in Retry-After how long to wait.`
+X-Request-ID. A token may make a limited number of requests a minute, and so may all tokens of an add-on together; RateLimit-Limit, RateLimit-Remaining and
+RateLimit-Reset (in seconds) say how it stands with the token; 429 says in Retry-After how long to wait.`
 
 func (a *API) config() huma.Config {
 	return huma.Config{
