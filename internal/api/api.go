@@ -40,7 +40,7 @@ const Home = "/api/v1"
 type Store interface {
 	UseAPIToken(ctx context.Context, token, from string) (remora.ResourceID, remora.APIToken, error)
 	RevokeAPIToken(ctx context.Context, id remora.ResourceID, token remora.APITokenID, person string) error
-	NoteStranger(ctx context.Context, id remora.ResourceID, person, request string) error
+	NoteStranger(ctx context.Context, id remora.ResourceID, person, request string, named []string) error
 
 	Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error)
 	Resource(ctx context.Context, id remora.ResourceID) (remora.Resource, error)
@@ -57,7 +57,7 @@ type Store interface {
 	PauseSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, why, person string) error
 	ResumeSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 	Retention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (retention.Standing, error)
-	SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, person string) (int, error)
+	SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, may int, person string) (int, error)
 	UndoRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 	Outside(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Outside, error)
 	MakeBadge(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, named bool, person string) error
@@ -301,10 +301,7 @@ func cost(op *huma.Operation, query url.Values) int {
 
 func (a *API) noteStranger(ctx context.Context, c caller) {
 	asked, named := httpserver.AskedFor(c.request)
-	if !named {
-		return
-	}
-	if err := a.Store.NoteStranger(ctx, c.resource, c.person(), asked); err != nil && ctx.Err() == nil {
+	if err := a.Store.NoteStranger(ctx, c.resource, c.person(), asked, named); err != nil && ctx.Err() == nil {
 		a.Log.WarnContext(ctx, "a stranger's request was not written down", "request_id", httpserver.RequestID(ctx), "error", err)
 	}
 }

@@ -165,19 +165,7 @@ func (a *API) retentionOperations(h huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		now, err := a.Store.Retention(ctx, c.resource, db)
-		if err != nil {
-			return nil, err
-		}
-		r := in.Body.retention()
-		out, err := previewOf(now, r)
-		if err != nil {
-			return nil, err
-		}
-		if out.Removes > in.Body.MayRemove {
-			return nil, &remora.Error{Kind: remora.KindConflict, Public: "This removes " + remora.Count(out.Removes, "backup") + ", which is more than may_remove allows. Look at the preview, and say so there if that is what you want."}
-		}
-		if _, err := a.Store.SetRetention(ctx, c.resource, db, r, c.person()); err != nil {
+		if _, err := a.Store.SetRetention(ctx, c.resource, db, in.Body.retention(), in.Body.MayRemove, c.person()); err != nil {
 			return nil, err
 		}
 		return see(ctx, c, db)

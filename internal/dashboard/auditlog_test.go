@@ -274,10 +274,10 @@ func TestExportsOfTheAuditLog(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	n, other := s.tenant(t, shop()), s.tenant(t, shop())
-	if err := n.NoteStranger(t.Context(), n.id, "=1+1", "@x"); err != nil {
+	if err := n.NoteStranger(t.Context(), n.id, "=1+1", "@x", []string{"00000000-0000-0000-0000-000000000000"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := other.NoteStranger(t.Context(), other.id, "neighbour", ""); err != nil {
+	if err := other.NoteStranger(t.Context(), other.id, "neighbour", "", []string{"00000000-0000-0000-0000-000000000000"}); err != nil {
 		t.Fatal(err)
 	}
 	n.many(t, 1500) // more than one step
@@ -300,7 +300,7 @@ func TestExportsOfTheAuditLog(t *testing.T) {
 	if err != nil || len(rows) != int(h.Length)+1 || rows[len(rows)-1][5] != h.Hash {
 		t.Error(len(rows), err)
 	}
-	says(t, table.body, "'=1+1,refused,'@x,", "not", ",=1", "neighbour")
+	says(t, table.body, "'=1+1,refused,'@x 00000000-", "not", ",=1", "neighbour")
 	says(t, table.Header.Get("Content-Type"), "text/csv; charset=utf-8")
 	if rows, err := csv.NewReader(strings.NewReader(n.do(t, "GET", auditPath+".csv?who=person-3").body)).ReadAll(); err != nil || len(rows) != 151 {
 		t.Error(len(rows), err)

@@ -42,7 +42,7 @@ type Store interface {
 	RequestBackup(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) (remora.BackupID, error)
 	CancelBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
 	Retention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (retention.Standing, error)
-	SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, person string) (int, error)
+	SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, may int, person string) (int, error)
 	UndoRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 	LockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, note, person string) error
 	UnlockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
@@ -55,7 +55,7 @@ type Store interface {
 	RevokeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, link remora.LinkID, person string) error
 	BackupView(ctx context.Context, id remora.ResourceID, b remora.BackupID) (remora.BackupView, error)
 	OwnLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, token string) (remora.Link, error)
-	NoteStranger(ctx context.Context, id remora.ResourceID, person, request string) error
+	NoteStranger(ctx context.Context, id remora.ResourceID, person, request string, named []string) error
 	Database(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, look remora.Look) (remora.DatabaseView, error)
 	Schedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID) (remora.Schedule, error)
 	SetSchedule(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, rule remora.Rule, person string) error
@@ -239,10 +239,7 @@ func (p *Pages) with(h handler) http.HandlerFunc {
 // noteStranger writes down that somebody asked for an identifier that is not of their add-on.
 func (p *Pages) noteStranger(r *http.Request, s remora.Session) {
 	asked, named := httpserver.AskedFor(r)
-	if !named {
-		return
-	}
-	if err := p.Store.NoteStranger(r.Context(), s.Resource, s.Person(), asked); err != nil && r.Context().Err() == nil {
+	if err := p.Store.NoteStranger(r.Context(), s.Resource, s.Person(), asked, named); err != nil && r.Context().Err() == nil {
 		p.Log.WarnContext(r.Context(), "a stranger's request was not written down", "request_id", httpserver.RequestID(r.Context()), "error", err)
 	}
 }

@@ -210,7 +210,7 @@ func (p *Pages) saveRetention(w http.ResponseWriter, r *http.Request, s remora.S
 	if r.PostFormValue("do") != "save" || r.PostFormValue("seen") != page.Seen {
 		return p.render(w, http.StatusOK, "retention.html", page)
 	}
-	if _, err := p.Store.SetRetention(r.Context(), s.Resource, page.Database.ID, want, s.Person()); err != nil {
+	if _, err := p.Store.SetRetention(r.Context(), s.Resource, page.Database.ID, want, len(page.Going), s.Person()); err != nil {
 		return err
 	}
 	http.Redirect(w, r, databaseURL(page.Database.ID)+"#retention", http.StatusSeeOther)

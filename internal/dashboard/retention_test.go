@@ -12,7 +12,7 @@ import (
 // pending sets a retention that will remove something.
 func (n *tenant) pending(t *testing.T) {
 	t.Helper()
-	if removes, err := n.SetRetention(t.Context(), n.id, n.view(t).Databases[0].ID, remora.Retention{Last: 4, Zone: "UTC"}, "owner@example.com"); err != nil || removes == 0 {
+	if removes, err := n.SetRetention(t.Context(), n.id, n.view(t).Databases[0].ID, remora.Retention{Last: 4, Zone: "UTC"}, 99, "owner@example.com"); err != nil || removes == 0 {
 		t.Fatal(removes, err)
 	}
 }

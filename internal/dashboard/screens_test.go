@@ -317,7 +317,7 @@ var screens = []screen{
 			err = n.PauseSchedule(t.Context(), n.id, b.Database, "We move to a new database this week.", "somebody.with-a-rather-long-name@a-company-with-a-long-name.example.com")
 		}
 		if err == nil {
-			err = n.NoteStranger(t.Context(), n.id, "owner@example.com", "GET /dashboard/backups/{backup} 00000000-0000-0000-0000-000000000000")
+			err = n.NoteStranger(t.Context(), n.id, "owner@example.com", "GET /dashboard/backups/{backup}", []string{"00000000-0000-0000-0000-000000000000"})
 		}
 		if err != nil {
 			t.Fatal(err)

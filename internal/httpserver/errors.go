@@ -24,14 +24,14 @@ func Status(err error) (int, bool) {
 	return status, true
 }
 
-// AskedFor is what a request asked for by an identifier in its address, to be written down where that is not the asker's;
-// false where it named none.
-func AskedFor(r *http.Request) (string, bool) {
+// AskedFor is what a request asked for, and by which identifiers in its address, to be written down where one of them is not
+// the asker's.
+func AskedFor(r *http.Request) (request string, ids []string) {
 	route := chi.RouteContext(r.Context())
 	for _, id := range route.URLParams.Values {
 		if _, err := remora.KnownID[string](id, ""); err == nil {
-			return r.Method + " " + route.RoutePattern() + " " + id, true
+			ids = append(ids, id)
 		}
 	}
-	return "", false
+	return r.Method + " " + route.RoutePattern(), ids
 }

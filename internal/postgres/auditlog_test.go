@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,9 +20,13 @@ import (
 	"github.com/remora-backup/remora/internal/keyring"
 	"github.com/remora-backup/remora/internal/pgtest"
 	"github.com/remora-backup/remora/internal/postgres"
+	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/migrations"
 )
+
+// unknownID is an identifier of nothing.
+const unknownID = "00000000-0000-4000-8000-000000000000"
 
 // asService runs a statement as whoever has got hold of the service's own role would.
 func (b *bundle) asService(t *testing.T, sql string, args ...any) error {
@@ -132,7 +138,7 @@ func TestAChainIsNotForked(t *testing.T) {
 	for i, s := range []*postgres.Store{b.Store, other, b.Store, other} {
 		all.Go(func() {
 			for j := range each / 2 {
-				if err := s.NoteStranger(t.Context(), id, fmt.Sprint("p", i), fmt.Sprint(j)); err != nil {
+				if err := s.NoteStranger(t.Context(), id, fmt.Sprint("p", i), fmt.Sprint(j), []string{unknownID}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -236,7 +242,7 @@ func TestLookingAtTheAuditLog(t *testing.T) {
 	id, neighbour := b.resource(t, "db-1"), b.resource(t, "db-2")
 	backup := b.first(t, id)
 	for i := range 9 {
-		if err := b.NoteStranger(ctx, id, "Anna@example.com", fmt.Sprint(i)); err != nil {
+		if err := b.NoteStranger(ctx, id, "Anna@example.com", fmt.Sprint(i), []string{unknownID}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -269,5 +275,110 @@ func TestLookingAtTheAuditLog(t *testing.T) {
 	page, err := b.AuditLog(ctx, id, remora.AuditLook{Most: 50})
 	if err != nil || page.Lines[0].Actor != "bob" || page.About[string(backup.Database)].Addon != "db-1" || !strings.Contains(strings.Join(page.Actions, ","), "pause schedule,") {
 		t.Errorf("%+v %v", page, err)
+	}
+}
+
+// What changes nothing leaves no line: each is done twice, by which the log grows once.
+func TestNoLineWithoutAChange(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id := b.resource(t, "db-1")
+	kept := b.verified(t, id)
+	db := kept.Database
+	link, token, err := b.MakeLink(ctx, id, kept.ID, "p", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook, _ := b.channel(t, id, remora.ChannelSlack, "https://hooks.slack.com/x")
+	times := 0
+	for _, c := range []struct {
+		name string
+		do   func() error
+	}{
+		{"use link", func() error {
+			_, _, err := b.UseLink(ctx, token, fmt.Sprint("link, from 192.0.2.", times))
+			return err
+		}},
+		{"revoke link", func() error { return b.RevokeLink(ctx, id, kept.ID, link.ID, "p") }},
+		{"request backup", func() error {
+			_, err := b.RequestBackup(ctx, id, db, "p")
+			return err
+		}},
+		{"request proof", func() error { return b.RequestProof(ctx, id, kept.ID, remora.ProofReread, "p") }},
+		{"set channel", func() error {
+			mutes := []remora.EventKind{remora.EventPaused, remora.EventResumed}
+			if times > 0 {
+				slices.Reverse(mutes)
+			}
+			return b.SetChannel(ctx, id, hook, true, mutes, "p")
+		}},
+		{"set ping", func() error { return b.SetPing(ctx, id, db, redact.New("https://hc-ping.com/1"), true, "p") }},
+		{"change retention", func() error {
+			_, err := b.SetRetention(ctx, id, db, remora.Retention{Last: 9, Zone: "UTC"}, 0, "p")
+			return err
+		}},
+		{"change schedule", func() error {
+			return b.SetSchedule(ctx, id, db, remora.Rule{Kind: remora.RuleWeekly, Weekday: time.Tuesday, Minute: 90, Zone: "UTC"}, "p")
+		}},
+		{"lock backup", func() error { return b.LockBackup(ctx, id, kept.ID, " before the move", "p") }},
+	} {
+		before := b.lines(t, id)
+		for times = range 2 {
+			if err := c.do(); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
+		if after := b.lines(t, id); len(after) != len(before)+1 || after[len(before)].Action != c.name {
+			t.Errorf("%s: %v", c.name, after[len(before):])
+		}
+	}
+}
+
+// Whoever asks for what is theirs, or was, is no stranger; and a stranger's line names what is not theirs.
+func TestStrangersAreThoseWhoAskForWhatIsNotTheirs(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	things := func(id remora.ResourceID) (out []string) {
+		kept := b.verified(t, id)
+		link, _, err := b.MakeLink(ctx, id, kept.ID, "p", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hook, _ := b.channel(t, id, remora.ChannelSlack, "https://hooks.slack.com/x")
+		token, _, err := b.MakeAPIToken(ctx, id, remora.NewAPIToken{Name: "deploys", Scope: remora.ScopeRead}, "p")
+		if err == nil {
+			err = b.RevokeAPIToken(ctx, id, token.ID, "p")
+		}
+		if err == nil {
+			err = b.RevokeLink(ctx, id, kept.ID, link.ID, "p")
+		}
+		if err == nil {
+			err = b.RemoveChannel(ctx, id, hook, "p")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []string{string(kept.Database), string(kept.ID), string(link.ID), string(hook), string(token.ID)}
+	}
+	id, neighbour := b.resource(t, "db-1"), b.resource(t, "db-2")
+	own, theirs := things(id), things(neighbour)
+	before := len(b.lines(t, id))
+	for _, named := range append([][]string{nil, own}, []string{own[2]}) {
+		if err := b.NoteStranger(ctx, id, "p", "GET /{x}", named); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := b.lines(t, id); len(got) != before {
+		t.Errorf("they are called strangers: %v", got[before:])
+	}
+	for i, x := range append(theirs, unknownID) {
+		if err := b.NoteStranger(ctx, id, "p", "GET /{x}", []string{own[1], x}); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.lines(t, id); len(got) != before+i+1 || got[before+i].Action != "refused" || got[before+i].Subject != "GET /{x} "+x {
+			t.Errorf("%s: %v", x, got[before:])
+		}
 	}
 }

@@ -41,8 +41,8 @@ func (s *Store) RequestBackup(ctx context.Context, id remora.ResourceID, db remo
 		if err := t.mayAsk(ctx, id, db); err != nil {
 			return err
 		}
-		out, err = t.request(ctx, id, db, backupOrigin{person: person})
-		if err != nil {
+		var made bool
+		if out, made, err = t.request(ctx, id, db, backupOrigin{person: person}); err != nil || !made {
 			return err
 		}
 		return t.audit(ctx, id, person, "request backup", string(out))
@@ -50,9 +50,9 @@ func (s *Store) RequestBackup(ctx context.Context, id remora.ResourceID, db remo
 	return out, err
 }
 
-// request inserts a queued backup and its job, or returns the live one. The live one may end between the insert that it
+// request inserts a queued backup and its job, or returns the live one; made tells. The live one may end between the insert that it
 // makes conflict and the look at it: then the insert is made again, and meets no conflict but another such.
-func (t *tx) request(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, o backupOrigin) (remora.BackupID, error) {
+func (t *tx) request(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, o backupOrigin) (of remora.BackupID, made bool, err error) {
 	const tries = 5
 	for range tries {
 		b := remora.NewID[remora.BackupID]()
@@ -61,20 +61,20 @@ func (t *tx) request(ctx context.Context, id remora.ResourceID, db remora.Databa
 			Occurrence: o.occurrence, RequestedBy: o.person, Now: t.now,
 		})
 		if err != nil {
-			return "", fmt.Errorf("insert backup: %w", err)
+			return "", false, fmt.Errorf("insert backup: %w", err)
 		}
 		if n > 0 {
-			return b, t.enqueue(ctx, jobargs.RunBackup{Backup: b, Attempt: 1})
+			return b, true, t.enqueue(ctx, jobargs.RunBackup{Backup: b, Attempt: 1})
 		}
 		live, err := t.q.LiveBackup(ctx, pgsql.LiveBackupParams{DatabaseID: string(db), ResourceID: string(id)})
 		if !errors.Is(err, pgx.ErrNoRows) {
-			return remora.BackupID(live), err
+			return remora.BackupID(live), false, err
 		}
 	}
 	if o.occurrence != nil {
-		return "", nil // this occurrence has had its backup
+		return "", false, nil // this occurrence has had its backup
 	}
-	return "", &remora.Error{Kind: remora.KindConflict, Public: "Backups of this database begin and end at this moment. Try again."}
+	return "", false, &remora.Error{Kind: remora.KindConflict, Public: "Backups of this database begin and end at this moment. Try again."}
 }
 
 // CancelBackup ends a queued or running backup; the worker that holds it notices at its next beat. Errors:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -159,8 +160,16 @@ func (s *Store) SetChannel(ctx context.Context, id remora.ResourceID, c remora.C
 				return fmt.Errorf("forget what waits: %w", err)
 			}
 		}
+		if row.Enabled == enabled && sameWords(row.Mutes, words(mutes)) {
+			return nil
+		}
 		return t.audit(ctx, id, person, "set channel", row.Kind+" "+row.Shown)
 	})
+}
+
+// sameWords tells whether two lists are of the same words, in whatever order.
+func sameWords(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // RemoveChannel ends a channel and forgets its address and secret. Errors: KindNotFound, KindConflict for the log

@@ -207,7 +207,7 @@ func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) (r
 	if err := t.audit(ctx, id, "remora", "found database", f.Addon); err != nil {
 		return "", err
 	}
-	_, err = t.request(ctx, id, remora.DatabaseID(db), backupOrigin{})
+	_, _, err = t.request(ctx, id, remora.DatabaseID(db), backupOrigin{})
 	return remora.DatabaseID(db), err
 }
 

@@ -91,7 +91,7 @@ func (b *bundle) everything(t *testing.T, mark string) remora.ResourceID {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.SetRetention(ctx, p.ID, db, remora.Retention{Last: 4, Zone: "UTC"}, mark+"@example.com"); err != nil {
+	if _, err := b.SetRetention(ctx, p.ID, db, remora.Retention{Last: 4, Zone: "UTC"}, 9, mark+"@example.com"); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := b.MakeAPIToken(ctx, p.ID, remora.NewAPIToken{Name: "ci-" + mark, Scope: remora.ScopeRead}, mark+"@example.com"); err != nil {

@@ -49,9 +49,9 @@ func (s *Store) MakeLink(ctx context.Context, id remora.ResourceID, b remora.Bac
 	return out, token, err
 }
 
-// UseLink returns what a link's token opens and writes down that it was used, by whom as far as an address
-// tells: once a minute, and when somebody else uses it. Errors: KindNotFound for a token that never was, KindGone for one that has expired, was revoked or
-// whose backup or add-on is gone.
+// UseLink returns what a link's token opens and writes down that it was used, by whom as far as an address tells: once a
+// minute, from however many addresses, so that whoever has a link cannot fill the log. Errors: KindNotFound for a token that
+// never was, KindGone for one that has expired, was revoked or whose backup or add-on is gone.
 func (s *Store) UseLink(ctx context.Context, token, from string) (remora.ResourceID, remora.Backup, error) {
 	var id remora.ResourceID
 	var out remora.Backup
@@ -122,8 +122,12 @@ func (s *Store) RevokeLink(ctx context.Context, id remora.ResourceID, b remora.B
 		if !slices.ContainsFunc(all, func(x pgsql.Link) bool { return x.ID == l }) {
 			return remora.NotFound("link")
 		}
-		if _, err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), ID: &l, Now: &t.now}); err != nil {
+		n, err := t.q.RevokeLinks(ctx, pgsql.RevokeLinksParams{ResourceID: string(id), ID: &l, Now: &t.now})
+		if err != nil {
 			return fmt.Errorf("revoke link: %w", err)
+		}
+		if n == 0 {
+			return nil
 		}
 		return t.audit(ctx, id, person, "revoke link", l)
 	})

@@ -115,12 +115,25 @@ func (s *Store) Badge(ctx context.Context, token string) (out remora.Badge, err 
 }
 
 // SetPing has a customer's own watch called after each backup of a database from now on, and when one begins where starts
-// says so. Errors: KindInvalid for an address that is not one of https, KindNotFound, KindGone.
+// says so. What is as it was already changes nothing. Errors: KindInvalid for an address that is not one of https, KindNotFound, KindGone.
 func (s *Store) SetPing(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, address redact.Secret, starts bool, person string) error {
 	return s.forDatabase(ctx, id, db, func(t *tx) error {
 		to, err := remora.ParseChannel(remora.ChannelWebhook, address.Reveal())
 		if err != nil {
 			return err
+		}
+		was, err := t.q.GetPing(ctx, pgsql.GetPingParams{DatabaseID: string(db), ResourceID: string(id)})
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("read ping: %w", err)
+		}
+		if err == nil && was.Starts == starts {
+			old, err := t.s.open(was.SealedAddress, sealedPing, id)
+			if err != nil {
+				return err
+			}
+			if old.Reveal() == to.Address.Reveal() {
+				return nil
+			}
 		}
 		err = t.q.PutPing(ctx, pgsql.PutPingParams{
 			DatabaseID: string(db), ResourceID: string(id), Shown: to.Shown, SealedAddress: s.seal(to.Address, sealedPing, id), Starts: starts, Person: person, Now: t.now,

@@ -38,26 +38,27 @@ func (s *Store) RequestProof(ctx context.Context, id remora.ResourceID, b remora
 		if kind == remora.ProofRestore && row.Alone {
 			return remora.ErrAlone
 		}
-		if err := t.requestProof(ctx, kind, row.ResourceID, row.DatabaseID, row.ID, person); err != nil {
+		made, err := t.requestProof(ctx, kind, row.ResourceID, row.DatabaseID, row.ID, person)
+		if err != nil || !made {
 			return err
 		}
 		return t.audit(ctx, id, person, "request proof", row.ID)
 	})
 }
 
-// requestProof inserts a queued proof and its job, unless there is a live one.
-func (t *tx) requestProof(ctx context.Context, kind remora.ProofKind, resource, database, backup, person string) error {
+// requestProof inserts a queued proof and its job, unless there is a live one; made tells.
+func (t *tx) requestProof(ctx context.Context, kind remora.ProofKind, resource, database, backup, person string) (made bool, err error) {
 	id := remora.NewID[remora.ProofID]()
 	n, err := t.q.InsertProof(ctx, pgsql.InsertProofParams{
 		ID: string(id), ResourceID: resource, DatabaseID: database, BackupID: backup, Kind: string(kind), RequestedBy: person, Now: t.now,
 	})
 	if err != nil {
-		return fmt.Errorf("insert proof: %w", err)
+		return false, fmt.Errorf("insert proof: %w", err)
 	}
 	if n == 0 {
-		return nil
+		return false, nil
 	}
-	return t.enqueueProof(ctx, kind, id, 1)
+	return true, t.enqueueProof(ctx, kind, id, 1)
 }
 
 func (t *tx) enqueueProof(ctx context.Context, kind remora.ProofKind, id remora.ProofID, attempt int, at ...time.Time) error {
@@ -78,7 +79,7 @@ func (s *Store) EnqueueProofs(ctx context.Context) (int, error) {
 			return fmt.Errorf("find due restores: %w", err)
 		}
 		for _, d := range restores {
-			if err := t.requestProof(ctx, remora.ProofRestore, d.ResourceID, d.ID, d.BackupID, ""); err != nil {
+			if _, err := t.requestProof(ctx, remora.ProofRestore, d.ResourceID, d.ID, d.BackupID, ""); err != nil {
 				return err
 			}
 		}
@@ -87,7 +88,7 @@ func (s *Store) EnqueueProofs(ctx context.Context) (int, error) {
 			return fmt.Errorf("find due rereads: %w", err)
 		}
 		for _, b := range rereads {
-			if err := t.requestProof(ctx, remora.ProofReread, b.ResourceID, b.DatabaseID, b.ID, ""); err != nil {
+			if _, err := t.requestProof(ctx, remora.ProofReread, b.ResourceID, b.DatabaseID, b.ID, ""); err != nil {
 				return err
 			}
 		}
@@ -246,7 +247,7 @@ func (t *tx) judge(ctx context.Context, c ProofClaim, row pgsql.Backup, o remora
 	if d.State != string(remora.DatabaseActive) {
 		return nil
 	}
-	_, err = t.request(ctx, c.Resource.ID, remora.DatabaseID(row.DatabaseID), backupOrigin{})
+	_, _, err = t.request(ctx, c.Resource.ID, remora.DatabaseID(row.DatabaseID), backupOrigin{})
 	return err
 }
 

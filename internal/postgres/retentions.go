@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,9 +34,11 @@ func (s *Store) Retention(ctx context.Context, id remora.ResourceID, db remora.D
 }
 
 // SetRetention says how long a database's backups are to be kept. Nothing goes because of it for remora.RetentionGrace;
-// until then it can be undone. One that waits already is undone. It returns how many backups it will remove, as it looks
-// now. Errors: KindInvalid, KindNotFound, KindGone, KindBusy where that was done too often.
-func (s *Store) SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, person string) (removes int, err error) {
+// until then it can be undone. One that waits already is undone. What was set already, and is in force or waits, changes
+// nothing. may is how many backups the person knows that it removes; where it is more, nothing is changed. It returns how many
+// it will remove, as it looks now. Errors: KindInvalid, KindNotFound, KindGone, KindConflict for more than may, KindBusy where
+// that was done too often.
+func (s *Store) SetRetention(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, r remora.Retention, may int, person string) (removes int, err error) {
 	if err := retention.Check(r); err != nil {
 		return 0, err
 	}
@@ -43,6 +46,12 @@ func (s *Store) SetRetention(ctx context.Context, id remora.ResourceID, db remor
 		going, err := now.Preview(r)
 		if err != nil {
 			return err
+		}
+		if removes = len(going); removes > may {
+			return &remora.Error{Kind: remora.KindConflict, Public: "This removes " + remora.Count(removes, "backup") + ", and " + strconv.Itoa(may) + " were agreed to (by a program, in may_remove). Look at the preview again, and agree to it if that is what you want."}
+		}
+		if now.IsSet(r) {
+			return nil
 		}
 		if _, err := t.q.UndoRetention(ctx, pgsql.UndoRetentionParams{DatabaseID: string(db), ResourceID: string(id), Now: &t.now, UndoneBy: person}); err != nil {
 			return fmt.Errorf("undo what waits: %w", err)
@@ -57,7 +66,7 @@ func (s *Store) SetRetention(ctx context.Context, id remora.ResourceID, db remor
 		if err != nil {
 			return fmt.Errorf("set retention: %w", err)
 		}
-		if removes = len(going); removes > 0 {
+		if removes > 0 {
 			if err := t.mayHappen(ctx, id, remora.EventRetentionPending); err != nil {
 				return err
 			}
@@ -86,7 +95,7 @@ func (s *Store) UndoRetention(ctx context.Context, id remora.ResourceID, db remo
 	})
 }
 
-// LockBackup keeps a backup whatever the rules say. Errors: KindNotFound, KindGone, KindConflict where there is no archive,
+// LockBackup keeps a backup whatever the rules say. One that is locked with that note stays as it is. Errors: KindNotFound, KindGone, KindConflict where there is no archive,
 // KindPlanLimit with what to do.
 func (s *Store) LockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, note, person string) error {
 	return s.ofBackup(ctx, id, b, func(t *tx, db remora.DatabaseID, now retention.Standing) error {
@@ -97,11 +106,15 @@ func (s *Store) LockBackup(ctx context.Context, id remora.ResourceID, b remora.B
 		if !remora.BackupState(row.State).Restorable() {
 			return &remora.Error{Kind: remora.KindConflict, Public: "This backup has no archive that could be kept."}
 		}
+		note := foreign(strings.TrimSpace(note), maxNote)
+		if l := now.Lock(b); l != nil && l.Note == note {
+			return nil
+		}
 		if err := now.MayLock(b); err != nil {
 			return err
 		}
 		err = t.q.LockForGood(ctx, pgsql.LockForGoodParams{
-			BackupID: string(b), ResourceID: string(id), DatabaseID: string(db), Note: foreign(strings.TrimSpace(note), maxNote), LockedBy: person, Now: t.now,
+			BackupID: string(b), ResourceID: string(id), DatabaseID: string(db), Note: note, LockedBy: person, Now: t.now,
 		})
 		if err != nil {
 			return fmt.Errorf("lock backup: %w", err)

@@ -75,7 +75,10 @@ func TestAChangeRemovesNothingForADay(t *testing.T) {
 	b := newBundle(t)
 	id, db, all := b.aged(t, 6)
 	less := remora.Retention{Last: 4, Zone: "UTC"}
-	n, err := b.SetRetention(ctx, id, db, less, "ada")
+	if _, err := b.SetRetention(ctx, id, db, less, 1, "ada"); remora.KindOf(err) != remora.KindConflict {
+		t.Errorf("more than were agreed to are removed: %v", err)
+	}
+	n, err := b.SetRetention(ctx, id, db, less, 2, "ada")
 	if err != nil || n != 2 {
 		t.Fatalf("%d are to go: %v", n, err)
 	}
@@ -96,7 +99,7 @@ func TestAChangeRemovesNothingForADay(t *testing.T) {
 	if gone := b.expire(t, id, db); len(gone) > 0 {
 		t.Errorf("%v went by a change that was undone", gone)
 	}
-	if _, err := b.SetRetention(ctx, id, db, less, "ada"); err != nil {
+	if _, err := b.SetRetention(ctx, id, db, less, 2, "ada"); err != nil {
 		t.Fatal(err)
 	}
 	b.ahead += 24*time.Hour + time.Minute
@@ -105,7 +108,7 @@ func TestAChangeRemovesNothingForADay(t *testing.T) {
 		t.Errorf("in force is %+v %v", s, err)
 	}
 	more := remora.Retention{Last: 5, Zone: "UTC"}
-	if n, err := b.SetRetention(ctx, id, db, more, "ada"); err != nil || n != 0 || len(b.pendingEvents(t, id)) != 2 {
+	if n, err := b.SetRetention(ctx, id, db, more, 0, "ada"); err != nil || n != 0 || len(b.pendingEvents(t, id)) != 2 {
 		t.Errorf("more is kept, and %d are to go: %v", n, err)
 	}
 	if gone := b.expire(t, id, db); !slices.Equal(gone, all[:1]) {
@@ -171,7 +174,7 @@ func TestRetentionOfNeighbours(t *testing.T) {
 	other := b.resource(t, "postgresql-2")
 	good := remora.Retention{Daily: 3, Zone: "UTC"}
 	_, read := b.Retention(ctx, other, db)
-	_, set := b.SetRetention(ctx, other, db, good, "eve")
+	_, set := b.SetRetention(ctx, other, db, good, 0, "eve")
 	_, expired := b.Expire(ctx, other, db, time.Hour)
 	for what, err := range map[string]error{
 		"read": read, "set": set, "expire": expired, "undo": b.UndoRetention(ctx, other, db, "eve"),
@@ -181,7 +184,7 @@ func TestRetentionOfNeighbours(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if _, err := b.SetRetention(ctx, id, db, remora.Retention{Zone: "UTC"}, "ada"); remora.KindOf(err) != remora.KindInvalid {
+	if _, err := b.SetRetention(ctx, id, db, remora.Retention{Zone: "UTC"}, 0, "ada"); remora.KindOf(err) != remora.KindInvalid {
 		t.Errorf("keeping nothing: %v", err)
 	}
 	s, err := b.Retention(ctx, id, db)

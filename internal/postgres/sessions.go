@@ -118,9 +118,20 @@ func (s *Store) PurgeSessions(ctx context.Context) error {
 // tries, and no way to fill the log.
 const strangersAnHour = 100
 
-// NoteStranger writes down that a person of the resource asked for an identifier that is not of it.
-func (s *Store) NoteStranger(ctx context.Context, id remora.ResourceID, person, request string) error {
+// NoteStranger writes down that a person of the resource named an identifier that is not of it. It writes nothing where all
+// that were named are, or were: of databases, backups, links, channels or tokens.
+func (s *Store) NoteStranger(ctx context.Context, id remora.ResourceID, person, request string, named []string) error {
+	if len(named) == 0 {
+		return nil
+	}
 	return s.forResource(ctx, id, func(t *tx) error {
+		strange, err := t.q.NotOf(ctx, pgsql.NotOfParams{ResourceID: string(id), Ids: named})
+		if err != nil {
+			return fmt.Errorf("look whose it is: %w", err)
+		}
+		if len(strange) == 0 {
+			return nil
+		}
 		newest, err := t.q.NewestActions(ctx, pgsql.NewestActionsParams{ResourceID: string(id), Most: 5 * strangersAnHour})
 		if err != nil {
 			return fmt.Errorf("count strangers: %w", err)
@@ -134,7 +145,7 @@ func (s *Store) NoteStranger(ctx context.Context, id remora.ResourceID, person, 
 		if n >= strangersAnHour {
 			return nil
 		}
-		return t.audit(ctx, id, person, "refused", foreign(request, maxWord))
+		return t.audit(ctx, id, person, "refused", foreign(request+" "+strange[0], maxWord))
 	})
 }
 

@@ -109,6 +109,14 @@ func (s Standing) Preview(r remora.Retention) ([]Verdict, error) {
 	return out, nil
 }
 
+// IsSet tells whether a person has set this retention already, be it in force or still to come into force.
+func (s Standing) IsSet(r remora.Retention) bool {
+	if s.Pending != nil {
+		return s.Pending.Retention == r
+	}
+	return s.SetBy != "" && s.Current == r
+}
+
 // Lock returns a backup's lock; nil where it was never locked, or was released.
 func (s Standing) Lock(b remora.BackupID) *remora.Lock {
 	for _, l := range s.Locks {

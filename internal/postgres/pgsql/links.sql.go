@@ -139,7 +139,7 @@ func (q *Queries) ListLinks(ctx context.Context, arg ListLinksParams) ([]Link, e
 const noteLinkUse = `-- name: NoteLinkUse :execrows
 UPDATE links SET used_at = $1, used_from = $2
  WHERE id = $3
-   AND (used_at IS NULL OR used_at <= $1::timestamptz - interval '1 minute' OR used_from <> $2)
+   AND (used_at IS NULL OR used_at <= $1::timestamptz - interval '1 minute')
 `
 
 type NoteLinkUseParams struct {
@@ -148,7 +148,7 @@ type NoteLinkUseParams struct {
 	ID       string
 }
 
-// Nothing where the same one's use was noted less than a minute ago: a download in pieces is one use.
+// Nothing where a use was noted less than a minute ago, from wherever: a download in pieces is one use.
 func (q *Queries) NoteLinkUse(ctx context.Context, arg NoteLinkUseParams) (int64, error) {
 	result, err := q.db.Exec(ctx, noteLinkUse, arg.Now, arg.UsedFrom, arg.ID)
 	if err != nil {

@@ -124,6 +124,41 @@ func (q *Queries) InsertSession(ctx context.Context, arg InsertSessionParams) er
 	return err
 }
 
+const notOf = `-- name: NotOf :many
+SELECT a.id::text FROM unnest($1::uuid[]) a(id)
+ WHERE NOT EXISTS (SELECT FROM databases x WHERE x.id = a.id AND x.resource_id = $2)
+   AND NOT EXISTS (SELECT FROM backups x WHERE x.id = a.id AND x.resource_id = $2)
+   AND NOT EXISTS (SELECT FROM links x WHERE x.id = a.id AND x.resource_id = $2)
+   AND NOT EXISTS (SELECT FROM channels x WHERE x.id = a.id AND x.resource_id = $2)
+   AND NOT EXISTS (SELECT FROM api_tokens x WHERE x.id = a.id AND x.resource_id = $2)
+`
+
+type NotOfParams struct {
+	Ids        []string
+	ResourceID string
+}
+
+// Which of these identifiers are of nothing that the resource has, or had.
+func (q *Queries) NotOf(ctx context.Context, arg NotOfParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, notOf, arg.Ids, arg.ResourceID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var a_id string
+		if err := rows.Scan(&a_id); err != nil {
+			return nil, err
+		}
+		items = append(items, a_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const purgeSSOUses = `-- name: PurgeSSOUses :exec
 DELETE FROM sso_uses WHERE used_at <= $1
 `

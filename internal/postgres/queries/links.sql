@@ -19,7 +19,7 @@ UPDATE links SET revoked_at = sqlc.arg(now)
  WHERE resource_id = sqlc.arg(resource_id) AND revoked_at IS NULL AND (sqlc.narg(id)::uuid IS NULL OR id = sqlc.narg(id)::uuid);
 
 -- name: NoteLinkUse :execrows
--- Nothing where the same one's use was noted less than a minute ago: a download in pieces is one use.
+-- Nothing where a use was noted less than a minute ago, from wherever: a download in pieces is one use.
 UPDATE links SET used_at = sqlc.arg(now), used_from = sqlc.arg(used_from)
  WHERE id = sqlc.arg(id)
-   AND (used_at IS NULL OR used_at <= sqlc.arg(now)::timestamptz - interval '1 minute' OR used_from <> sqlc.arg(used_from));
+   AND (used_at IS NULL OR used_at <= sqlc.arg(now)::timestamptz - interval '1 minute');

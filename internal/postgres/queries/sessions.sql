@@ -42,3 +42,12 @@ DELETE FROM sso_uses WHERE used_at <= sqlc.arg(before);
 SELECT (SELECT count(*) FROM links l WHERE l.resource_id = sqlc.arg(resource_id) AND l.revoked_at IS NULL AND l.expires_at > sqlc.arg(now)) AS links,
        (SELECT count(*) FROM sessions s WHERE s.resource_id = sqlc.arg(resource_id) AND s.seen_at > sqlc.arg(idle_since) AND s.created_at > sqlc.arg(made_since)) AS visits,
        (SELECT count(*) FROM api_tokens a WHERE a.resource_id = sqlc.arg(resource_id) AND a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > sqlc.arg(now))) AS tokens;
+
+-- name: NotOf :many
+-- Which of these identifiers are of nothing that the resource has, or had.
+SELECT a.id::text FROM unnest(sqlc.arg(ids)::uuid[]) a(id)
+ WHERE NOT EXISTS (SELECT FROM databases x WHERE x.id = a.id AND x.resource_id = sqlc.arg(resource_id))
+   AND NOT EXISTS (SELECT FROM backups x WHERE x.id = a.id AND x.resource_id = sqlc.arg(resource_id))
+   AND NOT EXISTS (SELECT FROM links x WHERE x.id = a.id AND x.resource_id = sqlc.arg(resource_id))
+   AND NOT EXISTS (SELECT FROM channels x WHERE x.id = a.id AND x.resource_id = sqlc.arg(resource_id))
+   AND NOT EXISTS (SELECT FROM api_tokens x WHERE x.id = a.id AND x.resource_id = sqlc.arg(resource_id));
