@@ -192,7 +192,7 @@ func backupOf(b pgsql.Backup, addon, ownerApp string) remora.Backup {
 		RequestedBy: b.RequestedBy, Epoch: int(b.Epoch), Attempts: int(b.Attempts),
 		ServerVersion: b.ServerVersion, ClientVersion: b.ClientVersion, ClientMajor: int(b.ClientMajor),
 		ArchiveVersion: b.ArchiveVersion, Tables: int(b.Tables), Rows: b.Rows, PlainSize: b.PlainSize, StoredSize: b.StoredSize,
-		QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt), EndedAt: orZero(b.EndedAt), RetryAt: orZero(b.RetryAt),
+		QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt), EndedAt: orZero(b.EndedAt), RetryAt: orZero(b.RetryAt), DamagedAt: orZero(b.DamagedAt),
 		ExpiredAt: orZero(b.ExpiredAt), ExpiredBecause: b.ExpiredBecause, DeleteAt: orZero(b.DeleteAt), DeletedAt: orZero(b.DeletedAt),
 		OpenedBy: b.OpenedBy, Alone: b.Alone,
 	}

@@ -220,8 +220,13 @@ func (t *tx) judge(ctx context.Context, c ProofClaim, row pgsql.Backup, o remora
 	if !changes {
 		return nil
 	}
+	var damagedAt *time.Time
+	if next.Reason == remora.ReasonObjectDamaged {
+		damagedAt = &t.now
+	}
 	err := changed(t.q.JudgeBackup(ctx, pgsql.JudgeBackupParams{
 		ID: row.ID, ResourceID: row.ResourceID, Was: row.State, State: string(next.State), Reason: string(next.Reason), Detail: foreign(o.Detail, maxWords),
+		DamagedAt: damagedAt,
 	}))
 	if err != nil {
 		return err

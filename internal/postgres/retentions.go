@@ -103,7 +103,7 @@ func (s *Store) LockBackup(ctx context.Context, id remora.ResourceID, b remora.B
 		if err != nil {
 			return or404(err, "backup")
 		}
-		if !remora.BackupState(row.State).Restorable() {
+		if !(remora.Backup{State: remora.BackupState(row.State), Reason: remora.Reason(row.Reason)}).Stored() {
 			return &remora.Error{Kind: remora.KindConflict, Public: "This backup has no archive that could be kept."}
 		}
 		note := foreign(strings.TrimSpace(note), maxNote)
@@ -197,7 +197,8 @@ func (t *tx) retention(ctx context.Context, r pgsql.Resource, db remora.Database
 	}
 	for _, b := range rows {
 		out.Backups = append(out.Backups, remora.Backup{
-			ID: remora.BackupID(b.ID), Database: db, State: remora.BackupState(b.State), Reason: remora.Reason(b.Reason), QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt), StoredSize: b.StoredSize,
+			ID: remora.BackupID(b.ID), Database: db, State: remora.BackupState(b.State), Reason: remora.Reason(b.Reason), QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt),
+			EndedAt: orZero(b.EndedAt), DamagedAt: orZero(b.DamagedAt), StoredSize: b.StoredSize,
 		})
 	}
 	out.Locks, err = t.locks(ctx, id, db)

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -239,5 +240,70 @@ func TestADamagedArchiveGoesWhenItIsReplaced(t *testing.T) {
 	b.ahead += 29 * 24 * time.Hour
 	if gone := b.expire(t, id, db); len(gone) != 1 || gone[0] != all[0] {
 		t.Error("another that was damaged has its month:", gone)
+	}
+}
+
+// Whoever needs some of a damaged archive has a month from when it was found, however old it is, and may lock it.
+func TestADamagedArchiveStaysForAMonthFromWhenItWasFound(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, db, all := b.aged(t, 1)
+	b.ahead += 40 * 24 * time.Hour
+	if err := b.RequestProof(t.Context(), id, all[0], remora.ProofReread, "p"); err != nil {
+		t.Fatal(err)
+	}
+	waits, err := b.Proofs(t.Context(), id, all[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.prove(t, &waits[0], remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonObjectDamaged})
+	b.backUp(t, id, db)
+	for _, step := range []struct {
+		days int
+		do   func(context.Context, remora.ResourceID, remora.BackupID) error
+		gone int
+	}{
+		{days: 29, do: func(ctx context.Context, id remora.ResourceID, x remora.BackupID) error {
+			return b.LockBackup(ctx, id, x, "some of it", "ada")
+		}},
+		{days: 2, do: func(ctx context.Context, id remora.ResourceID, x remora.BackupID) error {
+			return b.UnlockBackup(ctx, id, x, "ada")
+		}},
+		{days: 2, gone: 1},
+	} {
+		b.ahead += time.Duration(step.days) * 24 * time.Hour
+		if gone := b.expire(t, id, db); len(gone) != step.gone {
+			t.Fatal(step.days, gone)
+		}
+		if step.do != nil {
+			if err := step.do(t.Context(), id, all[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Of a forgotten database nothing is left, what is damaged least: the round comes to it though nothing else is stored.
+func TestAForgottenDatabaseLeavesNothingDamaged(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, db, _ := b.aged(t, 1)
+	b.exec(t, "UPDATE backups SET state = 'failed', reason = 'stored_object_damaged'; UPDATE databases SET state = 'detached', forget_at = now() - interval '1 hour', forget_by = 'ada'")
+	forgotten := func() bool {
+		t.Helper()
+		if err := b.ForgetDatabases(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		o, err := b.Overview(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(o.Databases) == 0
+	}
+	if refs, err := b.DatabasesWithArchives(t.Context(), ""); err != nil || len(refs) != 1 || forgotten() {
+		t.Error(refs, err)
+	}
+	if gone := b.expire(t, id, db); len(gone) != 1 || !forgotten() {
+		t.Error(gone)
 	}
 }

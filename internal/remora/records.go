@@ -95,6 +95,7 @@ type Backup struct {
 	StartedAt      time.Time // zero until the first run
 	EndedAt        time.Time // zero while queued or running
 	RetryAt        time.Time // zero unless it is queued for another attempt
+	DamagedAt      time.Time // when it was found damaged; zero unless it is, and of what was found before this was noted
 	ExpiredAt      time.Time // zero unless nothing keeps it any more
 	ExpiredBecause string    // why nothing does, in words
 	DeleteAt       time.Time // when what is stored of it goes; zero unless it has expired
@@ -107,6 +108,9 @@ type Backup struct {
 
 // Damaged tells whether what is stored of the backup was found not to be what was written.
 func (b Backup) Damaged() bool { return b.State == BackupFailed && b.Reason == ReasonObjectDamaged }
+
+// Stored tells whether an archive of the backup is stored and nothing has let it go, be it damaged.
+func (b Backup) Stored() bool { return b.State.Restorable() || b.Damaged() }
 
 // Impact is what a run cost the customer's database.
 type Impact struct {

@@ -28,8 +28,8 @@
 //
 // # Damaged archives
 //
-// A backup whose archive was found not to be what was written has failed, and counts for nothing. What is stored of it goes after thirty
-// days, where there is a newer good backup, and where no person has locked it.
+// A backup whose archive was found not to be what was written has failed, and counts for nothing. What is stored of it goes thirty
+// days after that was found, where there is a newer good backup, and where no person has locked it.
 //
 // # A forgotten database
 //

@@ -172,8 +172,16 @@ func (d *decision) judge() {
 	}
 }
 
-// damagedDays is how long an archive is stored at least that was found damaged: some of it may be what somebody needs.
+// damagedDays is how long an archive is stored at least after it was found damaged: some of it may be what somebody needs.
 const damagedDays = 30
+
+// damagedSince is from when they count: of what was found before that was noted, from the backup's end.
+func damagedSince(b remora.Backup) time.Time {
+	if b.DamagedAt.IsZero() {
+		return b.EndedAt
+	}
+	return b.DamagedAt
+}
 
 // clear lets damaged archives go. They count for nothing, and are not offered; but the last that there is of a time stays until a newer good
 // backup has taken its place.
@@ -181,7 +189,7 @@ func (d *decision) clear(locks []remora.BackupID) {
 	good := false // one that is newer than what is looked at
 	for _, v := range d.verdicts {
 		good = good || v.Backup.State.Good()
-		if v.Backup.Damaged() && good && d.now.Sub(At(v.Backup)) > damagedDays*day && !slices.Contains(locks, v.Backup.ID) {
+		if v.Backup.Damaged() && good && d.now.Sub(damagedSince(v.Backup)) > damagedDays*day && !slices.Contains(locks, v.Backup.ID) {
 			v.Fate, v.Reasons = Removed, []Reason{{Because: Damaged}}
 		}
 	}

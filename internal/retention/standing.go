@@ -43,9 +43,9 @@ func (s Standing) Decide() ([]Verdict, error) {
 	if err != nil || s.Forget == nil || s.Forget.At.After(s.Now) {
 		return out, err
 	}
+	held := s.held()
 	for i, v := range out {
-		locked := slices.ContainsFunc(v.Reasons, func(r Reason) bool { return r.Because == Locked })
-		if v.Fate == Kept && !locked {
+		if v.Fate != Removed && v.Backup.Stored() && !slices.Contains(held, v.Backup.ID) {
 			out[i].Fate, out[i].Reasons = Removed, []Reason{{Because: Forgotten}}
 		}
 	}
@@ -81,13 +81,18 @@ func (s Standing) Of(b remora.BackupID) (Verdict, bool, error) {
 
 // By says what is to become of each backup by another retention, newest first.
 func (s Standing) By(r remora.Retention) ([]Verdict, error) {
+	return Decide(r, s.Plan, s.Now, s.Backups, s.held())
+}
+
+// held are the backups whose locks hold.
+func (s Standing) held() []remora.BackupID {
 	var held []remora.BackupID
 	for _, l := range s.Locks {
 		if l.Holds(s.Now) {
 			held = append(held, l.Backup)
 		}
 	}
-	return Decide(r, s.Plan, s.Now, s.Backups, held)
+	return held
 }
 
 // Preview is what another retention would remove of what stays now.
@@ -141,7 +146,7 @@ func (s Standing) LocksLeft() int {
 func (s Standing) stored(id remora.BackupID) bool {
 	for _, b := range s.Backups {
 		if b.ID == id {
-			return b.State.Restorable()
+			return b.Stored()
 		}
 	}
 	return false

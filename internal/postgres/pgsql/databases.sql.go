@@ -76,7 +76,8 @@ func (q *Queries) DetachOthers(ctx context.Context, arg DetachOthersParams) ([]s
 const forgetDatabases = `-- name: ForgetDatabases :many
 UPDATE databases d SET forgotten_at = $1
  WHERE d.forget_at <= $1 AND d.forgotten_at IS NULL AND d.state = 'detached'
-   AND NOT EXISTS (SELECT FROM backups b WHERE b.database_id = d.id AND b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete'))
+   AND NOT EXISTS (SELECT FROM backups b WHERE b.database_id = d.id
+                    AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
 RETURNING d.id, d.resource_id, d.addon
 `
 

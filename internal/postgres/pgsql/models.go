@@ -98,6 +98,7 @@ type Backup struct {
 	OpenedBy       []string
 	Alone          bool
 	Passed         bool
+	DamagedAt      *time.Time
 }
 
 type Badge struct {

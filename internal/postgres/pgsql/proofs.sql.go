@@ -216,14 +216,15 @@ func (q *Queries) InsertProof(ctx context.Context, arg InsertProofParams) (int64
 }
 
 const judgeBackup = `-- name: JudgeBackup :execrows
-UPDATE backups SET state = $1, reason = $2, detail = $3, fix = ''
- WHERE id = $4 AND resource_id = $5 AND state = $6
+UPDATE backups SET state = $1, reason = $2, detail = $3, fix = '', damaged_at = $4
+ WHERE id = $5 AND resource_id = $6 AND state = $7
 `
 
 type JudgeBackupParams struct {
 	State      string
 	Reason     string
 	Detail     string
+	DamagedAt  *time.Time
 	ID         string
 	ResourceID string
 	Was        string
@@ -235,6 +236,7 @@ func (q *Queries) JudgeBackup(ctx context.Context, arg JudgeBackupParams) (int64
 		arg.State,
 		arg.Reason,
 		arg.Detail,
+		arg.DamagedAt,
 		arg.ID,
 		arg.ResourceID,
 		arg.Was,

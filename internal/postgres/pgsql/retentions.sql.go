@@ -33,7 +33,7 @@ func (q *Queries) AuditExpired(ctx context.Context, arg AuditExpiredParams) erro
 }
 
 const backupsToKeep = `-- name: BackupsToKeep :many
-SELECT id, state, reason, queued_at, started_at, stored_size FROM backups
+SELECT id, state, reason, queued_at, started_at, ended_at, damaged_at, stored_size FROM backups
  WHERE database_id = $1 AND resource_id = $2
    AND (state IN ('verified', 'proven', 'incomplete', 'queued', 'running') OR state = 'failed' AND reason = 'stored_object_damaged')
  ORDER BY queued_at DESC LIMIT $3
@@ -51,6 +51,8 @@ type BackupsToKeepRow struct {
 	Reason     string
 	QueuedAt   time.Time
 	StartedAt  *time.Time
+	EndedAt    *time.Time
+	DamagedAt  *time.Time
 	StoredSize int64
 }
 
@@ -70,6 +72,8 @@ func (q *Queries) BackupsToKeep(ctx context.Context, arg BackupsToKeepParams) ([
 			&i.Reason,
 			&i.QueuedAt,
 			&i.StartedAt,
+			&i.EndedAt,
+			&i.DamagedAt,
 			&i.StoredSize,
 		); err != nil {
 			return nil, err
@@ -96,7 +100,8 @@ func (q *Queries) CountOverdueDeletions(ctx context.Context, before *time.Time) 
 const databasesWithArchives = `-- name: DatabasesWithArchives :many
 SELECT d.id, d.resource_id FROM databases d JOIN resources r ON r.id = d.resource_id
  WHERE d.id > $1 AND r.state IN ('active', 'needs_attention')
-   AND EXISTS (SELECT 1 FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven', 'incomplete'))
+   AND EXISTS (SELECT 1 FROM backups b WHERE b.database_id = d.id
+                AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
  ORDER BY d.id LIMIT $2
 `
 

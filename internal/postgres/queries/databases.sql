@@ -45,5 +45,6 @@ UPDATE databases SET forget_at = NULL, forget_by = '', forgotten_at = NULL
 -- In the service's scope: those that nothing is stored of any more.
 UPDATE databases d SET forgotten_at = sqlc.arg(now)
  WHERE d.forget_at <= sqlc.arg(now) AND d.forgotten_at IS NULL AND d.state = 'detached'
-   AND NOT EXISTS (SELECT FROM backups b WHERE b.database_id = d.id AND b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete'))
+   AND NOT EXISTS (SELECT FROM backups b WHERE b.database_id = d.id
+                    AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
 RETURNING d.id, d.resource_id, d.addon;

@@ -123,5 +123,5 @@ UPDATE backups SET reread_at = sqlc.narg(reread_at) WHERE id = sqlc.arg(id) AND 
 
 -- name: JudgeBackup :execrows
 -- What a proof found, on a backup that is still as it was when that was judged.
-UPDATE backups SET state = sqlc.arg(state), reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = ''
+UPDATE backups SET state = sqlc.arg(state), reason = sqlc.arg(reason), detail = sqlc.arg(detail), fix = '', damaged_at = sqlc.narg(damaged_at)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND state = sqlc.arg(was);

@@ -16,7 +16,7 @@ UPDATE retentions SET undone_at = sqlc.arg(now), undone_by = sqlc.arg(undone_by)
 
 -- name: BackupsToKeep :many
 -- What retention decides on, of what is stored of a database, be it damaged, and what is being made, newest first.
-SELECT id, state, reason, queued_at, started_at, stored_size FROM backups
+SELECT id, state, reason, queued_at, started_at, ended_at, damaged_at, stored_size FROM backups
  WHERE database_id = sqlc.arg(database_id) AND resource_id = sqlc.arg(resource_id)
    AND (state IN ('verified', 'proven', 'incomplete', 'queued', 'running') OR state = 'failed' AND reason = 'stored_object_damaged')
  ORDER BY queued_at DESC LIMIT sqlc.arg(most);
@@ -39,7 +39,8 @@ UPDATE locks SET released_at = sqlc.arg(now), released_by = sqlc.arg(released_by
 -- For the round over all of them. Runs in the service's scope.
 SELECT d.id, d.resource_id FROM databases d JOIN resources r ON r.id = d.resource_id
  WHERE d.id > sqlc.arg(after) AND r.state IN ('active', 'needs_attention')
-   AND EXISTS (SELECT 1 FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven', 'incomplete'))
+   AND EXISTS (SELECT 1 FROM backups b WHERE b.database_id = d.id
+                AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
  ORDER BY d.id LIMIT sqlc.arg(most);
 
 -- name: UnknownBackups :many
