@@ -10,6 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -111,5 +115,33 @@ func TestHelperAppRunsNothing(t *testing.T) {
 		if info, err := os.Stat(filepath.Join(root, "deploy/helper-app/bin", name)); err != nil || info.Mode()&0o111 == 0 {
 			t.Errorf("bin/%s: %v", name, err)
 		}
+	}
+}
+
+// The bucket's rules are an S3 client's own words, reach what we store and no more, and end what was deleted within the 30 days that a
+// removal promises, one of which is for the key and one for the store to come to it. They expire nothing that was not deleted.
+func TestTheBucketsRulesEndWhatWasDeleted(t *testing.T) {
+	t.Parallel()
+	var life types.BucketLifecycleConfiguration
+	in := json.NewDecoder(strings.NewReader(read(t, "deploy/bucket-lifecycle.json")))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&life); err != nil {
+		t.Fatal(err)
+	}
+	ends := false
+	for _, r := range life.Rules {
+		if r.Status != types.ExpirationStatusEnabled || r.Filter == nil || aws.ToString(r.Filter.Prefix) != archivestore.Prefix {
+			t.Errorf("%s: of another place, or not in force", aws.ToString(r.ID))
+		}
+		if r.Expiration != nil && (r.Expiration.Days != nil || r.Expiration.Date != nil) || len(r.Transitions) > 0 {
+			t.Errorf("%s takes what nobody has deleted", aws.ToString(r.ID))
+		}
+		if n := r.NoncurrentVersionExpiration; n != nil {
+			days := aws.ToInt32(n.NoncurrentDays)
+			ends = ends || days > 0 && days <= 28 && n.NewerNoncurrentVersions == nil && r.Expiration != nil && aws.ToBool(r.Expiration.ExpiredObjectDeleteMarker)
+		}
+	}
+	if !ends {
+		t.Error("a bucket that keeps versions keeps what was deleted for ever")
 	}
 }
