@@ -92,6 +92,23 @@ func (d *Deleter) Register(to *river.Workers) {
 	river.AddWorker(to, &removeResources{Deleter: d})
 }
 
+// mostSkew is how far our database's clock and this process's may differ: all that is to go goes by the database's, and a
+// clock that has run ahead must not let go what is still wanted.
+const mostSkew = 10 * time.Minute
+
+// clocksAgree is asked before anything goes that cannot be brought back; false where a person must look first.
+func (d *Deleter) clocksAgree(ctx context.Context) (bool, error) {
+	at, err := d.Store.Clock(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read our database's clock: %w", err)
+	}
+	if off := d.Now().Sub(at); off.Abs() > mostSkew {
+		d.Log.ErrorContext(ctx, "nothing goes: this process's clock and our database's differ; set both by NTP", "database", at, "ahead", off.Round(time.Second))
+		return false, nil
+	}
+	return true, nil
+}
+
 // expireBackups is the round over all databases. Any number may run at once: each database is decided on with its resource
 // held.
 type expireBackups struct {
@@ -104,6 +121,9 @@ func (*expireBackups) Timeout(*river.Job[jobargs.ExpireBackups]) time.Duration {
 
 // Work implements river.Worker. What goes wrong with one database keeps none of the others.
 func (w *expireBackups) Work(ctx context.Context, _ *river.Job[jobargs.ExpireBackups]) error {
+	if agree, err := w.clocksAgree(ctx); err != nil || !agree {
+		return err
+	}
 	errs := []error{exhaust(ctx, w.Store.EnqueueDeletions), w.overdueDeletions(ctx)}
 	refused := map[remora.ResourceID]bool{}
 	for after := remora.DatabaseID(""); ; {
@@ -202,6 +222,11 @@ func (*deleteBackup) Timeout(*river.Job[jobargs.DeleteBackup]) time.Duration { r
 
 // Work implements river.Worker. Killed anywhere, it is begun anew: what is gone is no error.
 func (w *deleteBackup) Work(ctx context.Context, job *river.Job[jobargs.DeleteBackup]) error {
+	if agree, err := w.clocksAgree(ctx); err != nil {
+		return err
+	} else if !agree {
+		return river.JobSnooze(mostSkew)
+	}
 	b := job.Args.Backup
 	id, err := w.Store.ClaimDeletion(ctx, b)
 	switch {

@@ -73,6 +73,7 @@ func newAgeing(t *testing.T, backups int) *ageing {
 		t.Fatal(err)
 	}
 	a.Deleter = newDeleter(t, store, s3test.Open(t, cfg))
+	a.Now = func() time.Time { return time.Now().Add(a.ahead) }
 	_, err = store.ProvisionResource(ctx, remora.Provision{ID: a.id, Name: "remora-backup-1", Plan: "mako", Region: "us", Grant: redact.New("grant")}, redact.New("key"), "age1recipient")
 	err = errors.Join(err, store.SaveTokens(ctx, a.id, redact.New("access"), redact.New("refresh"), time.Now().Add(8*time.Hour)),
 		store.SetReady(ctx, a.id, "app", "helper"),
@@ -346,6 +347,7 @@ func TestTwoDeletersAtOnce(t *testing.T) {
 	t.Parallel()
 	a := newAgeing(t, 14)
 	two := []*Deleter{a.Deleter, newDeleter(t, a.Store, a.Bucket)}
+	two[1].Now = a.Now
 	both := func(do func(*Deleter) error) {
 		t.Helper()
 		var all sync.WaitGroup
@@ -378,6 +380,43 @@ func TestTwoDeletersAtOnce(t *testing.T) {
 		return errors.Join(errs...)
 	})
 	a.gone(t, old)
+}
+
+// Nothing goes while our database's clock and the deleter's are not the same: one of them has run ahead.
+func TestNothingGoesByAWrongClock(t *testing.T) {
+	t.Parallel()
+	a := newAgeing(t, 14)
+	removed := remora.NewID[remora.ResourceID]()
+	_, err := a.Store.ProvisionResource(t.Context(), remora.Provision{ID: removed, Name: "remora-backup-2", Plan: "mako", Region: "us"}, redact.New("key"), "age1")
+	if err = errors.Join(err, a.Store.DeprovisionResource(t.Context(), removed)); err != nil {
+		t.Fatal(err)
+	}
+	a.ahead += 24 * time.Hour
+	right := a.Now
+	rounds := func(off time.Duration) (expired int, keys float64) {
+		t.Helper()
+		a.Now = func() time.Time { return right().Add(off) }
+		if err := errors.Join(a.round(t), a.remove(t)); err != nil {
+			t.Fatal(err)
+		}
+		return len(a.in(t, remora.BackupExpired)), testutil.ToFloat64(a.removals.WithLabelValues("key"))
+	}
+	for _, off := range []time.Duration{-mostSkew - time.Minute, mostSkew + time.Minute} {
+		if expired, keys := rounds(off); expired != 0 || keys != 0 {
+			t.Errorf("%v off: %d backups and %v keys went", off, expired, keys)
+		}
+	}
+	expired, keys := rounds(mostSkew - time.Minute)
+	if expired == 0 || keys != 1 {
+		t.Errorf("%d backups and %v keys went", expired, keys)
+	}
+	a.ahead += 24 * time.Hour
+	a.Now = func() time.Time { return right().Add(-time.Hour) }
+	old := a.in(t, remora.BackupExpired)[0]
+	var later *river.JobSnoozeError
+	if err := a.delete(t, old); !errors.As(err, &later) || len(a.stored(t)[old]) == 0 {
+		t.Error("it was deleted: ", err)
+	}
 }
 
 // Nothing goes by a database that has forgotten what the bucket still knows.

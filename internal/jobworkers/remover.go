@@ -32,6 +32,9 @@ func (w *removeResources) Work(ctx context.Context, _ *river.Job[jobargs.RemoveR
 		return nil // a round is at it
 	}
 	defer w.removing.Unlock()
+	if agree, err := w.clocksAgree(ctx); err != nil || !agree {
+		return err
+	}
 	err := errors.Join(
 		exhaust(ctx, w.Store.AdoptRemovals), w.destroyKeys(ctx),
 		each(ctx, w.Store.RemovalsToDelete, w.deleteStored), each(ctx, w.Store.RemovalsToForget, w.forget),
