@@ -27,7 +27,11 @@ func (b *Bucket) Probe(ctx context.Context) error {
 	u := b.Create(ctx, ProbePrefix+newWriter())
 	u.begun = true
 	u.open()
-	return errors.Join(u.failed(), u.Abort())
+	ended := u.Abort() // also where the answer was lost, and the upload is there
+	if err := u.failed(); err != nil {
+		return err
+	}
+	return ended
 }
 
 // Make makes the bucket, for the demo and for tests; one of ours that is there already is no error.
