@@ -27,8 +27,9 @@ func (b *Bucket) Probe(ctx context.Context) error {
 	u := b.Create(ctx, ProbePrefix+newWriter())
 	u.begun = true
 	u.open()
+	err := u.failed()
 	ended := u.Abort() // also where the answer was lost, and the upload is there
-	if err := u.failed(); err != nil {
+	if err != nil {
 		return err
 	}
 	return ended
