@@ -77,6 +77,10 @@ func TestProofs(t *testing.T) {
 	if a := n.do(t, "POST", at+"/proofs"); a.StatusCode != http.StatusConflict {
 		t.Error(a.Status, a.body)
 	}
+	if a := n.submit(t, at+"/lock", "note", "some of it"); a.StatusCode != http.StatusSeeOther {
+		t.Error(a.Status, a.body)
+	}
+	says(t, n.do(t, "GET", at).body, "It is damaged, so it counts for nothing", "owner@example.com locked it", "Unlock it", "not", "goes with the next round")
 	says(t, n.do(t, "GET", "/dashboard").body, `class="state queued"`) // the backup that makes it good
 }
 

@@ -79,16 +79,15 @@ func keptText(v retention.Verdict) string {
 // keepPart is why one backup is kept, on its page.
 type keepPart struct {
 	Backup  remora.Backup
-	Verdict retention.Verdict
-	Text    string
-	Lock    *remora.Lock // nil where it is not locked
-	Left    int          // how many more may be locked
+	Verdict retention.Verdict // of no fate where it is damaged, until it goes
+	Lock    *remora.Lock      // nil where it is not locked
+	Left    int               // how many more may be locked
 	Plan    remora.Plan
 	Now     time.Time
 }
 
 func (p *Pages) keepPart(r *http.Request, s remora.Session, b remora.Backup) (*keepPart, error) {
-	if !b.State.Restorable() {
+	if !b.Stored() {
 		return nil, nil //nolint:nilnil // no part
 	}
 	now, err := p.Store.Retention(r.Context(), s.Resource, b.Database)
@@ -96,10 +95,10 @@ func (p *Pages) keepPart(r *http.Request, s remora.Session, b remora.Backup) (*k
 		return nil, err
 	}
 	v, ok, err := now.Of(b.ID)
-	if err != nil || !ok { // it has gone since
+	if err != nil || !ok && !b.Damaged() { // it has gone since
 		return nil, err
 	}
-	return &keepPart{b, v, keptText(v), now.Lock(b.ID), now.LocksLeft(), now.Plan, now.Now}, nil
+	return &keepPart{b, v, now.Lock(b.ID), now.LocksLeft(), now.Plan, now.Now}, nil
 }
 
 // retentionPage is where it is changed. What was typed stays until it is saved, and is saved only after what it removes was
