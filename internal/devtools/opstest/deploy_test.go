@@ -78,16 +78,12 @@ func TestDockerfile(t *testing.T) {
 // it goes live.
 func TestHerokuStartsTheSameBothWays(t *testing.T) {
 	t.Parallel()
-	container := read(t, "heroku.yml")
+	container := read(t, "deploy/heroku/heroku.yml")
 	for line := range strings.Lines(read(t, "Procfile")) {
 		name, command, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		if !strings.Contains(container, name+": "+command+"\n") && !regexp.MustCompile(name+`:\n +image: \w+\n +command:\n +- `+command+`\n`).MatchString(container) {
-			t.Errorf("heroku.yml does not have %s", strings.TrimSpace(line))
+			t.Errorf("deploy/heroku/heroku.yml does not have %s", strings.TrimSpace(line))
 		}
-	}
-	var app struct{ Stack string }
-	if err := json.Unmarshal([]byte(read(t, "app.json")), &app); err != nil || app.Stack != "container" {
-		t.Errorf("app.json: stack %q %v", app.Stack, err)
 	}
 }
 
