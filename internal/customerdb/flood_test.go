@@ -3,6 +3,7 @@ package customerdb_test
 import (
 	"errors"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -16,13 +17,12 @@ import (
 // has to bring, and with a reason for the customer. Those that only take time take the ten seconds that we give them.
 func TestAServerThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	notices := func(b *pgproto3.Backend) {
-		for {
+	notices := func(b *pgproto3.Backend, c net.Conn) {
+		for stays(c, time.Millisecond) { // it is endless, not fast
 			b.Send(&pgproto3.NoticeResponse{Severity: "NOTICE", Message: "wait"})
 			if b.Flush() != nil {
 				return
 			}
-			time.Sleep(time.Millisecond) // it is endless, not fast
 		}
 	}
 	ready := func(b *pgproto3.Backend, version string) bool {
@@ -40,14 +40,14 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 		want  remora.Reason
 	}{
 		"silence before the login":     {func(_ *pgproto3.Backend, c net.Conn) { _, _ = c.Read(make([]byte, 1)) }, remora.ReasonUnreachable},
-		"notices before the login":     {func(b *pgproto3.Backend, _ net.Conn) { notices(b) }, remora.ReasonUnreachable},
+		"notices before the login":     {notices, remora.ReasonUnreachable},
 		"one byte now and then":        {func(_ *pgproto3.Backend, c net.Conn) { drip(c) }, remora.ReasonUnreachable},
 		"silence instead of an answer": {func(b *pgproto3.Backend, c net.Conn) { ready(b, "15.20"); _, _ = c.Read(make([]byte, 1)) }, remora.ReasonUnreachable},
-		"notices instead of an answer": {func(b *pgproto3.Backend, _ net.Conn) { ready(b, "15.20"); notices(b) }, remora.ReasonUnreachable},
-		"a copy instead of an answer": {func(b *pgproto3.Backend, _ net.Conn) {
+		"notices instead of an answer": {func(b *pgproto3.Backend, c net.Conn) { ready(b, "15.20"); notices(b, c) }, remora.ReasonUnreachable},
+		"a copy instead of an answer": {func(b *pgproto3.Backend, c net.Conn) {
 			ready(b, "15.20")
 			b.Send(&pgproto3.CopyOutResponse{ColumnFormatCodes: []uint16{0}})
-			for row := make([]byte, 8<<10); ; time.Sleep(time.Millisecond) {
+			for row := make([]byte, 8<<10); stays(c, time.Millisecond); {
 				b.Send(&pgproto3.CopyData{Data: row})
 				if b.Flush() != nil {
 					return
@@ -81,9 +81,18 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 // drip sends the first byte of a message, and then its length, a byte at a time.
 func drip(c net.Conn) {
 	for _, b := range []byte{'R', 0, 0, 0, 8, 0, 0, 0, 10} {
-		if _, err := c.Write([]byte{b}); err != nil {
+		if _, err := c.Write([]byte{b}); err != nil || !stays(c, 3*time.Second) {
 			return
 		}
-		time.Sleep(3 * time.Second)
+	}
+}
+
+// stays lets a while pass, and tells whether the other side is still there: it ends with that, not after it.
+func stays(c net.Conn, while time.Duration) bool {
+	_ = c.SetReadDeadline(time.Now().Add(while))
+	for {
+		if _, err := c.Read(make([]byte, 512)); err != nil {
+			return errors.Is(err, os.ErrDeadlineExceeded)
+		}
 	}
 }
