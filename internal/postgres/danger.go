@@ -76,7 +76,7 @@ func (s *Store) ForgetDatabase(ctx context.Context, id remora.ResourceID, db rem
 		}
 		stored, locked := 0, 0
 		for _, b := range now.Backups {
-			if b.State.Restorable() {
+			if b.Stored() {
 				stored++
 			}
 			if now.Lock(b.ID) != nil {

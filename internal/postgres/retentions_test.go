@@ -288,7 +288,14 @@ func TestAForgottenDatabaseLeavesNothingDamaged(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	id, db, _ := b.aged(t, 1)
-	b.exec(t, "UPDATE backups SET state = 'failed', reason = 'stored_object_damaged'; UPDATE databases SET state = 'detached', forget_at = now() - interval '1 hour', forget_by = 'ada'")
+	b.exec(t, "UPDATE backups SET state = 'failed', reason = 'stored_object_damaged'; UPDATE databases SET state = 'detached'")
+	if err := b.ForgetDatabase(t.Context(), id, db, "ada"); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.happened(t, id); !strings.Contains(got, string(remora.EventRetentionPending)) {
+		t.Error("nobody is told that they go:", got)
+	}
+	b.exec(t, "UPDATE databases SET forget_at = now() - interval '1 hour'")
 	forgotten := func() bool {
 		t.Helper()
 		if err := b.ForgetDatabases(t.Context()); err != nil {
