@@ -2,12 +2,14 @@ package jobworkers
 
 import (
 	"context"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/remora-backup/remora/internal/devtools/faultproxy"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -65,6 +67,46 @@ func TestADumpGivesWay(t *testing.T) {
 	}
 	b.nothing(t, b.Bucket)
 	b.noSession(t)
+}
+
+// While the doctor's question has no answer nobody watches whom pg_dump's locks keep waiting: it lets go of them, and is
+// started again with the answer.
+func TestASlowAnswerKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	b.attempt(t) // the credential is known, so pg_dump does not wait for the answer
+	at, err := url.Parse(b.url.Load().(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := faultproxy.NewTCP(at.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	at.Host = proxy.Addr
+	b.url.Store(at.String())
+	answer := make(chan struct{})
+	proxy.HoldAt(8, answer) // the way to TLS, its hello, its end, who comes, two of the login, the begin; then the question
+	id, err := b.Store.RequestBackup(t.Context(), b.id, b.newest(t).Database, "dev@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- work(t, t.Context(), &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: id}) }()
+	b.until(t, `SELECT (SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE relation = 'large'::regclass AND application_name LIKE 'remora-backup/%')
+		+ count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND application_name LIKE 'remora-backup%' AND now() - state_change > '12 s'`, 1) // a slow machine's pg_dump may have let go by then
+	if _, err := b.own(t).Exec(t.Context(), "ALTER TABLE large ADD COLUMN more int"); err != nil { // while the question still waits
+		t.Fatal(err)
+	}
+	close(answer)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Store.Backup(t.Context(), b.id, id); err != nil || got.State != remora.BackupVerified {
+		t.Errorf("%+v %v", got, err)
+	}
 }
 
 // Nobody waits: the run says so.

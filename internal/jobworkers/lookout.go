@@ -72,6 +72,20 @@ func (l *lookout) look(ctx context.Context) (err error) {
 	}
 }
 
+// answers waits until it is known what the credential may do, so long at most, and tells whether it is.
+func (l *lookout) answers(ctx context.Context, most time.Duration) bool {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-l.judged:
+		return true
+	case <-timer.C:
+		return false
+	case <-ctx.Done():
+		return true // verdict says why there is no answer
+	}
+}
+
 // verdict waits until it is known what the credential may do. Its error is why no backup is made with it.
 func (l *lookout) verdict(ctx context.Context) error {
 	select {

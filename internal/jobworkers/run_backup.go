@@ -95,8 +95,8 @@ func (w *runBackup) attempt(ctx context.Context, c postgres.Claim, at *stages, m
 	return kept, err
 }
 
-// errOpenRows says that pg_dump must be started again, to read under row security.
-var errOpenRows = errors.New("every row is shown under row security only")
+// errStart says that pg_dump is to be started, or started again, once it is known what the credential may do.
+var errStart = errors.New("pg_dump waits for the answer")
 
 // pipeline finds the database, asks what its credential may do, and makes the archive of the same moment. Where there is
 // a good backup of the database already, the answer and pg_dump's own questions about the catalogue are waited for at
@@ -139,20 +139,17 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		Client: client, Credential: target.Credential, Addr: target.Addr, ServerMajor: said.Major, ServerVersion: said.Version,
 		Snapshot: session.Snapshot(), AppName: app,
 	}
-	if !m.history.Known { // nobody knows this credential: pg_dump is not even started before the answer
-		if err := look.verdict(ctx); err != nil {
-			return kept, err
-		}
-		source.OpenRows = look.audit.OpenRows()
-	}
 	options := pipeline.Options{
 		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now, Begun: look.begun, Memory: m.run(),
 		Admit: func(ctx context.Context) error {
+			if !look.answers(ctx, w.LockPatience/3) { // pg_dump has its locks, and nobody watches whom they keep waiting
+				return errStart
+			}
 			if err := look.verdict(ctx); err != nil {
 				return err
 			}
-			if look.audit.OpenRows() != source.OpenRows {
-				return errOpenRows
+			if look.audit.OpenRows() != source.OpenRows { // it must read under row security, or need not
+				return errStart
 			}
 			return nil
 		},
@@ -165,9 +162,16 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		Report: func() any { return look.report() },
 	}
 	to := pipeline.Destination{Bucket: w.Bucket, Ref: refOf(c), Recipients: c.Recipients(), Keys: w.Keys}
-	made, err := pipeline.Run(ctx, source, to, options)
-	if errors.Is(err, errOpenRows) {
-		source.OpenRows = true
+	var made pipeline.Made
+	err = errStart
+	if m.history.Known { // else nobody knows this credential: pg_dump is not even started before the answer
+		made, err = pipeline.Run(ctx, source, to, options)
+	}
+	if errors.Is(err, errStart) {
+		if err := look.verdict(ctx); err != nil {
+			return kept, err
+		}
+		source.OpenRows = look.audit.OpenRows()
 		made, err = pipeline.Run(ctx, source, to, options)
 	}
 	if err != nil {

@@ -177,10 +177,21 @@ func (w *whole) backup(ctx context.Context) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.Await(ctx, func(x remora.Backup) bool { return x.ID == id && verified(x) }, nil); err != nil {
-		return nil, err
-	}
+	poll := time.NewTicker(100 * time.Millisecond) // whoever looks takes time of the cores that are measured
+	defer poll.Stop()
 	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-poll.C:
+		}
+		made, err := w.Store.Backup(ctx, w.resource, id)
+		if err != nil {
+			return nil, err
+		}
+		if made.State != remora.BackupVerified {
+			continue
+		}
 		after, err := w.stages(ctx)
 		if err != nil {
 			return nil, err

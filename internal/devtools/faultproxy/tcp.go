@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,7 @@ type TCP struct {
 	paused chan struct{} // closed by Resume; nil while bytes pass
 	refuse bool
 	left   int64 // bytes until a cut; 0 is never
+	hold   turns // of the next connection
 	closed chan struct{}
 }
 
@@ -88,6 +90,14 @@ func (p *TCP) CutAfter(n int64) {
 	p.left = n
 }
 
+// HoldAt holds what the client of the next connection sends from its nth turn on, until release is closed. A client's turn
+// comes with what it sends first, and with what it sends after the server has said something.
+func (p *TCP) HoldAt(turn int, release <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hold = turns{left: turn, release: release}
+}
+
 // count tells whether these n bytes are the ones to cut at.
 func (p *TCP) count(n int) bool {
 	p.mu.Lock()
@@ -141,9 +151,15 @@ func (p *TCP) serve(in net.Conn) {
 		return
 	}
 	defer p.remove(out)
+	p.mu.Lock()
+	talk := p.hold
+	p.hold = turns{}
+	p.mu.Unlock()
+	var heard atomic.Bool
+	heard.Store(true)
 	var both sync.WaitGroup
-	both.Go(func() { p.pass(out, in) })
-	both.Go(func() { p.pass(in, out) })
+	both.Go(func() { p.pass(out, in, func() bool { return talk.client(&heard, p.closed) }) })
+	both.Go(func() { p.pass(in, out, func() bool { heard.Store(true); return true }) })
 	both.Wait()
 }
 
@@ -175,9 +191,32 @@ type piece struct {
 	err  error // the direction's end
 }
 
-// pass copies one direction. An end of file passes as such; anything else ends both directions. Reading goes on while
+// turns counts those of a connection's client until it is held.
+type turns struct {
+	left    int // the held one included; 0 is none
+	release <-chan struct{}
+}
+
+// client waits where what the client sends is held, and tells whether it may pass then. heard says that the server has said
+// something since the client did.
+func (t *turns) client(heard *atomic.Bool, closed <-chan struct{}) bool {
+	if !heard.Swap(false) || t.left == 0 {
+		return true
+	}
+	if t.left--; t.left > 0 {
+		return true
+	}
+	select {
+	case <-t.release:
+		return true
+	case <-closed:
+		return false
+	}
+}
+
+// pass copies one direction, as long as may says so. An end of file passes as such; anything else ends both directions. Reading goes on while
 // pieces are held, so that a delay is that of a long way and not of a slow one.
-func (p *TCP) pass(to, from net.Conn) {
+func (p *TCP) pass(to, from net.Conn, may func() bool) {
 	way := make(chan piece, 256)
 	quit := make(chan struct{})
 	defer close(quit)
@@ -202,6 +241,9 @@ func (p *TCP) pass(to, from net.Conn) {
 			return
 		}
 		if len(x.data) > 0 {
+			if !may() {
+				return
+			}
 			if _, err := to.Write(x.data); err != nil {
 				_ = from.Close()
 				return
