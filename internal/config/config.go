@@ -15,6 +15,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/keyring"
 	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
 )
 
 // Command is which process this is.
@@ -135,6 +136,7 @@ type Rounds struct {
 
 // Work is how a worker works.
 type Work struct {
+	Pools         []remora.Pool `env:"POOLS" default:"us,eu" help:"Whose backups this worker makes: us, eu, or both. A pool whose backups no worker makes is an alarm."`
 	Concurrency   int           `env:"CONCURRENCY" default:"0" help:"How many backups one worker makes at a time at most, where memory allows; 0 is 8 for each core."`
 	PerServer     int           `env:"PER_SERVER" default:"2" help:"How many backups may read from one server of a customer's at a time, whoever they belong to."`
 	Memory        int           `env:"MEMORY_MB" default:"512" help:"How much memory a worker and its pg_dumps may take, in MiB; backups are admitted by it. A database is backed up when twice its largest row fits."`
@@ -151,6 +153,7 @@ type Work struct {
 // Verify is how a verifier works. Each of its processes works by these limits, so that a dyno of some memory and disk can
 // be given them.
 type Verify struct {
+	Pools           []remora.Pool `env:"POOLS" default:"us,eu" help:"Whose backups this verifier looks at: us, eu, or both."`
 	Proofs          int           `env:"PROOFS" default:"1" help:"How many backups one verifier restores or reads again at a time."`
 	ServerDirs      []string      `name:"pg-server-dirs" env:"PG_SERVER_DIRS" help:"Folders with initdb, postgres and pg_restore, looked into before the usual ones."`
 	Path            string        `env:"PATH" hidden:""`
@@ -411,7 +414,7 @@ func (h Heroku) check() error {
 // run, a period of nothing never comes.
 func (w Work) check() error {
 	return errors.Join(
-		between("CONCURRENCY", w.Concurrency, 0, 1000), between("PER_SERVER", w.PerServer, 1, 1000), between("MEMORY_MB", w.Memory, 128, 1<<20), between("COMPRESS_LEVEL", w.CompressLevel, 0, 9), between("LEASE", w.Lease, 10*time.Second, time.Hour),
+		pools(w.Pools), between("CONCURRENCY", w.Concurrency, 0, 1000), between("PER_SERVER", w.PerServer, 1, 1000), between("MEMORY_MB", w.Memory, 128, 1<<20), between("COMPRESS_LEVEL", w.CompressLevel, 0, 9), between("LEASE", w.Lease, 10*time.Second, time.Hour),
 		between("SWEEP_AFTER", w.SweepAfter, time.Second, 24*time.Hour), between("CHECK_EVERY", w.CheckEvery, time.Second, 24*time.Hour),
 	)
 }
@@ -431,7 +434,7 @@ func (m Mail) check() error {
 
 func (v Verify) check() error {
 	return errors.Join(
-		between("PROOFS", v.Proofs, 1, 100), between("SCRATCH_MEMORY_MB", v.ScratchMemory, 256, 1<<20), between("SCRATCH_DISK_MB", v.ScratchDisk, 256, 1<<24),
+		pools(v.Pools), between("PROOFS", v.Proofs, 1, 100), between("SCRATCH_MEMORY_MB", v.ScratchMemory, 256, 1<<20), between("SCRATCH_DISK_MB", v.ScratchDisk, 256, 1<<24),
 		between("LEASE", v.Lease, 10*time.Second, time.Hour), unless(strings.HasPrefix(v.ScratchDir, "/") && len(v.ScratchDir) <= 70, "SCRATCH_DIR must be an absolute path of at most 70 bytes"),
 	)
 }
@@ -446,6 +449,15 @@ func (d Delete) check() error {
 		between("LEASE", d.Lease, 10*time.Second, time.Hour), between("DELETE_AFTER", d.DeleteAfter, time.Minute, 30*24*time.Hour),
 		between("SWEEP_AFTER", d.SweepAfter, time.Second, 24*time.Hour),
 	)
+}
+
+// pools sees that each is one, and that there are some: a process without any would wait for ever.
+func pools(all []remora.Pool) error {
+	known := len(all) > 0
+	for _, p := range all {
+		known = known && p.Known()
+	}
+	return unless(known, "POOLS must be one or several of us and eu, separated by commas")
 }
 
 func address(name, value string) error {

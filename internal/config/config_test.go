@@ -96,7 +96,7 @@ func TestProblemsAreNamed(t *testing.T) {
 		"PORT": {"web", "CANARY"}, "CONCURRENCY": {"worker", "-1"}, "PER_SERVER": {"worker", "0"}, "MEMORY_MB": {"worker", "64"}, "LEASE": {"worker", "1s"}, "TICK_EVERY": {"worker", "CANARY"}, "SWEEP_EVERY": {"worker", "-1m"}, "CHECK_EVERY": {"worker", "0s"},
 		"PROOFS": {"verifier", "0"}, "SCRATCH_DIR": {"verifier", "relative"}, "SCRATCH_MEMORY_MB": {"verifier", "1"}, "SCRATCH_DISK_MB": {"verifier", "1"},
 		"S3_ENDPOINT": {"worker", "foo"}, "HEROKU_API_URL": {"worker", "api.heroku.com"}, "LINK_GOOD": {"web", "-1h"}, "SERVICE_ACCOUNT": {"web", "backups"},
-		"OPERATOR_PASSWORD": {"web", "CANARY-of-19-chars."},
+		"OPERATOR_PASSWORD": {"web", "CANARY-of-19-chars."}, "POOLS": {"verifier", "us,moon"},
 	} {
 		t.Run(setting, func(t *testing.T) {
 			set(t, map[string]string{setting: c.value})

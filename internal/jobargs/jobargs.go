@@ -17,7 +17,7 @@ import (
 
 // The queues. Backups are long and heavy, calls to Heroku short and pressing, the service's own rounds
 // short and rare; apart, none of them waits for another. Proofs are worked by verifiers alone, which have server
-// programs and a disk.
+// programs and a disk. Backups and proofs have a queue for each pool.
 const (
 	QueueBackups = "backups"
 	QueueProofs  = "proofs"
@@ -27,9 +27,27 @@ const (
 	QueueNotify  = "notify"  // worked by web, so that news goes out with every worker stopped
 )
 
-// Queues lists them.
+// Backups is the queue of a pool's backups, and Proofs that of its proofs. PoolUS's have the plain names, under which all
+// lay before there were pools: what an older release queues, and what is queued when one is put back, is worked.
+func Backups(p remora.Pool) string { return ofPool(QueueBackups, p) }
+
+// Proofs is as Backups.
+func Proofs(p remora.Pool) string { return ofPool(QueueProofs, p) }
+
+func ofPool(queue string, p remora.Pool) string {
+	if p == "" || p == remora.PoolUS {
+		return queue
+	}
+	return queue + "_" + string(p)
+}
+
+// Queues lists them, those of every pool among them.
 func Queues() []string {
-	return []string{QueueBackups, QueueProofs, QueueHeroku, QueueService, QueueDeleter, QueueNotify}
+	out := []string{QueueHeroku, QueueService, QueueDeleter, QueueNotify}
+	for _, p := range remora.Pools() {
+		out = append(out, Backups(p), Proofs(p))
+	}
+	return out
 }
 
 // attempts bounds the tries of a short job; River waits longer before each (attempt^4 seconds), so the last
@@ -81,6 +99,7 @@ func (AuditDatabase) InsertOpts() river.InsertOpts {
 type RunBackup struct {
 	Backup  remora.BackupID `json:"backup_id"`
 	Attempt int             `json:"attempt"`
+	Pool    remora.Pool     `json:"-"` // says the queue, when it is inserted
 }
 
 // Kind implements river.JobArgs.
@@ -88,36 +107,38 @@ func (RunBackup) Kind() string { return "run_backup" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts. River's own attempts only bridge an outage of our
 // database at the very start of a run: once it is claimed, every retry is a job of its own.
-func (RunBackup) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueBackups, MaxAttempts: attempts}
+func (a RunBackup) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: Backups(a.Pool), MaxAttempts: attempts}
 }
 
 // ProveBackup makes one attempt at restoring a backup and comparing the copy. Attempt tells the jobs of one proof apart.
 type ProveBackup struct {
 	Proof   remora.ProofID `json:"proof_id"`
 	Attempt int            `json:"attempt"`
+	Pool    remora.Pool    `json:"-"` // as RunBackup's
 }
 
 // Kind implements river.JobArgs.
 func (ProveBackup) Kind() string { return "prove_backup" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts, as RunBackup's.
-func (ProveBackup) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueProofs, Priority: 1, MaxAttempts: attempts}
+func (a ProveBackup) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: Proofs(a.Pool), Priority: 1, MaxAttempts: attempts}
 }
 
 // RereadBackup makes one attempt at reading again what is stored of a backup.
 type RereadBackup struct {
 	Proof   remora.ProofID `json:"proof_id"`
 	Attempt int            `json:"attempt"`
+	Pool    remora.Pool    `json:"-"` // as RunBackup's
 }
 
 // Kind implements river.JobArgs.
 func (RereadBackup) Kind() string { return "reread_backup" }
 
 // InsertOpts implements river.JobArgsWithInsertOpts, as RunBackup's.
-func (RereadBackup) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueProofs, Priority: 2, MaxAttempts: attempts}
+func (a RereadBackup) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: Proofs(a.Pool), Priority: 2, MaxAttempts: attempts}
 }
 
 // Tick claims due schedules and proofs, takes lost runs back and asks for attachments to be listed.

@@ -46,6 +46,10 @@ func (w *runBackup) Work(ctx context.Context, job *river.Job[jobargs.RunBackup])
 	if wait := w.Heroku.Wait(w.ServiceToken); wait > 0 { // it could read no credential; no attempt is spent on that
 		return river.JobSnooze(wait)
 	}
+	if !w.slots.take(ctx) {
+		return river.JobSnooze(0)
+	}
+	defer w.slots.leave()
 	// Before it takes a place in the line for memory: who may not run yet keeps nobody waiting there.
 	if err := w.Store.MayRun(ctx, job.Args.Backup); errors.Is(err, postgres.ErrBusy) {
 		return river.JobSnooze(postgres.BusyPause(err))

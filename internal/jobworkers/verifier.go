@@ -26,6 +26,7 @@ type VerifierConfig struct {
 	Bucket    *objectstore.Bucket
 	Keys      *keyring.Keyring
 	Prover    *proof.Prover
+	Proofs    int // how many are made at a time at most; 0 is as many as the queues hand out
 	Log       *slog.Logger
 	Metrics   prometheus.Registerer
 	BeatEvery time.Duration // how often a proof says how far it is; default 3 s, must be well below the store's lease
@@ -35,6 +36,7 @@ type VerifierConfig struct {
 // Verifier does the work of the queue of proofs.
 type Verifier struct {
 	VerifierConfig
+	slots  *slots
 	proofs *prometheus.CounterVec
 	length *prometheus.HistogramVec
 }
@@ -51,7 +53,7 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 		cfg.Now = time.Now
 	}
 	v := &Verifier{
-		VerifierConfig: cfg,
+		VerifierConfig: cfg, slots: newSlots(cfg.Proofs, cfg.Store.Lease/3),
 		proofs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "remora_proofs_total", Help: "Attempts at proofs that ended, by kind and outcome.",
 		}, []string{"kind", "outcome"}),
@@ -80,6 +82,10 @@ type look func(ctx context.Context, c postgres.ProofClaim, told func(done int64,
 
 // work claims a proof and makes one attempt at it.
 func (v *Verifier) work(ctx context.Context, id remora.ProofID) error {
+	if !v.slots.take(ctx) {
+		return river.JobSnooze(0)
+	}
+	defer v.slots.leave()
 	c, err := v.Store.ClaimProof(ctx, id, v.Name)
 	switch {
 	case errors.Is(err, postgres.ErrNothingToDo):

@@ -37,6 +37,7 @@ type Config struct {
 	// ServiceToken is our service account's. It reads the Helper Apps that are shared with that account.
 	ServiceToken redact.Secret
 
+	Backups   int           // how many backups are made at a time at most; 0 is as many as the queues hand out
 	Memory    int64         // bytes that this process and its children may take; default 512 MiB, a small dyno
 	BeatEvery time.Duration // how often a run says how far it is; default 3 s, must be well below the store's lease
 	// LockPatience is how long sessions of a customer may wait for what one attempt holds, all waits together, before it gives
@@ -55,6 +56,7 @@ type Workers struct {
 	Config
 	*discarder
 	metrics metrics
+	slots   *slots
 	budget  *budget
 	patient *herokuapi.Client // for checks, which leave the reserve of the quota to runs
 }
@@ -88,7 +90,7 @@ func New(cfg Config) (*Workers, error) {
 	m := newMetrics(cfg.Metrics)
 	room := newBudget(cfg.Memory, cfg.Store.Lease/3, m.held)
 	m.memory.Set(float64(room.size))
-	return &Workers{cfg, newDiscarder(cfg.Store, cfg.Bucket, cfg.Log, cfg.Metrics), m, room, cfg.Heroku.Patient()}, nil
+	return &Workers{cfg, newDiscarder(cfg.Store, cfg.Bucket, cfg.Log, cfg.Metrics), m, newSlots(cfg.Backups, cfg.Store.Lease/3), room, cfg.Heroku.Patient()}, nil
 }
 
 // longest is the default of Config.Longest.

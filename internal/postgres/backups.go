@@ -64,7 +64,11 @@ func (t *tx) request(ctx context.Context, id remora.ResourceID, db remora.Databa
 			return "", false, fmt.Errorf("insert backup: %w", err)
 		}
 		if n > 0 {
-			return b, true, t.enqueue(ctx, jobargs.RunBackup{Backup: b, Attempt: 1})
+			region, err := t.q.RegionOf(ctx, string(id))
+			if err != nil {
+				return "", false, fmt.Errorf("read region: %w", err)
+			}
+			return b, true, t.enqueue(ctx, jobargs.RunBackup{Backup: b, Attempt: 1, Pool: remora.PoolOf(region)})
 		}
 		live, err := t.q.LiveBackup(ctx, pgsql.LiveBackupParams{DatabaseID: string(db), ResourceID: string(id)})
 		if !errors.Is(err, pgx.ErrNoRows) {

@@ -67,7 +67,7 @@ func (t *tx) othersWait(ctx context.Context, r pgsql.Resource) (bool, error) {
 	if _, err := t.q.ScopeToService(ctx); err != nil {
 		return false, fmt.Errorf("scope: %w", err)
 	}
-	waits, err := t.q.WaitsLonger(ctx, pgsql.WaitsLongerParams{Served: *r.ServedAt, Oldest: t.now.Add(-t.s.GiveWay), ResourceID: r.ID})
+	waits, err := t.q.WaitsLonger(ctx, pgsql.WaitsLongerParams{Served: *r.ServedAt, Oldest: t.now.Add(-t.s.GiveWay), ResourceID: r.ID, Eu: remora.PoolOf(r.Region) == remora.PoolEU})
 	if err != nil {
 		return false, fmt.Errorf("look who waits: %w", err)
 	}

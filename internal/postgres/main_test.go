@@ -49,9 +49,16 @@ func provision(id remora.ResourceID) remora.Provision {
 // resource is a ready resource with databases that may be backed up, as many as named.
 func (b *bundle) resource(t *testing.T, addons ...string) remora.ResourceID {
 	t.Helper()
+	return b.resourceIn(t, "amazon-web-services::us-east-1", addons...)
+}
+
+func (b *bundle) resourceIn(t *testing.T, region string, addons ...string) remora.ResourceID {
+	t.Helper()
 	ctx := t.Context()
 	id := remora.NewID[remora.ResourceID]()
-	_, err := b.ProvisionResource(ctx, provision(id), redact.New("key"), "age1recipient")
+	p := provision(id)
+	p.Region = region
+	_, err := b.ProvisionResource(ctx, p, redact.New("key"), "age1recipient")
 	if err == nil {
 		err = b.SaveTokens(ctx, id, redact.New("access"), redact.New("refresh"), time.Now().Add(8*time.Hour))
 	}

@@ -79,7 +79,7 @@ func (t *tx) bringUp(ctx context.Context, database *string, removed bool) (int, 
 	if len(due) == 0 {
 		return 0, nil
 	}
-	b := &bringing{now: t.now, removed: removed, times: map[remora.Rule]*schedule.Times{}}
+	b := &bringing{now: t.now, removed: removed, times: map[remora.Rule]*schedule.Times{}, pools: map[string]remora.Pool{}}
 	for _, d := range due {
 		b.add(d)
 	}
@@ -91,6 +91,7 @@ type bringing struct {
 	now     time.Time
 	removed bool
 	times   map[remora.Rule]*schedule.Times // many schedules go by one rule, and to read one costs more than all else here
+	pools   map[string]remora.Pool          // of the backups
 
 	backups     pgsql.InsertDueBackupsParams
 	occurrences pgsql.InsertOccurrencesParams
@@ -116,7 +117,7 @@ func (b *bringing) add(row pgsql.LockDueSchedulesRow) {
 		if skip == remora.ReasonNone && tooSoon(times, row.Plan, at.Sub(ran)) {
 			skip = remora.ReasonPlanInterval
 		}
-		b.occur(s, at, skip)
+		b.occur(row, at, skip)
 		if skip == remora.ReasonNone {
 			ran = at
 		}
@@ -137,10 +138,11 @@ func tooSoon(times *schedule.Times, slug string, since time.Duration) bool {
 	return err == nil && since < plan.MinInterval && times.Gap() < plan.MinInterval
 }
 
-func (b *bringing) occur(s pgsql.Schedule, at time.Time, skip remora.Reason) {
-	backup := ""
+func (b *bringing) occur(row pgsql.LockDueSchedulesRow, at time.Time, skip remora.Reason) {
+	s, backup := row.Schedule, ""
 	if skip == remora.ReasonNone {
 		backup = string(remora.NewID[remora.BackupID]())
+		b.pools[backup] = remora.PoolOf(row.Region)
 		x := &b.backups
 		x.Ids, x.Resources, x.Databases = append(x.Ids, backup), append(x.Resources, s.ResourceID), append(x.Databases, s.DatabaseID)
 		x.Schedules, x.Occurrences = append(x.Schedules, s.ID), append(x.Occurrences, at)
@@ -167,7 +169,7 @@ func (b *bringing) write(ctx context.Context, t *tx) error {
 	}
 	jobs := make([]river.InsertManyParams, len(queued))
 	for i, id := range queued {
-		jobs[i].Args = jobargs.RunBackup{Backup: remora.BackupID(id), Attempt: 1}
+		jobs[i].Args = jobargs.RunBackup{Backup: remora.BackupID(id), Attempt: 1, Pool: b.pools[id]}
 	}
 	if len(jobs) == 0 {
 		return nil

@@ -25,7 +25,8 @@ type ProofClaim struct {
 // Errors: KindNotFound, KindGone, KindConflict where there is no archive, or none that we can open.
 func (s *Store) RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error {
 	return s.forResource(ctx, id, func(t *tx) error {
-		if _, err := t.live(ctx, id); err != nil {
+		r, err := t.live(ctx, id)
+		if err != nil {
 			return err
 		}
 		row, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: string(b), ResourceID: string(id)})
@@ -38,7 +39,7 @@ func (s *Store) RequestProof(ctx context.Context, id remora.ResourceID, b remora
 		if kind == remora.ProofRestore && row.Alone {
 			return remora.ErrAlone
 		}
-		made, err := t.requestProof(ctx, kind, row.ResourceID, row.DatabaseID, row.ID, person)
+		made, err := t.requestProof(ctx, proofOrder{kind, row.ResourceID, r.Region, row.DatabaseID, row.ID, person})
 		if err != nil || !made {
 			return err
 		}
@@ -46,11 +47,17 @@ func (s *Store) RequestProof(ctx context.Context, id remora.ResourceID, b remora
 	})
 }
 
+// proofOrder is what is asked for: of which backup, and by whom; "" is by nobody.
+type proofOrder struct {
+	kind                                       remora.ProofKind
+	resource, region, database, backup, person string
+}
+
 // requestProof inserts a queued proof and its job, unless there is a live one; made tells.
-func (t *tx) requestProof(ctx context.Context, kind remora.ProofKind, resource, database, backup, person string) (made bool, err error) {
+func (t *tx) requestProof(ctx context.Context, o proofOrder) (made bool, err error) {
 	id := remora.NewID[remora.ProofID]()
 	n, err := t.q.InsertProof(ctx, pgsql.InsertProofParams{
-		ID: string(id), ResourceID: resource, DatabaseID: database, BackupID: backup, Kind: string(kind), RequestedBy: person, Now: t.now,
+		ID: string(id), ResourceID: o.resource, DatabaseID: o.database, BackupID: o.backup, Kind: string(o.kind), RequestedBy: o.person, Now: t.now,
 	})
 	if err != nil {
 		return false, fmt.Errorf("insert proof: %w", err)
@@ -58,14 +65,14 @@ func (t *tx) requestProof(ctx context.Context, kind remora.ProofKind, resource, 
 	if n == 0 {
 		return false, nil
 	}
-	return true, t.enqueueProof(ctx, kind, id, 1)
+	return true, t.enqueueProof(ctx, o.kind, jobargs.ProveBackup{Proof: id, Attempt: 1, Pool: remora.PoolOf(o.region)})
 }
 
-func (t *tx) enqueueProof(ctx context.Context, kind remora.ProofKind, id remora.ProofID, attempt int, at ...time.Time) error {
+func (t *tx) enqueueProof(ctx context.Context, kind remora.ProofKind, args jobargs.ProveBackup, at ...time.Time) error {
 	if kind == remora.ProofRestore {
-		return t.enqueue(ctx, jobargs.ProveBackup{Proof: id, Attempt: attempt}, at...)
+		return t.enqueue(ctx, args, at...)
 	}
-	return t.enqueue(ctx, jobargs.RereadBackup{Proof: id, Attempt: attempt}, at...)
+	return t.enqueue(ctx, jobargs.RereadBackup(args), at...)
 }
 
 // EnqueueProofs asks for what is due to be restored or read again. It returns how many that were; call again while that
@@ -79,7 +86,7 @@ func (s *Store) EnqueueProofs(ctx context.Context) (int, error) {
 			return fmt.Errorf("find due restores: %w", err)
 		}
 		for _, d := range restores {
-			if _, err := t.requestProof(ctx, remora.ProofRestore, d.ResourceID, d.ID, d.BackupID, ""); err != nil {
+			if _, err := t.requestProof(ctx, proofOrder{remora.ProofRestore, d.ResourceID, d.Region, d.ID, d.BackupID, ""}); err != nil {
 				return err
 			}
 		}
@@ -88,7 +95,7 @@ func (s *Store) EnqueueProofs(ctx context.Context) (int, error) {
 			return fmt.Errorf("find due rereads: %w", err)
 		}
 		for _, b := range rereads {
-			if _, err := t.requestProof(ctx, remora.ProofReread, b.ResourceID, b.DatabaseID, b.ID, ""); err != nil {
+			if _, err := t.requestProof(ctx, proofOrder{remora.ProofReread, b.ResourceID, b.Region, b.DatabaseID, b.ID, ""}); err != nil {
 				return err
 			}
 		}
@@ -285,7 +292,7 @@ func (t *tx) requeueProof(ctx context.Context, c ProofClaim, f *remora.Failure, 
 	if err != nil {
 		return err
 	}
-	return t.enqueueProof(ctx, c.Kind, c.Proof, c.Attempt+1-uncounted, at)
+	return t.enqueueProof(ctx, c.Kind, jobargs.ProveBackup{Proof: c.Proof, Attempt: c.Attempt + 1 - uncounted, Pool: remora.PoolOf(c.Resource.Region)}, at)
 }
 
 // TakeBackLostProofs ends attempts whose lease has ended without a word, as TakeBackLost does runs. It returns how many
@@ -299,10 +306,11 @@ func (s *Store) TakeBackLostProofs(ctx context.Context) (int, error) {
 		}
 		n = len(lost)
 		f := &remora.Failure{Reason: remora.ReasonWorkerLost}
-		for _, p := range lost {
+		for _, l := range lost {
+			p := l.Proof
 			c := ProofClaim{
 				Proof: remora.ProofID(p.ID), Kind: remora.ProofKind(p.Kind), Epoch: int(p.Epoch), Attempt: int(p.Attempts),
-				Resource: remora.Resource{ID: remora.ResourceID(p.ResourceID)},
+				Resource: remora.Resource{ID: remora.ResourceID(p.ResourceID), Region: l.Region},
 			}
 			if c.Attempt > len(s.RetryAfter) {
 				err = t.endProof(ctx, c, remora.ProofOutcome{State: remora.ProofLost, Reason: f.Reason})
@@ -337,7 +345,7 @@ func (t *tx) strandedProofs(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("find stranded proofs: %w", err)
 	}
 	for _, p := range all {
-		if err := t.enqueueProof(ctx, remora.ProofKind(p.Kind), remora.ProofID(p.ID), int(p.Attempts)+1); err != nil {
+		if err := t.enqueueProof(ctx, remora.ProofKind(p.Kind), jobargs.ProveBackup{Proof: remora.ProofID(p.ID), Attempt: int(p.Attempts) + 1, Pool: remora.PoolOf(p.Region)}); err != nil {
 			return 0, err
 		}
 	}

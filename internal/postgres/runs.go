@@ -293,7 +293,7 @@ func (s *Store) TakeBackLost(ctx context.Context) (int, error) {
 		}
 		n = len(lost)
 		for _, l := range lost {
-			if err := t.takeBack(ctx, l.Run, l.Attempts); err != nil {
+			if err := t.takeBack(ctx, l); err != nil {
 				return fmt.Errorf("take back run %s: %w", l.Run.ID, err)
 			}
 		}
@@ -302,10 +302,11 @@ func (s *Store) TakeBackLost(ctx context.Context) (int, error) {
 	return n, err
 }
 
-func (t *tx) takeBack(ctx context.Context, r pgsql.Run, attempts int32) error {
+func (t *tx) takeBack(ctx context.Context, l pgsql.LockLostRunsRow) error {
+	r := l.Run
 	c := Claim{
-		Run: remora.RunID(r.ID), Backup: remora.BackupID(r.BackupID), Epoch: int(r.Epoch), Attempt: int(attempts),
-		Resource: remora.Resource{ID: remora.ResourceID(r.ResourceID)},
+		Run: remora.RunID(r.ID), Backup: remora.BackupID(r.BackupID), Epoch: int(r.Epoch), Attempt: int(l.Attempts),
+		Resource: remora.Resource{ID: remora.ResourceID(r.ResourceID), Region: l.Region},
 	}
 	if err := t.endRun(ctx, c, remora.RunLost, remora.ReasonWorkerLost); err != nil {
 		return err
@@ -334,7 +335,7 @@ func (t *tx) again(ctx context.Context, r retry, f *remora.Failure, fix string) 
 	if err != nil {
 		return err
 	}
-	return t.enqueue(ctx, jobargs.RunBackup{Backup: r.Backup, Attempt: r.Attempt + 1 - r.uncounted}, at)
+	return t.enqueue(ctx, jobargs.RunBackup{Backup: r.Backup, Attempt: r.Attempt + 1 - r.uncounted, Pool: remora.PoolOf(r.Resource.Region)}, at)
 }
 
 // endRun ends a run, if it is still live. The backup is locked first, as doc.go says.

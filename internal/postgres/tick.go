@@ -57,7 +57,7 @@ func (s *Store) EnqueueStranded(ctx context.Context) (int, error) {
 			return fmt.Errorf("find stranded backups: %w", err)
 		}
 		for _, b := range backups {
-			if err := t.enqueue(ctx, jobargs.RunBackup{Backup: remora.BackupID(b.ID), Attempt: int(b.Attempts) + 1}); err != nil {
+			if err := t.enqueue(ctx, jobargs.RunBackup{Backup: remora.BackupID(b.ID), Attempt: int(b.Attempts) + 1, Pool: remora.PoolOf(b.Region)}); err != nil {
 				return err
 			}
 		}

@@ -10,7 +10,18 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/riverqueue/river"
+
+	"github.com/remora-backup/remora/internal/remora"
 )
+
+// queues are those of some pools.
+func queues(pools []remora.Pool, queue func(remora.Pool) string, most int) map[string]river.QueueConfig {
+	out := map[string]river.QueueConfig{}
+	for _, p := range pools {
+		out[queue(p)] = river.QueueConfig{MaxWorkers: most}
+	}
+	return out
+}
 
 // run works a queue until ctx ends, and serves the process's measures at addr, which a setting of that name gave.
 func (p process) run(ctx context.Context, client *river.Client[pgx.Tx], setting, addr string) error {

@@ -66,7 +66,7 @@ func (p process) verifier(ctx context.Context) error {
 		return err
 	}
 	verifier, err := jobworkers.NewVerifier(jobworkers.VerifierConfig{
-		Name: hostname(), Store: store, Bucket: bucket, Keys: p.Keys, Prover: prover, Log: p.log, Metrics: p.metrics,
+		Name: hostname(), Store: store, Bucket: bucket, Keys: p.Keys, Prover: prover, Proofs: p.Verify.Proofs, Log: p.log, Metrics: p.metrics,
 	})
 	if err != nil {
 		return err
@@ -75,13 +75,13 @@ func (p process) verifier(ctx context.Context) error {
 	verifier.Register(list)
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema: postgres.RiverSchema, Workers: list, Logger: p.queueLog, ID: hostname(),
-		Queues:     map[string]river.QueueConfig{jobargs.QueueProofs: {MaxWorkers: p.Verify.Proofs}},
+		Queues:     queues(p.Verify.Pools, jobargs.Proofs, p.Verify.Proofs),
 		JobTimeout: time.Minute, SoftStopTimeout: softStop,
 		LeaderElectionDisabled: true, // a leader must know every kind of job, and this process knows two
 	})
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
-	p.log.InfoContext(ctx, "verifying", "proofs", p.Verify.Proofs, "servers", versions(servers), "sandbox", box.String(), "swept", swept)
+	p.log.InfoContext(ctx, "verifying", "pools", p.Verify.Pools, "proofs", p.Verify.Proofs, "servers", versions(servers), "sandbox", box.String(), "swept", swept)
 	return p.run(ctx, client, "VERIFIER_METRICS", p.Verify.VerifierMetrics)
 }

@@ -74,26 +74,26 @@ func (p process) worker(ctx context.Context) error {
 	defer compress.Close() //nolint:errcheck // it has no error to tell; runs have ended by then
 	workers, err := jobworkers.New(jobworkers.Config{
 		Name: hostname(), Store: store, Heroku: heroku, Bucket: bucket, Keys: p.Keys, Clients: clients, Compress: compress, Policy: p.policy,
-		Resolver: net.DefaultResolver, Log: p.log, Metrics: p.metrics, ServiceToken: p.Heroku.ServiceToken, SweepAfter: p.Work.SweepAfter, Memory: int64(p.Work.Memory) << 20,
+		Resolver: net.DefaultResolver, Log: p.log, Metrics: p.metrics, Backups: concurrency, ServiceToken: p.Heroku.ServiceToken, SweepAfter: p.Work.SweepAfter, Memory: int64(p.Work.Memory) << 20,
 	})
 	if err != nil {
 		return err
 	}
 	list := river.NewWorkers()
 	workers.Register(list)
+	work := queues(p.Work.Pools, jobargs.Backups, concurrency)
+	work[jobargs.QueueHeroku], work[jobargs.QueueService] = river.QueueConfig{MaxWorkers: 4}, river.QueueConfig{MaxWorkers: 2}
 	// What stops the client is SoftStopTimeout, and not the end of the context it was started with.
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema: postgres.RiverSchema, Workers: list, Logger: p.queueLog, ID: hostname(),
-		Queues: map[string]river.QueueConfig{
-			jobargs.QueueBackups: {MaxWorkers: concurrency}, jobargs.QueueHeroku: {MaxWorkers: 4}, jobargs.QueueService: {MaxWorkers: 2},
-		},
+		Queues:     work,
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 2 * time.Minute, SoftStopTimeout: softStop,
 		PeriodicJobs: p.rounds(),
 	})
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
-	p.log.InfoContext(ctx, "working", "concurrency", concurrency, "memory_mib", p.Work.Memory, "clients", versions(clients), "sandbox", box.String())
+	p.log.InfoContext(ctx, "working", "pools", p.Work.Pools, "concurrency", concurrency, "memory_mib", p.Work.Memory, "clients", versions(clients), "sandbox", box.String())
 	return p.run(ctx, client, "WORKER_METRICS", p.Work.WorkerMetrics)
 }
 

@@ -549,7 +549,7 @@ func (q *Queries) LockBackup(ctx context.Context, arg LockBackupParams) (Backup,
 }
 
 const lockStrandedBackups = `-- name: LockStrandedBackups :many
-SELECT b.id, b.attempts FROM backups b
+SELECT b.id, b.attempts, (SELECT x.region FROM resources x WHERE x.id = b.resource_id)::text AS region FROM backups b
  WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) < $1
    AND NOT EXISTS (SELECT 1 FROM river.river_job j
                     WHERE j.kind = 'run_backup' AND j.args @> jsonb_build_object('backup_id', b.id)
@@ -567,6 +567,7 @@ type LockStrandedBackupsParams struct {
 type LockStrandedBackupsRow struct {
 	ID       string
 	Attempts int32
+	Region   string
 }
 
 // Queued, and no job will start them.
@@ -579,7 +580,7 @@ func (q *Queries) LockStrandedBackups(ctx context.Context, arg LockStrandedBacku
 	items := []LockStrandedBackupsRow{}
 	for rows.Next() {
 		var i LockStrandedBackupsRow
-		if err := rows.Scan(&i.ID, &i.Attempts); err != nil {
+		if err := rows.Scan(&i.ID, &i.Attempts, &i.Region); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -604,6 +605,17 @@ type PassTurnParams struct {
 func (q *Queries) PassTurn(ctx context.Context, arg PassTurnParams) error {
 	_, err := q.db.Exec(ctx, passTurn, arg.ResourceID, arg.Now)
 	return err
+}
+
+const regionOf = `-- name: RegionOf :one
+SELECT region FROM resources WHERE id = $1
+`
+
+func (q *Queries) RegionOf(ctx context.Context, id string) (string, error) {
+	row := q.db.QueryRow(ctx, regionOf, id)
+	var region string
+	err := row.Scan(&region)
+	return region, err
 }
 
 const requeueBackup = `-- name: RequeueBackup :execrows
@@ -669,6 +681,7 @@ const waitsLonger = `-- name: WaitsLonger :one
 SELECT EXISTS (SELECT 1 FROM backups b JOIN resources x ON x.id = b.resource_id AND (x.served_at IS NULL OR x.served_at < coalesce(b.retry_at, b.queued_at))
                 WHERE b.state = 'queued' AND NOT b.passed AND coalesce(b.retry_at, b.queued_at) <= $1::timestamptz
                   AND coalesce(b.retry_at, b.queued_at) > $2::timestamptz AND b.resource_id <> $3
+                  AND (x.region ~ '(^|:)eu(-|$)') = $4::boolean
                   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.resource_id = b.resource_id AND r.state IN ('claimed', 'dumping', 'confirming'))) AS waits
 `
 
@@ -676,12 +689,19 @@ type WaitsLongerParams struct {
 	Served     time.Time
 	Oldest     time.Time
 	ResourceID string
+	Eu         bool
 }
 
 // Whether somebody else waits for a run since before this resource was served last, has had no turn since, and none of
-// his runs. Who has had one gives way himself: two that gave way to each other would both wait. In the service's scope.
+// his runs. Who has had one gives way himself: two that gave way to each other would both wait. Those of another pool wait for
+// other workers. In the service's scope.
 func (q *Queries) WaitsLonger(ctx context.Context, arg WaitsLongerParams) (bool, error) {
-	row := q.db.QueryRow(ctx, waitsLonger, arg.Served, arg.Oldest, arg.ResourceID)
+	row := q.db.QueryRow(ctx, waitsLonger,
+		arg.Served,
+		arg.Oldest,
+		arg.ResourceID,
+		arg.Eu,
+	)
 	var waits bool
 	err := row.Scan(&waits)
 	return waits, err

@@ -304,7 +304,7 @@ func (q *Queries) ListProofs(ctx context.Context, arg ListProofsParams) ([]Proof
 }
 
 const lockDueRereads = `-- name: LockDueRereads :many
-SELECT b.id, b.resource_id, b.database_id
+SELECT b.id, b.resource_id, b.database_id, r.region
   FROM backups b JOIN resources r ON r.id = b.resource_id
  WHERE b.reread_at <= $1 AND b.state IN ('verified', 'proven', 'incomplete') AND r.state IN ('active', 'needs_attention')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND p.kind = 'reread'
@@ -322,6 +322,7 @@ type LockDueRereadsRow struct {
 	ID         string
 	ResourceID string
 	DatabaseID string
+	Region     string
 }
 
 func (q *Queries) LockDueRereads(ctx context.Context, arg LockDueRereadsParams) ([]LockDueRereadsRow, error) {
@@ -333,7 +334,12 @@ func (q *Queries) LockDueRereads(ctx context.Context, arg LockDueRereadsParams) 
 	items := []LockDueRereadsRow{}
 	for rows.Next() {
 		var i LockDueRereadsRow
-		if err := rows.Scan(&i.ID, &i.ResourceID, &i.DatabaseID); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.ResourceID,
+			&i.DatabaseID,
+			&i.Region,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -345,7 +351,7 @@ func (q *Queries) LockDueRereads(ctx context.Context, arg LockDueRereadsParams) 
 }
 
 const lockDueRestores = `-- name: LockDueRestores :many
-SELECT d.id, d.resource_id, g.id AS backup_id
+SELECT d.id, d.resource_id, r.region, g.id AS backup_id
   FROM databases d JOIN resources r ON r.id = d.resource_id
   JOIN backups g ON g.id = (SELECT b.id FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
                              ORDER BY b.queued_at DESC LIMIT 1)
@@ -364,6 +370,7 @@ type LockDueRestoresParams struct {
 type LockDueRestoresRow struct {
 	ID         string
 	ResourceID string
+	Region     string
 	BackupID   string
 }
 
@@ -378,7 +385,12 @@ func (q *Queries) LockDueRestores(ctx context.Context, arg LockDueRestoresParams
 	items := []LockDueRestoresRow{}
 	for rows.Next() {
 		var i LockDueRestoresRow
-		if err := rows.Scan(&i.ID, &i.ResourceID, &i.BackupID); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.ResourceID,
+			&i.Region,
+			&i.BackupID,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -390,46 +402,52 @@ func (q *Queries) LockDueRestores(ctx context.Context, arg LockDueRestoresParams
 }
 
 const lockLostProofs = `-- name: LockLostProofs :many
-SELECT id, resource_id, database_id, backup_id, kind, state, requested_by, reason, detail, left_out, epoch, attempts, worker, lease_until, current, done, server_version, tables, rows, bytes, objects, queued_at, started_at, ended_at, retry_at FROM proofs
+SELECT p.id, p.resource_id, p.database_id, p.backup_id, p.kind, p.state, p.requested_by, p.reason, p.detail, p.left_out, p.epoch, p.attempts, p.worker, p.lease_until, p.current, p.done, p.server_version, p.tables, p.rows, p.bytes, p.objects, p.queued_at, p.started_at, p.ended_at, p.retry_at, (SELECT x.region FROM resources x WHERE x.id = p.resource_id)::text AS region FROM proofs p
  WHERE state = 'running' AND lease_until < now()
  ORDER BY lease_until LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
 `
 
-func (q *Queries) LockLostProofs(ctx context.Context, most int32) ([]Proof, error) {
+type LockLostProofsRow struct {
+	Proof  Proof
+	Region string
+}
+
+func (q *Queries) LockLostProofs(ctx context.Context, most int32) ([]LockLostProofsRow, error) {
 	rows, err := q.db.Query(ctx, lockLostProofs, most)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []Proof{}
+	items := []LockLostProofsRow{}
 	for rows.Next() {
-		var i Proof
+		var i LockLostProofsRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.ResourceID,
-			&i.DatabaseID,
-			&i.BackupID,
-			&i.Kind,
-			&i.State,
-			&i.RequestedBy,
-			&i.Reason,
-			&i.Detail,
-			&i.LeftOut,
-			&i.Epoch,
-			&i.Attempts,
-			&i.Worker,
-			&i.LeaseUntil,
-			&i.Current,
-			&i.Done,
-			&i.ServerVersion,
-			&i.Tables,
-			&i.Rows,
-			&i.Bytes,
-			&i.Objects,
-			&i.QueuedAt,
-			&i.StartedAt,
-			&i.EndedAt,
-			&i.RetryAt,
+			&i.Proof.ID,
+			&i.Proof.ResourceID,
+			&i.Proof.DatabaseID,
+			&i.Proof.BackupID,
+			&i.Proof.Kind,
+			&i.Proof.State,
+			&i.Proof.RequestedBy,
+			&i.Proof.Reason,
+			&i.Proof.Detail,
+			&i.Proof.LeftOut,
+			&i.Proof.Epoch,
+			&i.Proof.Attempts,
+			&i.Proof.Worker,
+			&i.Proof.LeaseUntil,
+			&i.Proof.Current,
+			&i.Proof.Done,
+			&i.Proof.ServerVersion,
+			&i.Proof.Tables,
+			&i.Proof.Rows,
+			&i.Proof.Bytes,
+			&i.Proof.Objects,
+			&i.Proof.QueuedAt,
+			&i.Proof.StartedAt,
+			&i.Proof.EndedAt,
+			&i.Proof.RetryAt,
+			&i.Region,
 		); err != nil {
 			return nil, err
 		}
@@ -484,7 +502,7 @@ func (q *Queries) LockProof(ctx context.Context, arg LockProofParams) (Proof, er
 }
 
 const lockStrandedProofs = `-- name: LockStrandedProofs :many
-SELECT p.id, p.kind, p.attempts FROM proofs p
+SELECT p.id, p.kind, p.attempts, (SELECT x.region FROM resources x WHERE x.id = p.resource_id)::text AS region FROM proofs p
  WHERE p.state = 'queued' AND coalesce(p.retry_at, p.queued_at) < $1
    AND NOT EXISTS (SELECT 1 FROM river.river_job j
                     WHERE j.kind IN ('prove_backup', 'reread_backup') AND j.args @> jsonb_build_object('proof_id', p.id)
@@ -503,6 +521,7 @@ type LockStrandedProofsRow struct {
 	ID       string
 	Kind     string
 	Attempts int32
+	Region   string
 }
 
 // Queued, and no job will start them.
@@ -515,7 +534,12 @@ func (q *Queries) LockStrandedProofs(ctx context.Context, arg LockStrandedProofs
 	items := []LockStrandedProofsRow{}
 	for rows.Next() {
 		var i LockStrandedProofsRow
-		if err := rows.Scan(&i.ID, &i.Kind, &i.Attempts); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.Kind,
+			&i.Attempts,
+			&i.Region,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

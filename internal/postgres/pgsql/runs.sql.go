@@ -260,7 +260,7 @@ func (q *Queries) ListUnwantedArchives(ctx context.Context, arg ListUnwantedArch
 }
 
 const lockLostRuns = `-- name: LockLostRuns :many
-SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, r.bytes_out, r.server, r.held, r.blocked, r.waited, b.attempts
+SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, r.bytes_out, r.server, r.held, r.blocked, r.waited, b.attempts, (SELECT x.region FROM resources x WHERE x.id = r.resource_id)::text AS region
   FROM runs r JOIN backups b ON b.id = r.backup_id
  WHERE r.state IN ('claimed', 'dumping', 'confirming') AND r.lease_until < now()
  ORDER BY r.lease_until LIMIT $1 FOR NO KEY UPDATE OF b, r SKIP LOCKED
@@ -269,6 +269,7 @@ SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r
 type LockLostRunsRow struct {
 	Run      Run
 	Attempts int32
+	Region   string
 }
 
 // With their backups, and waiting for neither: whoever has a lock on one is at work on it.
@@ -302,6 +303,7 @@ func (q *Queries) LockLostRuns(ctx context.Context, most int32) ([]LockLostRunsR
 			&i.Run.Blocked,
 			&i.Run.Waited,
 			&i.Attempts,
+			&i.Region,
 		); err != nil {
 			return nil, err
 		}

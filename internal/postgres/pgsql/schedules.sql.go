@@ -314,9 +314,9 @@ func (q *Queries) LockAheadSchedules(ctx context.Context, arg LockAheadSchedules
 
 const lockDueSchedules = `-- name: LockDueSchedules :many
 SELECT s.id, s.resource_id, s.database_id, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.changed_at, s.changed_by, s.ran_at, s.paused_at, s.paused_by, s.pause_reason, s.brought_at, s.promised_at, (SELECT d.state FROM databases d WHERE d.id = s.database_id)::text AS database_state,
-       r.plan::text AS plan
+       r.plan::text AS plan, r.region::text AS region
   FROM schedules s
- CROSS JOIN LATERAL (SELECT x.state, CASE WHEN x.shrinks_at > $1 THEN x.shrinks_from ELSE x.plan END AS plan
+ CROSS JOIN LATERAL (SELECT x.state, x.region, CASE WHEN x.shrinks_at > $1 THEN x.shrinks_from ELSE x.plan END AS plan
                        FROM resources x WHERE x.id = s.resource_id OFFSET 0) r
  WHERE s.next_run_at <= $1 AND r.state <> 'deprovisioned'
    AND ($2::uuid IS NULL OR s.database_id = $2::uuid)
@@ -333,6 +333,7 @@ type LockDueSchedulesRow struct {
 	Schedule      Schedule
 	DatabaseState string
 	Plan          string
+	Region        string
 }
 
 // Of everybody in the service's scope; of one resource, or one database of it, in a resource's. What else is asked of a schedule is
@@ -368,6 +369,7 @@ func (q *Queries) LockDueSchedules(ctx context.Context, arg LockDueSchedulesPara
 			&i.Schedule.PromisedAt,
 			&i.DatabaseState,
 			&i.Plan,
+			&i.Region,
 		); err != nil {
 			return nil, err
 		}

@@ -25,7 +25,7 @@ SELECT (g.id IS NOT NULL)::boolean AS known, coalesce(g.stored_size, 0)::bigint 
 
 -- name: LockStrandedBackups :many
 -- Queued, and no job will start them.
-SELECT b.id, b.attempts FROM backups b
+SELECT b.id, b.attempts, (SELECT x.region FROM resources x WHERE x.id = b.resource_id)::text AS region FROM backups b
  WHERE b.state = 'queued' AND coalesce(b.retry_at, b.queued_at) < sqlc.arg(before)
    AND NOT EXISTS (SELECT 1 FROM river.river_job j
                     WHERE j.kind = 'run_backup' AND j.args @> jsonb_build_object('backup_id', b.id)
@@ -35,10 +35,12 @@ SELECT b.id, b.attempts FROM backups b
 
 -- name: WaitsLonger :one
 -- Whether somebody else waits for a run since before this resource was served last, has had no turn since, and none of
--- his runs. Who has had one gives way himself: two that gave way to each other would both wait. In the service's scope.
+-- his runs. Who has had one gives way himself: two that gave way to each other would both wait. Those of another pool wait for
+-- other workers. In the service's scope.
 SELECT EXISTS (SELECT 1 FROM backups b JOIN resources x ON x.id = b.resource_id AND (x.served_at IS NULL OR x.served_at < coalesce(b.retry_at, b.queued_at))
                 WHERE b.state = 'queued' AND NOT b.passed AND coalesce(b.retry_at, b.queued_at) <= sqlc.arg(served)::timestamptz
                   AND coalesce(b.retry_at, b.queued_at) > sqlc.arg(oldest)::timestamptz AND b.resource_id <> sqlc.arg(resource_id)
+                  AND (x.region ~ '(^|:)eu(-|$)') = sqlc.arg(eu)::boolean
                   AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.resource_id = b.resource_id AND r.state IN ('claimed', 'dumping', 'confirming'))) AS waits;
 
 -- name: PassTurn :exec
@@ -106,6 +108,9 @@ UPDATE backups SET state = 'canceled', reason = sqlc.arg(reason), ended_at = sql
  WHERE resource_id = sqlc.arg(resource_id) AND state IN ('queued', 'running')
    AND (sqlc.narg(id)::uuid IS NULL OR id = sqlc.narg(id)::uuid)
 RETURNING id;
+
+-- name: RegionOf :one
+SELECT region FROM resources WHERE id = sqlc.arg(id);
 
 -- name: InsertObject :exec
 INSERT INTO objects (backup_id, resource_id, name, size, plain_size, sha256)

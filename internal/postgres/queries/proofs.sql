@@ -42,13 +42,13 @@ UPDATE proofs SET state = 'lost', reason = sqlc.arg(reason), ended_at = sqlc.arg
    AND (sqlc.narg(id)::uuid IS NULL OR id = sqlc.narg(id)::uuid);
 
 -- name: LockLostProofs :many
-SELECT * FROM proofs
+SELECT sqlc.embed(p), (SELECT x.region FROM resources x WHERE x.id = p.resource_id)::text AS region FROM proofs p
  WHERE state = 'running' AND lease_until < now()
  ORDER BY lease_until LIMIT sqlc.arg(most) FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: LockStrandedProofs :many
 -- Queued, and no job will start them.
-SELECT p.id, p.kind, p.attempts FROM proofs p
+SELECT p.id, p.kind, p.attempts, (SELECT x.region FROM resources x WHERE x.id = p.resource_id)::text AS region FROM proofs p
  WHERE p.state = 'queued' AND coalesce(p.retry_at, p.queued_at) < sqlc.arg(before)
    AND NOT EXISTS (SELECT 1 FROM river.river_job j
                     WHERE j.kind IN ('prove_backup', 'reread_backup') AND j.args @> jsonb_build_object('proof_id', p.id)
@@ -59,7 +59,7 @@ SELECT p.id, p.kind, p.attempts FROM proofs p
 -- name: LockDueRestores :many
 -- Databases whose newest good backup is to be restored. One that could not be is left alone for a while, and what only the
 -- customer's keys open is never.
-SELECT d.id, d.resource_id, g.id AS backup_id
+SELECT d.id, d.resource_id, r.region, g.id AS backup_id
   FROM databases d JOIN resources r ON r.id = d.resource_id
   JOIN backups g ON g.id = (SELECT b.id FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
                              ORDER BY b.queued_at DESC LIMIT 1)
@@ -69,7 +69,7 @@ SELECT d.id, d.resource_id, g.id AS backup_id
  ORDER BY d.prove_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF d SKIP LOCKED;
 
 -- name: LockDueRereads :many
-SELECT b.id, b.resource_id, b.database_id
+SELECT b.id, b.resource_id, b.database_id, r.region
   FROM backups b JOIN resources r ON r.id = b.resource_id
  WHERE b.reread_at <= sqlc.arg(now) AND b.state IN ('verified', 'proven', 'incomplete') AND r.state IN ('active', 'needs_attention')
    AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND p.kind = 'reread'

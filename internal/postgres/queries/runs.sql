@@ -46,7 +46,7 @@ UPDATE runs SET state = 'failed', reason = sqlc.arg(reason), ended_at = sqlc.arg
 
 -- name: LockLostRuns :many
 -- With their backups, and waiting for neither: whoever has a lock on one is at work on it.
-SELECT sqlc.embed(r), b.attempts
+SELECT sqlc.embed(r), b.attempts, (SELECT x.region FROM resources x WHERE x.id = r.resource_id)::text AS region
   FROM runs r JOIN backups b ON b.id = r.backup_id
  WHERE r.state IN ('claimed', 'dumping', 'confirming') AND r.lease_until < now()
  ORDER BY r.lease_until LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF b, r SKIP LOCKED;

@@ -13,9 +13,9 @@ SELECT * FROM schedules WHERE database_id = sqlc.arg(database_id) AND resource_i
 -- Of everybody in the service's scope; of one resource, or one database of it, in a resource's. What else is asked of a schedule is
 -- looked up for those that are due: in a join the planner, which takes few rows to be in scope, would begin with all databases.
 SELECT sqlc.embed(s), (SELECT d.state FROM databases d WHERE d.id = s.database_id)::text AS database_state,
-       r.plan::text AS plan
+       r.plan::text AS plan, r.region::text AS region
   FROM schedules s
- CROSS JOIN LATERAL (SELECT x.state, CASE WHEN x.shrinks_at > sqlc.arg(now) THEN x.shrinks_from ELSE x.plan END AS plan
+ CROSS JOIN LATERAL (SELECT x.state, x.region, CASE WHEN x.shrinks_at > sqlc.arg(now) THEN x.shrinks_from ELSE x.plan END AS plan
                        FROM resources x WHERE x.id = s.resource_id OFFSET 0) r
  WHERE s.next_run_at <= sqlc.arg(now) AND r.state <> 'deprovisioned'
    AND (sqlc.narg(database_id)::uuid IS NULL OR s.database_id = sqlc.narg(database_id)::uuid)
