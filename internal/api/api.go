@@ -137,6 +137,9 @@ const goodFor = 5 * time.Minute
 // Routes adds the API to a router.
 func (a *API) Routes(r chi.Router) {
 	r.Route(Home, func(r chi.Router) {
+		r.Use(httpserver.Panicked(func(w http.ResponseWriter, r *http.Request) {
+			a.write(w, a.problem(r.Context(), code(remora.KindInternal), wentWrong(r.Context())))
+		}))
 		r.NotFound(func(w http.ResponseWriter, r *http.Request) { a.refuse(w, r, remora.NotFound("endpoint")) })
 		r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) {
 			a.write(w, a.problem(r.Context(), codeMethod, "This endpoint does not know the method "+r.Method+". "+a.BaseURL+Home+"/openapi.json says which it knows."))

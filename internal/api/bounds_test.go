@@ -498,3 +498,21 @@ func TestOurOwnFaults(t *testing.T) {
 		t.Error(s.log.String())
 	}
 }
+
+// What breaks off is answered as what fails is, and stands in the log with where it broke off.
+func TestAPanicIsAProblem(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *api.Config) {
+		c.Contents = func(context.Context, remora.ResourceID, remora.Backup) (io.Reader, error) {
+			panic("the bucket is on fire")
+		}
+	})
+	n := s.tenant(t)
+	a := n.do("GET", "/backups/"+string(n.keep())+"/tables", nil, 500)
+	if p := a.problem(t); p.Code != "internal" || p.RequestID != a.Header.Get("X-Request-ID") || !strings.Contains(p.Detail, p.RequestID) || bytes.Contains(a.body, []byte("bucket")) {
+		t.Errorf("%s", a.body)
+	}
+	if log := s.log.String(); !strings.Contains(log, "handler panicked") || !strings.Contains(log, "the bucket is on fire") || !strings.Contains(log, "bounds_test.go") {
+		t.Error(log)
+	}
+}

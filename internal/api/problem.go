@@ -113,7 +113,12 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 	} else if ctx.Err() == nil { // else the asker has left
 		a.Log.ErrorContext(ctx, "API request failed", "request_id", httpserver.RequestID(ctx), "error", err)
 	}
-	return a.problem(ctx, kind, remora.Public(err, "Something went wrong on our side. Try again; quote request "+httpserver.RequestID(ctx)+" when you write to us."))
+	return a.problem(ctx, kind, remora.Public(err, wentWrong(ctx)))
+}
+
+// wentWrong is said of what is ours to mend.
+func wentWrong(ctx context.Context) string {
+	return "Something went wrong on our side. Try again; quote request " + httpserver.RequestID(ctx) + " when you write to us."
 }
 
 // refuse answers with an error before any operation has begun.

@@ -174,7 +174,7 @@ func (p *Pages) Routes(r chi.Router) {
 	r.Group(func(r chi.Router) {
 		own := http.NewCrossOriginProtection()
 		own.SetDenyHandler(http.HandlerFunc(p.elsewhere))
-		r.Use(own.Handler)
+		r.Use(own.Handler, httpserver.Panicked(p.panicked))
 		small := r.With(middleware.Compress(5, "text/html"))
 		small.Get(Home, p.with(p.overview))
 		r.Get(Home+"/live", p.following(p.live))
@@ -271,9 +271,24 @@ func (p *Pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 		}
 		p.Log.ErrorContext(r.Context(), "page failed", "request_id", httpserver.RequestID(r.Context()), "error", err)
 	}
+	p.say(w, r, status, remora.Public(err, wentWrong(r.Context())))
+}
+
+// panicked answers what broke off; the server has logged it.
+func (p *Pages) panicked(w http.ResponseWriter, r *http.Request) {
+	p.say(w, r, http.StatusInternalServerError, wentWrong(r.Context()))
+}
+
+// wentWrong is said of what is ours to mend.
+func wentWrong(ctx context.Context) string {
+	return "Something went wrong on our side. Quote request " + httpserver.RequestID(ctx) + " when you write to us."
+}
+
+// say answers with one sentence.
+func (p *Pages) say(w http.ResponseWriter, r *http.Request, status int, sentence string) {
 	page := errorPage{
 		Title:    headings[status],
-		Sentence: remora.Public(err, "Something went wrong on our side. Quote request "+httpserver.RequestID(r.Context())+" when you write to us."),
+		Sentence: sentence,
 		Back:     p.Cookie.Token(r) != "" && status != http.StatusUnauthorized && status != http.StatusGone && status != http.StatusForbidden,
 	}
 	_ = p.render(w, status, "error.html", page) // if this fails too, there is nothing left to show

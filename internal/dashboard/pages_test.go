@@ -331,6 +331,21 @@ func TestInnerWordsStayInside(t *testing.T) {
 	}
 }
 
+// What breaks off is shown as what fails is.
+func TestAPanicIsAPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(c *dashboard.Config) {
+		c.Needs = func(context.Context, remora.ResourceID, remora.Backup) (remora.Needs, error) { panic("inner words") }
+	})
+	n := s.tenant(t, shop())
+	a := n.do(t, "GET", "/dashboard/backups/"+string(n.keep(t).ID)+"/restore")
+	if a.StatusCode != http.StatusInternalServerError || a.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Error(a.Status, a.Header)
+	}
+	says(t, a.body, "Quote request "+a.Header.Get("X-Request-ID"), "To your databases", "not", "inner words")
+	says(t, s.log.String(), "handler panicked", "inner words", "pages_test.go")
+}
+
 // What comes after a first verified backup is not told as a step towards it.
 func TestFirstStepsEndWithTheFirstBackup(t *testing.T) {
 	t.Parallel()

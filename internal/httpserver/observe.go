@@ -31,6 +31,28 @@ func Stopping(ctx context.Context) <-chan struct{} {
 	return c
 }
 
+// Answer is how a panic is answered; nothing was answered before.
+type Answer func(w http.ResponseWriter, r *http.Request)
+
+type panickedKey struct{}
+
+// Panicked has what panics behind it answered in the words of those who serve there. It is logged and counted as everywhere.
+func Panicked(answer Answer) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if to, ok := r.Context().Value(panickedKey{}).(*Answer); ok {
+				*to = answer
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// inPlainWords answers a panic where nobody serves in words of their own.
+func inPlainWords(w http.ResponseWriter, r *http.Request) {
+	http.Error(w, "Something went wrong on our side. Quote request "+RequestID(r.Context())+" when you write to us.", http.StatusInternalServerError)
+}
+
 // Heroku's router names each request in X-Request-ID (https://devcenter.heroku.com/articles/http-request-id).
 var saneID = regexp.MustCompile(`^[A-Za-z0-9-]{20,64}$`)
 
@@ -51,6 +73,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
 		ctx = context.WithValue(ctx, stoppingKey{}, s.stopping)
+		answer := Answer(inPlainWords)
+		ctx = context.WithValue(ctx, panickedKey{}, &answer)
 		r = r.WithContext(ctx)
 		w.Header().Set("X-Request-ID", id)
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
@@ -60,7 +84,10 @@ func (s *Server) observe(next http.Handler) http.Handler {
 			if panicked != nil && !cut {
 				s.cfg.Log.ErrorContext(ctx, "handler panicked", "request_id", id, "panic", panicked, "stack", string(debug.Stack()))
 				if ww.Status() == 0 {
-					http.Error(ww, "Something went wrong on our side. Quote request "+id+" when you write to us.", http.StatusInternalServerError)
+					for _, of := range []string{"Content-Length", "Content-Disposition", "ETag", "Location"} { // of the answer that did not come
+						ww.Header().Del(of)
+					}
+					answer(ww, r)
 				}
 			}
 			route := chi.RouteContext(ctx).RoutePattern() // the pattern: paths hold identifiers and tokens
