@@ -79,6 +79,10 @@ type Store interface {
 	RemoveChannel(ctx context.Context, id remora.ResourceID, c remora.ChannelID, person string) error
 	TestChannel(ctx context.Context, id remora.ResourceID, c remora.ChannelID, person string) error
 	Deliveries(ctx context.Context, id remora.ResourceID) ([]remora.Delivery, error)
+
+	Sealing(ctx context.Context, id remora.ResourceID) (remora.Sealing, error)
+	SetSealing(ctx context.Context, id remora.ResourceID, to remora.Sealing, person string) error
+	TakeKey(ctx context.Context, id remora.ResourceID, person string) (key redact.Secret, recipient string, err error)
 }
 
 // Config of the API.
@@ -90,6 +94,7 @@ type Config struct {
 	Needs func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
 	// Callable refuses an address that leads where nobody may be called. Errors: KindInvalid.
 	Callable func(ctx context.Context, address redact.Secret) error
+	Sealer   Sealer
 	LinkURL  func(token string) string        // where a link opens its backup
 	BadgeURL func(token redact.Secret) string // where a badge is seen
 	BaseURL  string                           // how the outside reaches us; without a slash at the end
@@ -114,7 +119,7 @@ type API struct {
 
 // New returns the API.
 func New(cfg Config) (*API, error) {
-	if cfg.Store == nil || cfg.Contents == nil || cfg.Needs == nil || cfg.Callable == nil || cfg.LinkURL == nil || cfg.BadgeURL == nil || cfg.BaseURL == "" || cfg.Log == nil {
+	if cfg.Store == nil || cfg.Contents == nil || cfg.Needs == nil || cfg.Callable == nil || cfg.Sealer == nil || cfg.LinkURL == nil || cfg.BadgeURL == nil || cfg.BaseURL == "" || cfg.Log == nil {
 		return nil, errors.New("api: a dependency or setting is missing")
 	}
 	cfg.LinkGood = cmp.Or(cfg.LinkGood, time.Hour)
@@ -148,7 +153,7 @@ func (a *API) Routes(r chi.Router) {
 		h.UseMiddleware(a.admit)
 		for _, register := range []func(huma.API){
 			a.tokenOperations, a.overviewOperations, a.auditOperations, a.databaseOperations, a.scheduleOperations, a.retentionOperations, a.freshnessOperations,
-			a.backupOperations, a.restoreOperations, a.channelOperations, a.problemOperations,
+			a.backupOperations, a.restoreOperations, a.channelOperations, a.keyOperations, a.problemOperations,
 		} {
 			register(h)
 		}

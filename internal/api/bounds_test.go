@@ -129,6 +129,7 @@ var example = map[string]m{
 	"acknowledgeFinding": {"code": "x", "object": "y"}, "previewSchedule": {"kind": "daily", "at": "03:30", "zone": "UTC"}, "setSchedule": {"kind": "daily", "at": "03:30", "zone": "UTC"},
 	"pauseSchedule": {}, "previewRetention": {"daily": 7, "zone": "UTC"}, "setRetention": {"daily": 7, "zone": "UTC"}, "makeBadge": {}, "setPing": {"address": "https://hc-ping.com/x"},
 	"lockBackup": {}, "addChannel": {"kind": "slack", "address": "https://hooks.slack.com/x"}, "setChannel": {"enabled": true, "mutes": []string{}},
+	"setKeys": {"opened_by": "ours"}, "makeKeyChallenge": {"recipients": []string{someKey}}, "takeOwnKey": {"confirm": "another"},
 }
 
 // body is what to send to an operation.

@@ -32,6 +32,7 @@ const (
 	tagRetention = "Retention"
 	tagFreshness = "Freshness"
 	tagChannels  = "Notifications"
+	tagKeys      = "Keys"
 	tagToken     = "Token"
 	tagDocument  = "Document"
 )
@@ -65,6 +66,7 @@ func (a *API) config() huma.Config {
 				{Name: tagRetention, Description: "How long backups are kept."},
 				{Name: tagFreshness, Description: "A database's freshness, as it is seen from outside."},
 				{Name: tagChannels, Description: "Who is told of what."},
+				{Name: tagKeys, Description: "Whose keys archives are sealed to."},
 				{Name: tagToken, Description: "The token itself."},
 				{Name: tagDocument, Description: "This document, and what problems mean; for everybody."},
 			},

@@ -110,6 +110,7 @@ func TestJourney(t *testing.T) {
 	n.retains(db, b)
 	n.outside(db)
 	n.channels()
+	n.keys()
 
 	// More backups, page by page.
 	for range 3 {

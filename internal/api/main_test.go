@@ -81,6 +81,7 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 	}
 	cfg := api.Config{
 		Store: s.Store, BaseURL: base, LinkURL: pages.LinkURL, BadgeURL: pages.BadgeURL, Mails: true, Log: log, Needs: needs, PerMinute: 100_000, PerResource: 100_000,
+		Sealer: sealer{},
 		Callable: func(_ context.Context, address redact.Secret) error {
 			if strings.Contains(address.Reveal(), "internal.example.com") {
 				return remora.Invalid("This address leads to a network that is not public.")

@@ -11,7 +11,7 @@ import (
 	"github.com/remora-backup/remora/internal/seal"
 )
 
-// sealer is dashboard.Sealer.
+// sealer is dashboard.Sealer, and api.Sealer.
 type sealer struct{ keys *keyring.Keyring }
 
 func (sealer) Recipients(pasted string) ([]string, error) {

@@ -65,7 +65,7 @@ func (p process) web(ctx context.Context) error {
 	}
 	programs, err := api.New(api.Config{
 		Store: store, Contents: read.list, Needs: read.needs, LinkURL: pages.LinkURL, BadgeURL: pages.BadgeURL, BaseURL: p.Site.PublicURL, LinkGood: p.Site.LinkGood,
-		Mails: p.mails(), Callable: callable, Log: p.log,
+		Mails: p.mails(), Callable: callable, Sealer: sealer{p.Keys}, Log: p.log,
 	})
 	if err != nil {
 		return err
