@@ -53,10 +53,14 @@ func keptOf(now retention.Standing, listed []remora.Backup) (map[remora.BackupID
 	if err != nil {
 		return nil, err
 	}
-	out := map[remora.BackupID]string{}
-	for _, v := range verdicts {
-		if v.Fate != retention.NotCounted && slices.ContainsFunc(listed, func(b remora.Backup) bool { return b.ID == v.Backup.ID }) {
-			out[v.Backup.ID] = keptText(v)
+	shown := make(map[remora.BackupID]bool, len(listed))
+	for _, b := range listed {
+		shown[b.ID] = true
+	}
+	out := make(map[remora.BackupID]string, len(listed))
+	for i := range verdicts { // of which there may be thousands
+		if v := &verdicts[i]; shown[v.Backup.ID] && v.Fate != retention.NotCounted {
+			out[v.Backup.ID] = keptText(*v)
 		}
 	}
 	return out, nil

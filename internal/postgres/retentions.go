@@ -195,7 +195,9 @@ func (t *tx) retention(ctx context.Context, r pgsql.Resource, db remora.Database
 	if err != nil {
 		return out, fmt.Errorf("list the database's backups: %w", err)
 	}
-	for _, b := range rows {
+	out.Backups = make([]remora.Backup, 0, len(rows))
+	for i := range rows { // of which there may be thousands
+		b := &rows[i]
 		out.Backups = append(out.Backups, remora.Backup{
 			ID: remora.BackupID(b.ID), Database: db, State: remora.BackupState(b.State), Reason: remora.Reason(b.Reason), QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt),
 			EndedAt: orZero(b.EndedAt), DamagedAt: orZero(b.DamagedAt), StoredSize: b.StoredSize,

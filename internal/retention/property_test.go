@@ -163,7 +163,7 @@ func TestWhatHasNoArchiveDoesNotCount(t *testing.T) {
 				t.Errorf("%s is %s for %v", v.Backup.State, v.Fate, v.Reasons)
 			}
 			if v.Backup.State.Restorable() {
-				alone.backups = append(alone.backups, v.Backup)
+				alone.backups = append(alone.backups, *v.Backup)
 			}
 		}
 		a, b := kept(all), kept(decide(t, policy, plan, now, alone))

@@ -59,13 +59,15 @@ type Reason struct {
 
 // Verdict is what is to become of one backup, with every reason.
 type Verdict struct {
-	Backup  remora.Backup
+	Backup  *remora.Backup // one of those that were decided on
 	Fate    Fate
 	Reasons []Reason // none of one that is not counted
+
+	at time.Time // that the backup belongs to
 }
 
 // At is the time that a backup belongs to.
-func At(b remora.Backup) time.Time {
+func At(b *remora.Backup) time.Time {
 	if b.StartedAt.IsZero() {
 		return b.QueuedAt
 	}
@@ -80,16 +82,17 @@ func Decide(r remora.Retention, plan remora.Plan, now time.Time, backups []remor
 	if err != nil {
 		return nil, err
 	}
-	d := decision{now: now, plan: plan, good: Protected}
-	for _, b := range backups {
-		d.verdicts = append(d.verdicts, &Verdict{Backup: b, Fate: NotCounted})
-	}
-	slices.SortFunc(d.verdicts, func(a, b *Verdict) int {
-		return cmp.Or(At(b.Backup).Compare(At(a.Backup)), cmp.Compare(b.Backup.ID, a.Backup.ID))
-	})
-	for _, v := range d.verdicts {
+	d := decision{now: now, plan: plan, good: Protected, unsettled: now}
+	out := newestFirst(backups)
+	d.verdicts, d.stored = make([]*Verdict, len(out)), make([]*Verdict, 0, len(out))
+	for i := range out {
+		v := &out[i]
+		d.verdicts[i] = v
 		if v.Backup.State.Restorable() {
 			d.stored = append(d.stored, v)
+		}
+		if !v.Backup.State.Ended() && v.at.Before(d.unsettled) {
+			d.unsettled = v.at
 		}
 	}
 	d.protect(locks)
@@ -99,20 +102,40 @@ func Decide(r remora.Retention, plan remora.Plan, now time.Time, backups []remor
 	d.judge()
 	d.count()
 	d.clear(locks)
-	out := make([]Verdict, len(d.verdicts))
-	for i, v := range d.verdicts {
-		out[i] = *v
-	}
 	return out, nil
+}
+
+// newestFirst makes a verdict of each backup. There may be thousands, each of which is large, so none is copied.
+func newestFirst(backups []remora.Backup) []Verdict {
+	type place struct {
+		at time.Time
+		in int
+	}
+	places := make([]place, len(backups))
+	for i := range backups {
+		places[i] = place{At(&backups[i]), i}
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		if c := b.at.Compare(a.at); c != 0 {
+			return c
+		}
+		return cmp.Compare(backups[b.in].ID, backups[a.in].ID)
+	})
+	out := make([]Verdict, len(backups))
+	for i, p := range places {
+		out[i] = Verdict{Backup: &backups[p.in], Fate: NotCounted, at: p.at}
+	}
+	return out
 }
 
 // decision is one in the making.
 type decision struct {
-	now      time.Time
-	plan     remora.Plan
-	good     int        // of the newest are protected
-	verdicts []*Verdict // newest first
-	stored   []*Verdict // those that count
+	now       time.Time
+	plan      remora.Plan
+	good      int        // of the newest are protected
+	verdicts  []*Verdict // newest first
+	stored    []*Verdict // those that count
+	unsettled time.Time  // from then on there may be backups that we do not see yet: now, or when one was begun that is being made
 }
 
 // protect gives a reason to what stays whatever the rules say.
@@ -158,7 +181,7 @@ func (d *decision) judge() {
 	most := time.Duration(d.plan.KeepDays) * day
 	for _, v := range d.stored {
 		v.Fate = Kept
-		old := most > 0 && d.now.Sub(At(v.Backup)) > most
+		old := most > 0 && d.now.Sub(v.at) > most
 		switch {
 		case len(v.Reasons) == 0:
 			v.Fate, v.Reasons = Removed, []Reason{{Because: NoRule}}
@@ -167,7 +190,7 @@ func (d *decision) judge() {
 		case old:
 			v.Fate, v.Reasons = Removed, []Reason{{Because: PlanDays, Of: d.plan.KeepDays}}
 		case most > 0:
-			v.until(At(v.Backup).Add(most))
+			v.until(v.at.Add(most))
 		}
 	}
 }
@@ -176,7 +199,7 @@ func (d *decision) judge() {
 const damagedDays = 30
 
 // damagedSince is from when they count: of what was found before that was noted, from the backup's end.
-func damagedSince(b remora.Backup) time.Time {
+func damagedSince(b *remora.Backup) time.Time {
 	if b.DamagedAt.IsZero() {
 		return b.EndedAt
 	}

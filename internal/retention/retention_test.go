@@ -185,3 +185,24 @@ func line(v retention.Verdict) string {
 	}
 	return out
 }
+
+// BenchmarkDecide decides on ten thousand backups of one database, as its page does.
+func BenchmarkDecide(b *testing.B) {
+	backups := make([]remora.Backup, 10_000)
+	for i := range backups {
+		at := now.Add(-time.Duration(i) * 6 * time.Hour)
+		backups[i] = remora.Backup{ID: remora.NewID[remora.BackupID](), State: remora.BackupVerified, QueuedAt: at, StartedAt: at.Add(time.Minute), EndedAt: at.Add(2 * time.Minute)}
+		if i%10 == 3 {
+			backups[i].State = remora.BackupIncomplete
+		}
+	}
+	plan, err := remora.PlanOf("great-white")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := retention.Decide(remora.DefaultRetention(plan), plan, now, backups, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

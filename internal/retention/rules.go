@@ -66,7 +66,7 @@ func (d *decision) apply(r rule) {
 
 func (d *decision) byAge(r rule) {
 	for _, v := range d.stored {
-		until := At(v.Backup).Add(time.Duration(r.most) * day)
+		until := v.at.Add(time.Duration(r.most) * day)
 		if !until.Before(d.now) {
 			v.because(Reason{Because: Days, Of: r.most, Until: until})
 		}
@@ -109,16 +109,26 @@ func (d *decision) bySpan(r rule) {
 	}
 }
 
-// spans lists those with a backup, newest first.
+// spans lists those with a backup, newest first, as far as the rule reaches: until as many as it keeps have a good one.
 func (d *decision) spans(r rule) []span {
 	var out []span
+	good := 0 // of the spans before the last
 	for _, v := range d.stored {
-		begin := r.begin(At(v.Backup))
-		if len(out) == 0 || !out[len(out)-1].begin.Equal(begin) {
-			out = append(out, span{begin, v})
-		} else if s := &out[len(out)-1]; v.Backup.State.Good() && !s.chosen.Backup.State.Good() {
-			s.chosen = v
+		begin := r.begin(v.at)
+		if n := len(out); n > 0 {
+			last := &out[n-1]
+			if last.begin.Equal(begin) {
+				if v.Backup.State.Good() && !last.chosen.Backup.State.Good() {
+					last.chosen = v
+				}
+				continue
+			}
+			good += rank(last.chosen.Backup.State.Good())
 		}
+		if good >= r.most {
+			break
+		}
+		out = append(out, span{begin, v})
 	}
 	return out
 }
@@ -127,7 +137,7 @@ func (d *decision) spans(r rule) []span {
 // on; zero where that may be at once. In the span that we are in, and in one that has an incomplete backup, another may
 // take its place.
 func (d *decision) until(r rule, spans []span, s span, place int) time.Time {
-	at := r.begin(d.unsettled())
+	at := r.begin(d.unsettled)
 	if !s.begin.Before(at) || !s.chosen.Backup.State.Good() {
 		return time.Time{}
 	}
@@ -139,18 +149,6 @@ func (d *decision) until(r rule, spans []span, s span, place int) time.Time {
 	}
 	if !at.After(d.now) {
 		return time.Time{}
-	}
-	return at
-}
-
-// unsettled is the time from which on there may be backups that we do not see yet: now, or when one was begun that is
-// being made.
-func (d *decision) unsettled() time.Time {
-	at := d.now
-	for _, v := range d.verdicts {
-		if !v.Backup.State.Ended() && At(v.Backup).Before(at) {
-			at = At(v.Backup)
-		}
 	}
 	return at
 }

@@ -44,9 +44,9 @@ func (s Standing) Decide() ([]Verdict, error) {
 		return out, err
 	}
 	held := s.held()
-	for i, v := range out {
-		if v.Fate != Removed && v.Backup.Stored() && !slices.Contains(held, v.Backup.ID) {
-			out[i].Fate, out[i].Reasons = Removed, []Reason{{Because: Forgotten}}
+	for i := range out {
+		if v := &out[i]; v.Fate != Removed && v.Backup.Stored() && !slices.Contains(held, v.Backup.ID) {
+			v.Fate, v.Reasons = Removed, []Reason{{Because: Forgotten}}
 		}
 	}
 	return out, nil
@@ -72,11 +72,15 @@ func (s Standing) decide() ([]Verdict, error) {
 // Of says what is to become of one backup; false where nothing of it is stored, or it has gone.
 func (s Standing) Of(b remora.BackupID) (Verdict, bool, error) {
 	all, err := s.Decide()
-	i := slices.IndexFunc(all, func(v Verdict) bool { return v.Backup.ID == b && v.Fate != NotCounted })
-	if err != nil || i < 0 {
+	if err != nil {
 		return Verdict{}, false, err
 	}
-	return all[i], true, nil
+	for i := range all { // of which there may be thousands
+		if v := &all[i]; v.Backup.ID == b && v.Fate != NotCounted {
+			return *v, true, nil
+		}
+	}
+	return Verdict{}, false, nil
 }
 
 // By says what is to become of each backup by another retention, newest first.
