@@ -13,17 +13,19 @@ import (
 
 // Database is the target of one attached credential, and how it stands.
 type Database struct {
-	ID            string    `json:"id"`
-	Addon         string    `json:"addon" doc:"The Postgres add-on's name."`
-	App           string    `json:"app,omitempty" doc:"The app that the Postgres add-on belongs to."`
-	Attachment    string    `json:"attachment"`
-	Credential    string    `json:"credential,omitempty" doc:"The credential's name; left out for the owner's own, which is refused."`
-	HerokuPlan    string    `json:"heroku_plan,omitempty" doc:"The Postgres add-on's."`
-	State         string    `json:"state" enum:"active,refused,detached"`
-	Problem       string    `json:"problem,omitempty" doc:"Where refused: why, and what to do."`
-	ServerVersion string    `json:"server_version,omitempty"`
-	SizeBytes     int64     `json:"size_bytes,omitempty" doc:"As the server counts it on its disk."`
-	FoundAt       time.Time `json:"found_at"`
+	ID            string       `json:"id"`
+	Addon         string       `json:"addon" doc:"The Postgres add-on's name."`
+	App           string       `json:"app,omitempty" doc:"The app that the Postgres add-on belongs to."`
+	Attachment    string       `json:"attachment"`
+	Credential    string       `json:"credential,omitempty" doc:"The credential's name; left out for the owner's own, which is refused."`
+	OwnerAttached string       `json:"owner_attached,omitempty" doc:"An attachment, beside that one, that carries the owner's credential. It is not used; detach it."`
+	AlsoAttached  List[string] `json:"also_attached,omitempty" doc:"Attachments, beside that one, that carry other read-only credentials. They are not used."`
+	HerokuPlan    string       `json:"heroku_plan,omitempty" doc:"The Postgres add-on's."`
+	State         string       `json:"state" enum:"active,refused,detached"`
+	Problem       string       `json:"problem,omitempty" doc:"Where refused: why, and what to do."`
+	ServerVersion string       `json:"server_version,omitempty"`
+	SizeBytes     int64        `json:"size_bytes,omitempty" doc:"As the server counts it on its disk."`
+	FoundAt       time.Time    `json:"found_at"`
 
 	Health    Health    `json:"health"`
 	NextRunAt time.Time `json:"next_run_at,omitzero" doc:"When the next backup is due; left out where none is."`
@@ -71,7 +73,7 @@ type CredentialVerdict struct {
 func databaseOf(s remora.Summary) Database {
 	h := s.Health()
 	out := Database{
-		ID: string(s.ID), Addon: s.Addon, App: s.OwnerApp, Attachment: s.Attachment, Credential: s.Credential, HerokuPlan: s.Plan, State: string(s.State),
+		ID: string(s.ID), Addon: s.Addon, App: s.OwnerApp, Attachment: s.Attachment, Credential: s.Credential, OwnerAttached: s.Beside, AlsoAttached: s.Also, HerokuPlan: s.Plan, State: string(s.State),
 		Problem: s.Problem, ServerVersion: s.ServerVersion, SizeBytes: s.SizeBytes, FoundAt: s.FoundAt, Health: Health{h.State, h.Says},
 		NextRunAt: s.NextRunAt, Pause: opt(s.Pause, pauseOf), LastGood: opt(s.LastGood, backupOf), Running: opt(s.Running, backupOf),
 		Failing: opt(s.Failing(), backupOf), Stored: Stored{s.Stored.Backups, s.Stored.Bytes}, ProveAt: s.ProveAt, LastProof: opt(s.LastProof, proofOf),

@@ -69,6 +69,24 @@ func TestFirstPage(t *testing.T) {
 		n.keep(t)
 		says(t, n.do(t, "GET", "/dashboard").body, "attached to the Helper App too, as DATABASE", "heroku addons:detach DATABASE -a helper")
 	})
+	t.Run("two read-only credentials", func(t *testing.T) {
+		f := shop()
+		f.Also = []postgres.Attached{{Attachment: "REMORA_NEW", Credential: "remora_new"}, {Attachment: "OTHER_DB", Credential: "other"}}
+		n := s.tenant(t, f)
+		n.keep(t)
+		for _, path := range []string{"/dashboard", databaseOf(n, t)} {
+			says(t, n.do(t, "GET", path).body, "attached too, as OTHER_DB, REMORA_NEW.", "We read with REMORA_DB (remora_ro) alone", "<pre>heroku addons:detach OTHER_DB -a helper\nheroku addons:detach REMORA_NEW -a helper\n</pre>")
+		}
+		f.Also = f.Also[:1]
+		if err := n.SaveFound(t.Context(), n.id, "helper", []postgres.Found{f}); err != nil {
+			t.Fatal(err)
+		}
+		says(t, n.do(t, "GET", "/dashboard").body, "is attached too, as REMORA_NEW.", "not", "OTHER_DB")
+		if err := n.SaveFound(t.Context(), n.id, "helper", nil); err != nil {
+			t.Fatal(err)
+		}
+		says(t, n.do(t, "GET", "/dashboard").body, "detached", "not", "attached too", "REMORA_NEW")
+	})
 	t.Run("beyond the plan", func(t *testing.T) {
 		var found []postgres.Found
 		for _, name := range []string{"db-1", "db-2", "db-3"} {

@@ -391,6 +391,13 @@ var screens = []screen{
 		n.told(t)
 		return n, "/dashboard/settings"
 	}},
+	{"overview-two-credentials", func(t *testing.T, s *site) (*tenant, string) {
+		f := shop()
+		f.Also, f.Beside = []postgres.Attached{{Attachment: "REMORA_NEW", Credential: "remora_new"}}, "DATABASE"
+		n := s.tenant(t, f)
+		n.keep(t)
+		return n, "/dashboard"
+	}},
 	{"overview-detached", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
 		n.keep(t)

@@ -42,6 +42,16 @@ func (f *Found) keep(known pgsql.ListDatabasesRow) {
 	}
 }
 
+// alsoNames are the attachments that are there and not used, by name.
+func (f *Found) alsoNames() []string {
+	names := make([]string, len(f.Also))
+	for i, a := range f.Also {
+		names[i] = a.Attachment
+	}
+	slices.Sort(names)
+	return names
+}
+
 // saysBoth is what there is to say of several credentials; empty where there is one.
 func (f *Found) saysBoth() string {
 	if len(f.Also) == 0 {
@@ -180,7 +190,7 @@ func (t *tx) saveDatabase(ctx context.Context, id remora.ResourceID, f Found) (r
 	}
 	db, err := t.q.UpsertDatabase(ctx, pgsql.UpsertDatabaseParams{
 		ID: string(remora.NewID[remora.DatabaseID]()), ResourceID: string(id), AddonID: f.AddonID, Addon: f.Addon,
-		OwnerApp: f.OwnerApp, Attachment: f.Attachment, Credential: f.Credential, Beside: f.Beside, Plan: f.Plan,
+		OwnerApp: f.OwnerApp, Attachment: f.Attachment, Credential: f.Credential, Beside: f.Beside, Also: f.alsoNames(), Plan: f.Plan,
 		State: string(state), Problem: f.Problem, Now: t.now,
 	})
 	if err != nil {
@@ -243,7 +253,7 @@ func databaseOf(d pgsql.Database) remora.Database {
 		ID: remora.DatabaseID(d.ID), AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment,
 		Credential: d.Credential, State: remora.DatabaseState(d.State), Problem: d.Problem,
 		ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes, FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: orZero(d.ProveAt),
-		Plan: d.Plan, Beside: d.Beside, CheckAskedAt: orZero(d.CheckAskedAt),
+		Plan: d.Plan, Beside: d.Beside, Also: d.Also, CheckAskedAt: orZero(d.CheckAskedAt),
 		ForgetAt: orZero(d.ForgetAt), ForgetBy: d.ForgetBy,
 	}
 }

@@ -134,7 +134,7 @@ func databasesOf(rows []pgsql.ListDatabasesRow) []remora.Database {
 	var out []remora.Database
 	for _, d := range rows {
 		db := databaseOf(pgsql.Database{
-			ID: d.ID, AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment, Beside: d.Beside, Credential: d.Credential,
+			ID: d.ID, AddonID: d.AddonID, Addon: d.Addon, OwnerApp: d.OwnerApp, Attachment: d.Attachment, Beside: d.Beside, Also: d.Also, Credential: d.Credential,
 			State: d.State, Problem: d.Problem, ServerVersion: d.ServerVersion, SizeBytes: d.SizeBytes,
 			FoundAt: d.FoundAt, SeenAt: d.SeenAt, ProveAt: d.ProveAt, Plan: d.Plan, CheckAskedAt: d.CheckAskedAt,
 			ForgetAt: d.ForgetAt, ForgetBy: d.ForgetBy,

@@ -42,13 +42,14 @@ type Resource struct {
 // Database is the target of one attached credential.
 type Database struct {
 	ID            DatabaseID
-	AddonID       string // Heroku's id of the Postgres add-on
-	Addon         string // its name, such as postgresql-curved-12345
-	OwnerApp      string // the app that the Postgres add-on belongs to
-	Attachment    string // the attachment's name on the Helper App; its config var is this and _URL
-	Beside        string // the attachment, beside that one, that carries the owner's credential; empty where none does
-	Credential    string // the credential's name; empty for the owner's own, which is refused
-	Plan          string // of the Postgres add-on, such as heroku-postgresql:standard-0; empty where it is not known
+	AddonID       string   // Heroku's id of the Postgres add-on
+	Addon         string   // its name, such as postgresql-curved-12345
+	OwnerApp      string   // the app that the Postgres add-on belongs to
+	Attachment    string   // the attachment's name on the Helper App; its config var is this and _URL
+	Beside        string   // the attachment, beside that one, that carries the owner's credential; empty where none does
+	Also          []string // the attachments, beside that one, that carry other read-only credentials, which are not used; by name
+	Credential    string   // the credential's name; empty for the owner's own, which is refused
+	Plan          string   // of the Postgres add-on, such as heroku-postgresql:standard-0; empty where it is not known
 	State         DatabaseState
 	Problem       string // where refused: why, and what to do
 	ServerVersion string // empty until the first run

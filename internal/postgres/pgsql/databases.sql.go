@@ -43,7 +43,7 @@ func (q *Queries) CountDatabases(ctx context.Context, resourceID string) (int64,
 }
 
 const detachOthers = `-- name: DetachOthers :many
-UPDATE databases SET state = 'detached', problem = ''
+UPDATE databases SET state = 'detached', problem = '', beside = '', also = '{}'
  WHERE resource_id = $1 AND state <> 'detached' AND NOT (addon_id = ANY ($2::text[]))
 RETURNING id
 `
@@ -109,7 +109,7 @@ func (q *Queries) ForgetDatabases(ctx context.Context, now *time.Time) ([]Forget
 }
 
 const getDatabase = `-- name: GetDatabase :one
-SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at, plan, check_asked_at, beside, forget_at, forget_by, forgotten_at, server_at, server_key, server_key_at, server_key_asked FROM databases WHERE id = $1 AND resource_id = $2
+SELECT id, resource_id, addon_id, addon, owner_app, attachment, credential, state, problem, server_version, size_bytes, found_at, seen_at, prove_at, plan, check_asked_at, beside, forget_at, forget_by, forgotten_at, server_at, server_key, server_key_at, server_key_asked, also FROM databases WHERE id = $1 AND resource_id = $2
 `
 
 type GetDatabaseParams struct {
@@ -145,12 +145,13 @@ func (q *Queries) GetDatabase(ctx context.Context, arg GetDatabaseParams) (Datab
 		&i.ServerKey,
 		&i.ServerKeyAt,
 		&i.ServerKeyAsked,
+		&i.Also,
 	)
 	return i, err
 }
 
 const listDatabases = `-- name: ListDatabases :many
-SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, d.beside, d.forget_at, d.forget_by, d.forgotten_at, d.server_at, d.server_key, d.server_key_at, d.server_key_asked, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
+SELECT d.id, d.resource_id, d.addon_id, d.addon, d.owner_app, d.attachment, d.credential, d.state, d.problem, d.server_version, d.size_bytes, d.found_at, d.seen_at, d.prove_at, d.plan, d.check_asked_at, d.beside, d.forget_at, d.forget_by, d.forgotten_at, d.server_at, d.server_key, d.server_key_at, d.server_key_asked, d.also, s.minute, s.next_run_at, s.kind, s.hours, s.weekday, s.day, s.cron, s.zone, s.paused_at, s.paused_by, s.pause_reason
   FROM databases d LEFT JOIN schedules s ON s.database_id = d.id
  WHERE d.resource_id = $1 AND d.forgotten_at IS NULL
  ORDER BY d.found_at, d.addon
@@ -181,6 +182,7 @@ type ListDatabasesRow struct {
 	ServerKey      []byte
 	ServerKeyAt    *time.Time
 	ServerKeyAsked []byte
+	Also           []string
 	Minute         *int32
 	NextRunAt      *time.Time
 	Kind           *string
@@ -228,6 +230,7 @@ func (q *Queries) ListDatabases(ctx context.Context, resourceID string) ([]ListD
 			&i.ServerKey,
 			&i.ServerKeyAt,
 			&i.ServerKeyAsked,
+			&i.Also,
 			&i.Minute,
 			&i.NextRunAt,
 			&i.Kind,
@@ -312,12 +315,12 @@ func (q *Queries) UndoForget(ctx context.Context, arg UndoForgetParams) (int64, 
 }
 
 const upsertDatabase = `-- name: UpsertDatabase :one
-INSERT INTO databases (id, resource_id, addon_id, addon, owner_app, attachment, credential, beside, plan, state, problem, found_at, seen_at)
+INSERT INTO databases (id, resource_id, addon_id, addon, owner_app, attachment, credential, beside, also, plan, state, problem, found_at, seen_at)
 VALUES ($1, $2, $3, $4, $5, $6,
-        $7, $8, $9, $10, $11, $12, $12)
+        $7, $8, $9, $10, $11, $12, $13, $13)
 ON CONFLICT (resource_id, addon_id) DO UPDATE
    SET addon = excluded.addon, owner_app = excluded.owner_app, attachment = excluded.attachment,
-       credential = excluded.credential, beside = excluded.beside, plan = excluded.plan, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
+       credential = excluded.credential, beside = excluded.beside, also = excluded.also, plan = excluded.plan, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
 RETURNING id
 `
 
@@ -330,6 +333,7 @@ type UpsertDatabaseParams struct {
 	Attachment string
 	Credential string
 	Beside     string
+	Also       []string
 	Plan       string
 	State      string
 	Problem    string
@@ -346,6 +350,7 @@ func (q *Queries) UpsertDatabase(ctx context.Context, arg UpsertDatabaseParams) 
 		arg.Attachment,
 		arg.Credential,
 		arg.Beside,
+		arg.Also,
 		arg.Plan,
 		arg.State,
 		arg.Problem,

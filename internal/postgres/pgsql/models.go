@@ -155,6 +155,7 @@ type Database struct {
 	ServerKey      []byte
 	ServerKeyAt    *time.Time
 	ServerKeyAsked []byte
+	Also           []string
 }
 
 type Delivery struct {

@@ -1,14 +1,14 @@
 -- name: UpsertDatabase :one
-INSERT INTO databases (id, resource_id, addon_id, addon, owner_app, attachment, credential, beside, plan, state, problem, found_at, seen_at)
+INSERT INTO databases (id, resource_id, addon_id, addon, owner_app, attachment, credential, beside, also, plan, state, problem, found_at, seen_at)
 VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(addon_id), sqlc.arg(addon), sqlc.arg(owner_app), sqlc.arg(attachment),
-        sqlc.arg(credential), sqlc.arg(beside), sqlc.arg(plan), sqlc.arg(state), sqlc.arg(problem), sqlc.arg(now), sqlc.arg(now))
+        sqlc.arg(credential), sqlc.arg(beside), sqlc.arg(also), sqlc.arg(plan), sqlc.arg(state), sqlc.arg(problem), sqlc.arg(now), sqlc.arg(now))
 ON CONFLICT (resource_id, addon_id) DO UPDATE
    SET addon = excluded.addon, owner_app = excluded.owner_app, attachment = excluded.attachment,
-       credential = excluded.credential, beside = excluded.beside, plan = excluded.plan, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
+       credential = excluded.credential, beside = excluded.beside, also = excluded.also, plan = excluded.plan, state = excluded.state, problem = excluded.problem, seen_at = excluded.seen_at
 RETURNING id;
 
 -- name: DetachOthers :many
-UPDATE databases SET state = 'detached', problem = ''
+UPDATE databases SET state = 'detached', problem = '', beside = '', also = '{}'
  WHERE resource_id = sqlc.arg(resource_id) AND state <> 'detached' AND NOT (addon_id = ANY (sqlc.arg(attached)::text[]))
 RETURNING id;
 
