@@ -80,6 +80,7 @@ type BackupDetail struct {
 	Credential     string       `json:"credential,omitempty" doc:"That its database is read with."`
 	BytesPerSecond int64        `json:"bytes_per_second,omitempty" doc:"While it is read."`
 	SecondsLeft    int64        `json:"seconds_left,omitempty" doc:"While it is read: about how long it will take yet, as the backup before it went."`
+	ProveAt        time.Time    `json:"prove_at,omitzero" doc:"When it is to be restored and compared by itself; left out where it is not, or is being."`
 	Objects        List[Object] `json:"objects" doc:"What lies in the store."`
 	ObjectsAt      string       `json:"objects_at" doc:"What their names there begin with, before the number of the run."`
 	Impact         *Impact      `json:"impact,omitempty" doc:"What it cost the database."`
@@ -127,7 +128,7 @@ func (a *API) detail(ctx context.Context, c caller, id remora.BackupID) (BackupD
 		return BackupDetail{}, err
 	}
 	out := BackupDetail{
-		Backup: backupOf(v.Backup), Credential: v.Reads, BytesPerSecond: v.Rate(), SecondsLeft: seconds(v.Left()), ObjectsAt: v.Key(),
+		Backup: backupOf(v.Backup), Credential: v.Reads, BytesPerSecond: v.Rate(), SecondsLeft: seconds(v.Left()), ProveAt: v.ProveAt, ObjectsAt: v.Key(),
 		Objects: listOf(v.Objects, func(o remora.Object) Object { return Object{o.Name, o.Size, o.PlainSize, hex.EncodeToString(o.SHA256)} }),
 		Impact: opt(v.Backup.Impact, func(i remora.Impact) Impact {
 			return Impact{i.Held.Seconds(), i.Watched, i.Blocked, i.Waited.Seconds()}

@@ -42,7 +42,9 @@ func sorted(all []remora.Proof) proofs {
 }
 
 // Live tells whether the page will change by itself soon.
-func (p backupPage) Live() bool { return !p.Backup.State.Ended() || p.Proofs.Now != nil }
+func (p backupPage) Live() bool {
+	return !p.Backup.State.Ended() || p.Proofs.Now != nil || p.ProofDue()
+}
 
 // phase is one part of a backup's way.
 type phase struct {

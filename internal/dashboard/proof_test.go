@@ -34,13 +34,15 @@ func TestProofs(t *testing.T) {
 	n := s.tenant(t, shop())
 	b := n.keep(t)
 	at := "/dashboard/backups/" + string(b.ID)
-	says(t, n.do(t, "GET", at).body, "It was not restored yet", "Prove it now", "not", `<button class="plain" disabled>Prove it now`, "data-live")
+	// The first verified backup is due at once, and its page follows that before a verifier is asked.
+	says(t, n.do(t, "GET", at).body, `<span class="state queued">due</span>`, "A verifier is asked within a minute", "data-live", "Prove it now", "not", `<button class="plain" disabled>Prove it now`)
+	says(t, n.do(t, "GET", "/dashboard").body, "not yet", "due <time")
 	for range 3 {
 		if a := n.do(t, "POST", at+"/proofs"); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != at+"#proof" {
 			t.Fatal(a.Status, a.body)
 		}
 	}
-	says(t, n.do(t, "GET", at).body, `<span class="state queued">queued</span>`, "asked for by owner@example.com", `<button class="plain" disabled>Prove it now`, "data-live")
+	says(t, n.do(t, "GET", at).body, `<span class="state queued">queued</span>`, "asked for by owner@example.com", "It waits for a verifier", `<button class="plain" disabled>Prove it now`, "data-live", "not", "asked within a minute")
 	all, err := n.Proofs(t.Context(), n.id, b.ID)
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
@@ -61,7 +63,7 @@ func TestProofs(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(t, n.do(t, "GET", at).body, `<span class="state proven">proven</span>`, "Restored and compared", "PostgreSQL 15.18 and no network", "7 tables with 4\u202f711 rows are equal",
-		"event trigger &lt;i&gt;", "/restore", "not", "data-live", "not restored yet")
+		"event trigger &lt;i&gt;", "/restore", "It is restored and compared again <time", "unless there is a newer", "not", "data-live", "not restored yet", "asked within a minute")
 	says(t, n.do(t, "GET", "/dashboard").body, "Last proven backup", "Restored and compared", "4\u202f711 rows equal", "not", "overdue")
 
 	n.proved(t, b, remora.ProofReread, remora.ProofOutcome{State: remora.ProofPassed, Bytes: 4_200_012})
@@ -105,4 +107,38 @@ func TestOverdue(t *testing.T) {
 	says(t, n.do(t, "GET", "/dashboard/live").body, `<span class="state failed">overdue</span>`, "was to be restored and compared by", "not", "read again")
 	later(31 * 24 * time.Hour)
 	says(t, n.do(t, "GET", "/dashboard").body, "was to be restored and compared by", "was to be read again by")
+}
+
+// Only the newest verified backup of a database is restored by itself; one that could not be, not before it is asked for anew.
+func TestWhichBackupIsDue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	first := n.keep(t)
+	page := func(b remora.Backup) string {
+		t.Helper()
+		return n.do(t, "GET", "/dashboard/backups/"+string(b.ID)).body
+	}
+	if err := n.RequestProof(t.Context(), n.id, first.ID, remora.ProofRestore, "p"); err != nil {
+		t.Fatal(err)
+	}
+	all, err := n.Proofs(t.Context(), n.id, first.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := n.ClaimProof(t.Context(), all[0].ID, "v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Attempt = 100 // no more are left
+	if retried, err := n.RetryProof(t.Context(), c, &remora.Failure{Reason: remora.ReasonWorkerLost}); retried || err != nil {
+		t.Fatal(retried, err)
+	}
+	says(t, page(first), "not to the end", "It is restored and compared again <time", "in 60 min", "not", "data-live", "asked within a minute")
+	if _, err := n.RequestBackup(t.Context(), n.id, first.Database, "p"); err != nil {
+		t.Fatal(err)
+	}
+	second := n.keep(t)
+	says(t, page(first), "not", "It is restored and compared again", "data-live", "asked within a minute")
+	says(t, page(second), "It is restored and compared <time")
 }

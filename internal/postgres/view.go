@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -44,9 +45,27 @@ func (s *Store) BackupView(ctx context.Context, id remora.ResourceID, b remora.B
 		if len(before) > 0 {
 			out.Before = &before[0]
 		}
+		if out.ProveAt, err = t.restoreDueAt(ctx, id, out.Backup, s.ProveAgain); err != nil {
+			return err
+		}
 		return t.aboutBackup(ctx, id, &out)
 	})
 	return out, err
+}
+
+// restoreDueAt is when a backup is to be restored by itself; zero where it is not, or is being.
+func (t *tx) restoreDueAt(ctx context.Context, id remora.ResourceID, b remora.Backup, again time.Duration) (time.Time, error) {
+	if !b.State.Good() || b.Alone {
+		return time.Time{}, nil
+	}
+	at, err := t.q.RestoreDueAt(ctx, pgsql.RestoreDueAtParams{Again: again, BackupID: string(b.ID), DatabaseID: string(b.Database), ResourceID: string(id)})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read when it is to be restored: %w", err)
+	}
+	return at, nil
 }
 
 // aboutBackup adds the report, the proofs, the links and what is stored.

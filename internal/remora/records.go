@@ -232,11 +232,12 @@ type BackupView struct {
 	Now      time.Time // the database's clock, which all ages are told by
 	Resource Resource
 	Backup   Backup
-	Reads    string  // the credential that its database is read with; empty where that is the owner's
-	Before   *Backup // the good one of the same database before it; nil where there is none
-	Audit    *Audit  // nil where none was made
-	Proofs   []Proof // newest first
-	Links    []Link  // newest first
+	Reads    string    // the credential that its database is read with; empty where that is the owner's
+	Before   *Backup   // the good one of the same database before it; nil where there is none
+	Audit    *Audit    // nil where none was made
+	Proofs   []Proof   // newest first
+	ProveAt  time.Time // when it is to be restored and compared by itself; zero where it is not, or is being
+	Links    []Link    // newest first
 	Objects  []Object
 }
 
@@ -266,6 +267,9 @@ func (v BackupView) Left() time.Duration {
 	}
 	return time.Duration(float64(took) * (1 - done) / done)
 }
+
+// ProofDue tells whether it is to be restored and compared now, and nobody has asked a verifier for it yet.
+func (v BackupView) ProofDue() bool { return !v.ProveAt.IsZero() && !v.ProveAt.After(v.Now) }
 
 // Key is what a stored object's name begins with.
 func (v BackupView) Key() string {

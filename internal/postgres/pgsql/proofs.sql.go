@@ -676,6 +676,36 @@ func (q *Queries) RequeueProof(ctx context.Context, arg RequeueProofParams) (int
 	return result.RowsAffected(), nil
 }
 
+const restoreDueAt = `-- name: RestoreDueAt :one
+SELECT greatest(d.prove_at, (SELECT max(p.ended_at) FROM proofs p WHERE p.database_id = d.id AND p.kind = 'restore' AND p.state = 'lost') + $1::interval)::timestamptz AS due_at
+  FROM databases d JOIN resources r ON r.id = d.resource_id
+  JOIN backups g ON g.id = (SELECT b.id FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
+                             ORDER BY b.queued_at DESC LIMIT 1)
+ WHERE g.id = $2 AND d.id = $3 AND d.resource_id = $4 AND d.prove_at IS NOT NULL AND NOT g.alone
+   AND r.state IN ('active', 'needs_attention') AND (d.state = 'active' OR g.state = 'verified')
+   AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.database_id = d.id AND p.kind = 'restore' AND p.state IN ('queued', 'running'))
+`
+
+type RestoreDueAtParams struct {
+	Again      time.Duration
+	BackupID   string
+	DatabaseID string
+	ResourceID string
+}
+
+// When a backup is to be restored by itself, as LockDueRestores finds it; no row where it is not, or is being.
+func (q *Queries) RestoreDueAt(ctx context.Context, arg RestoreDueAtParams) (time.Time, error) {
+	row := q.db.QueryRow(ctx, restoreDueAt,
+		arg.Again,
+		arg.BackupID,
+		arg.DatabaseID,
+		arg.ResourceID,
+	)
+	var due_at time.Time
+	err := row.Scan(&due_at)
+	return due_at, err
+}
+
 const setProveAt = `-- name: SetProveAt :exec
 UPDATE databases d
    SET prove_at = CASE WHEN (SELECT b.alone FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')

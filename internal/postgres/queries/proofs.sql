@@ -68,6 +68,16 @@ SELECT d.id, d.resource_id, r.region, g.id AS backup_id
                       AND (p.state IN ('queued', 'running') OR p.state = 'lost' AND p.ended_at > sqlc.arg(lost_since)))
  ORDER BY d.prove_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF d SKIP LOCKED;
 
+-- name: RestoreDueAt :one
+-- When a backup is to be restored by itself, as LockDueRestores finds it; no row where it is not, or is being.
+SELECT greatest(d.prove_at, (SELECT max(p.ended_at) FROM proofs p WHERE p.database_id = d.id AND p.kind = 'restore' AND p.state = 'lost') + sqlc.arg(again)::interval)::timestamptz AS due_at
+  FROM databases d JOIN resources r ON r.id = d.resource_id
+  JOIN backups g ON g.id = (SELECT b.id FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven')
+                             ORDER BY b.queued_at DESC LIMIT 1)
+ WHERE g.id = sqlc.arg(backup_id) AND d.id = sqlc.arg(database_id) AND d.resource_id = sqlc.arg(resource_id) AND d.prove_at IS NOT NULL AND NOT g.alone
+   AND r.state IN ('active', 'needs_attention') AND (d.state = 'active' OR g.state = 'verified')
+   AND NOT EXISTS (SELECT 1 FROM proofs p WHERE p.database_id = d.id AND p.kind = 'restore' AND p.state IN ('queued', 'running'));
+
 -- name: LockDueRereads :many
 SELECT b.id, b.resource_id, b.database_id, r.region
   FROM backups b JOIN resources r ON r.id = b.resource_id
