@@ -23,6 +23,7 @@ ops-test: setup/ops bin/s3dev bin/remora-demo ## what operators and customers ar
 screenshots: setup/test ## a picture of every page in its states, light, dark and on a telephone, into .screenshots, and how long the heaviest take
 	@mkdir -p .screenshots
 	go test -count=1 -run 'TestPages$$' -bench 'Pages$$' -benchtime 20x ./internal/dashboard -screenshots $(CURDIR)/.screenshots
+	go test -count=1 -run 'TestPages$$' ./internal/operator -screenshots $(CURDIR)/.screenshots
 
 .PHONY: majors
 majors: setup/test ## archives of PostgreSQL 13, 17 and 18 beside the installed one, each read and restored by the others' programs, and proven (Debian)

@@ -257,8 +257,17 @@ func (b *Tab) Clean(name string, rules ...string) {
 	}
 }
 
-// Fits checks that nothing is on the console, but for the status of the pages themselves, and nothing wider than the window.
+// Fits checks that the page is Quiet and nothing of it wider than the window.
 func (b *Tab) Fits(name string) {
+	b.t.Helper()
+	b.Quiet(name)
+	if wide := Eval[int](b, `document.documentElement.scrollWidth - window.innerWidth`); wide > 0 {
+		b.t.Errorf("%s: %d pixels wider than the window", name, wide)
+	}
+}
+
+// Quiet checks that nothing is on the console, but for the status of the pages themselves.
+func (b *Tab) Quiet(name string) {
 	b.t.Helper()
 	b.mu.Lock()
 	words, pages := slices.Clone(b.words), slices.Clone(b.pages)
@@ -267,9 +276,6 @@ func (b *Tab) Fits(name string) {
 		if !strings.Contains(w.says, ": Failed to load resource") || !slices.Contains(pages, bare(w.at)) {
 			b.t.Errorf("%s: on the console: %s %s", name, w.says, w.at)
 		}
-	}
-	if wide := Eval[int](b, `document.documentElement.scrollWidth - window.innerWidth`); wide > 0 {
-		b.t.Errorf("%s: %d pixels wider than the window", name, wide)
 	}
 }
 

@@ -73,15 +73,9 @@ func New(cfg Config) (*Pages, error) {
 		"utc":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"length":  func(d time.Duration) string { return d.Round(time.Second).String() },
 		"since":   func(now, t time.Time) time.Duration { return now.Sub(t) },
-		"counted": func(title string, c []remora.Counted) counted { return counted{title, c} },
+		"counted": countedBy, "tone": toneOf, "bytes": remora.Bytes,
 	}).ParseFS(files, "*.html")
 	return &Pages{Config: cfg, templates: t, want: sha256.Sum256([]byte(cfg.Password.Reveal())), wrong: map[string]int{}}, err
-}
-
-// counted is a table of counts.
-type counted struct {
-	Title  string
-	Counts []remora.Counted
 }
 
 // Routes adds the handlers to a router.
@@ -203,24 +197,28 @@ func (p *Pages) service(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.render(w, "service.html", v)
+	return p.render(w, "service.html", serviceOf(v))
 }
 
-// find leads to the add-on that is looked for, or lists several of that name.
+// find leads to the add-on that is looked for, or lists several of that name. Where nothing is looked for, it asks.
 func (p *Pages) find(w http.ResponseWriter, r *http.Request) error {
 	words := strings.TrimSpace(r.URL.Query().Get("q"))
-	found, err := p.Store.FindResources(r.Context(), strings.ToLower(words))
-	if err != nil {
-		return err
+	var found []remora.Resource
+	if words != "" {
+		var err error
+		if found, err = p.Store.FindResources(r.Context(), strings.ToLower(words)); err != nil {
+			return err
+		}
 	}
 	if len(found) == 1 {
 		http.Redirect(w, r, Home+"/resources/"+string(found[0].ID), http.StatusSeeOther)
 		return nil
 	}
 	return p.render(w, "found.html", struct {
+		Frame frame
 		Words string
 		Found []remora.Resource
-	}{words, found})
+	}{frame{"Add-ons", "addons"}, words, found})
 }
 
 // tenant shows one add-on, and leaves a line in its audit log, which another site's page must not have an operator's browser do.
@@ -237,5 +235,8 @@ func (p *Pages) tenant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return p.render(w, "tenant.html", v)
+	return p.render(w, "tenant.html", struct {
+		Frame frame
+		remora.TenantView
+	}{frame{"Add-on", "addons"}, v})
 }

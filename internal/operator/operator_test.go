@@ -15,6 +15,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"riverqueue.com/riverui"
 
+	"github.com/remora-backup/remora/internal/browsertest"
 	"github.com/remora-backup/remora/internal/httpserver"
 	"github.com/remora-backup/remora/internal/keyring"
 	"github.com/remora-backup/remora/internal/logtest"
@@ -25,7 +26,11 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m)
+	browsertest.Close()
+	os.Exit(code)
+}
 
 const password = "correct horse battery staple"
 
@@ -73,6 +78,7 @@ func newSite(t *testing.T, plain bool) *site {
 	}
 	server := httpserver.New(httpserver.Config{Log: log})
 	pages.Routes(server.Mux())
+	server.Mux().Get("/static/*", http.FileServerFS(os.DirFS("../dashboard")).ServeHTTP) // which the pages share with the dashboard
 	web := httptest.NewServer(server.Mux())
 	t.Cleanup(web.Close)
 	s.url = web.URL
