@@ -86,8 +86,40 @@ func (s *Sim) data(r chi.Router) {
 		}
 		reply(w, 200, object{"message": "Rotated."})
 	}))
+	r.Get("/client/v11/databases/{id}", s.owner(s.showDatabase))
 	r.Post("/client/v11/databases/{id}/restores", s.owner(s.startRestore))
 	r.Get("/client/v11/apps/{app}/transfers/{id}", s.owner(s.showTransfer))
+}
+
+// showDatabase is what pg:info asks for: names and values, in the order in which it prints them.
+func (s *Sim) showDatabase(w http.ResponseWriter, r *http.Request) {
+	x := s.findAddon(chi.URLParam(r, "id"), "")
+	if x == nil || s.databases[x.Name] == nil {
+		missing(w, "database")
+		return
+	}
+	d := s.databases[x.Name]
+	conn, err := pgx.Connect(r.Context(), d.AdminURL)
+	if err != nil {
+		fail(w, http.StatusServiceUnavailable, "unavailable", "The database does not answer.")
+		return
+	}
+	defer conn.Close(context.WithoutCancel(r.Context())) //nolint:errcheck // nothing is lost with it
+	var version, size string
+	var connections, tables int
+	err = conn.QueryRow(r.Context(), `SELECT current_setting('server_version'), pg_size_pretty(pg_database_size(current_database())),
+		(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()),
+		(SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema'))`).Scan(&version, &size, &connections, &tables)
+	if err != nil {
+		fail(w, http.StatusServiceUnavailable, "unavailable", "The database does not answer.")
+		return
+	}
+	address, _ := d.url("")
+	line := func(name, value string) object { return object{"name": name, "values": []string{value}} }
+	reply(w, 200, object{"resource_url": address, "info": []object{
+		line("Plan", x.Plan), line("Status", "Available"), line("Data Size", size), line("Tables", strconv.Itoa(tables)),
+		line("PG Version", version), line("Connections", strconv.Itoa(connections)), line("Credentials", strconv.Itoa(1+len(d.credentials))),
+	}})
 }
 
 // createCredential makes a role that may log in and nothing else.

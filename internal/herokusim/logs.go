@@ -9,6 +9,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
 )
 
 // logToken is what opens an app's log to an add-on. The address that carries it is given at provision.
@@ -94,4 +97,67 @@ func parseFrames(body []byte) ([]string, error) {
 		lines, body = append(lines, line), rest[n:]
 	}
 	return lines, nil
+}
+
+// logSession is one heroku logs.
+type logSession struct {
+	app   string
+	lines int
+	tail  bool
+}
+
+// openLog begins one: the CLI reads the address that it is given, which is good by itself.
+func (s *Sim) openLog(w http.ResponseWriter, r *http.Request, _ principal, a *app) {
+	in := struct {
+		Lines int
+		Tail  bool
+	}{Lines: 100}
+	if !decode(r, &in) {
+		fail(w, 422, "invalid_params", "The body cannot be read.")
+		return
+	}
+	if s.sessions == nil {
+		s.sessions = map[string]logSession{}
+	}
+	id := random(32)
+	s.sessions[id] = logSession{a.Name, in.Lines, in.Tail}
+	reply(w, 201, object{"id": id, "logplex_url": s.cfg.URL + "/log-sessions/" + id, "created_at": time.Now().UTC()})
+}
+
+// showLog streams a session's lines as Logplex does, and goes on while they come where the tail was asked for.
+func (s *Sim) showLog(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	session, ok := s.sessions[chi.URLParam(r, "session")]
+	s.mu.Unlock()
+	if !ok {
+		missing(w, "log session")
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	seen := max(0, len(s.LogLines(session.app))-session.lines)
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for {
+		all := s.LogLines(session.app)
+		for i, line := range all[seen:] {
+			if _, err := fmt.Fprintf(w, "id: %d\ndata: %s\n\n", seen+i+1, shown(line)); err != nil {
+				return
+			}
+		}
+		seen = len(all)
+		if err := http.NewResponseController(w).Flush(); err != nil || !session.tail {
+			return
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// shown is a message as heroku logs prints it: time app[process]: text.
+func shown(line string) string {
+	f := strings.SplitN(line, " ", 8) // priority and version, time, host, app, process, message id, no data, text
+	return fmt.Sprintf("%s %s[%s]: %s", f[1], f[3], f[4], f[7])
 }

@@ -89,6 +89,10 @@ func (s *Sim) platform(r chi.Router) {
 		}
 		reply(w, 200, list)
 	}))
+	r.Get("/addon-attachments", s.as(func(w http.ResponseWriter, _ *http.Request, p principal) {
+		reply(w, 200, s.attachmentsWhere(func(t *attachment) bool { return s.sees(p, t.App) || s.sees(p, t.Addon.App) }))
+	}))
+	r.Post("/apps/{app}/log-sessions", s.app(s.openLog))
 	r.Post("/addon-attachments", s.owner(s.createAttachment))
 	r.Delete("/addon-attachments/{id}", s.owner(s.detach))
 	r.Post("/actions/addon-attachments/resolve", s.as(s.resolveAttachment))

@@ -19,6 +19,7 @@ func (s *Sim) Handler() http.Handler {
 	r.Get("/sso/apps/{app}/addons/{addon}", s.signOnPage)
 	r.Post("/oauth/token", s.oauthToken)
 	r.Post("/logs", s.takeLog)
+	r.Get("/log-sessions/{session}", s.showLog) // opened by its address, as Logplex's are
 	r.Route("/sim", s.control)
 	r.Group(func(r chi.Router) {
 		r.Use(s.authenticate)

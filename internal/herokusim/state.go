@@ -64,6 +64,7 @@ type Sim struct {
 	exchanges   int
 	refreshes   int
 	logs        map[string][]string // by app
+	sessions    map[string]logSession
 	restores    sync.WaitGroup
 }
 
