@@ -354,6 +354,16 @@ var screens = []screen{
 		n.alone(t)
 		return n, keysPage
 	}},
+	{"keys-looked", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), keysPage }},
+	{"keys-wrong", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), keysPage }},
+	{"danger-zone-wrong", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop(), second())
+		n.keep(t)
+		if err := n.SaveFound(t.Context(), n.id, "helper", []postgres.Found{second()}); err != nil {
+			t.Fatal(err)
+		}
+		return n, dangerPath
+	}},
 	{"backup-alone", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
 		return n, "/dashboard/backups/" + string(n.alone(t).ID)
@@ -523,7 +533,16 @@ var acts = map[string]func(b *browsertest.Tab, n *tenant){
 		b.Do(chromedp.Click(chromedp.CSS(`input[value="cron"]`)))
 		fillAndPress(`input[name="cron"]`, "every day", `button[value="save"]`)(b, n)
 	},
-	"error-429": press(`form[action$="/test"] button`),
+	"keys-looked": func(b *browsertest.Tab, n *tenant) {
+		b.Do(chromedp.Click(chromedp.CSS(`input[value="alone"]`)))
+		fillAndPress(`#keys`, ownKey, `button[value="look"]`)(b, n)
+	},
+	"keys-wrong": func(b *browsertest.Tab, n *tenant) {
+		b.Do(chromedp.Click(chromedp.CSS(`input[value="both"]`)))
+		fillAndPress(`#keys`, "AGE-SECRET-KEY-1", `button[value="look"]`)(b, n)
+	},
+	"danger-zone-wrong": fillAndPress(`#forget input[name="confirm"]`, "another", `#forget button`),
+	"error-429":         press(`form[action$="/test"] button`),
 	"error-403": func(b *browsertest.Tab, n *tenant) {
 		b.Do(chromedp.Navigate(`data:text/html,<form method=post action="` + n.http.URL + `/dashboard/check"><button>A prize</button></form>`))
 		b.Press("button")
