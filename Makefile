@@ -14,10 +14,11 @@ test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector,
 	go test -race -timeout 15m ./...
 
 .PHONY: ops-test
-ops-test: setup/ops bin/s3dev bin/remora-demo ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; and an alert that fires when workers are stopped
+ops-test: setup/ops bin/s3dev bin/remora-demo ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; an alert that fires when workers are stopped; and from a clone to a restored copy by the pages alone (root)
 	go test -count=1 ./internal/devtools/opstest -prometheus "$${XDG_CACHE_HOME:-$$HOME/.cache}/remora/prometheus"
 	go test -count=1 -run 'Manifest|Portal' ./internal/partnerapi
 	go test -count=1 -run Checkup ./internal/wiring
+	go test -count=1 -timeout 30m ./internal/devtools/firstrun -first-run
 
 .PHONY: screenshots
 screenshots: setup/test ## a picture of every page in its states, light, dark and on a telephone, into .screenshots, and how long the heaviest take

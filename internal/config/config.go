@@ -30,6 +30,7 @@ const (
 	Migrate  Command = "migrate"
 	Manifest Command = "manifest"
 	Plans    Command = "plans"
+	Template Command = "settings"
 	Checkup  Command = "checkup"
 
 	FetchTable  Command = "table <from> <tables>"
@@ -277,6 +278,7 @@ type cli struct {
 	Migrate  struct{ common } `cmd:"" help:"Bring our own database up to this release."`
 	Manifest Offer            `cmd:"" help:"Print the add-on's manifest, from the settings of web."`
 	Plans    struct{}         `cmd:"" help:"Print what the partner portal must be given of each plan."`
+	Settings struct{}         `cmd:"" help:"Print a settings file to be filled in: every setting, what it is, and which processes read it."`
 	Checkup  struct {
 		Processes []string `arg:"" optional:"" enum:"web,worker,verifier,deleter" help:"The processes whose settings these are; all where none is named."`
 	} `cmd:"" aliases:"doctor" help:"Look at the settings and at everything that they name, and say what is missing or wrong and what to do; exits with 1 where something is wrong."`
@@ -310,6 +312,9 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		kong.Writers(stdout, &bytes.Buffer{}), kong.Exit(func(int) { helped = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		return s, fmt.Errorf("settings: %w", err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
 	}
 	ctx, err := parser.Parse(args)
 	if helped {
@@ -365,7 +370,7 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		s.Offer = c.Manifest
 		s.Offer.PublicURL = strings.TrimRight(s.Offer.PublicURL, "/")
 		return s, address("PUBLIC_URL", s.Offer.PublicURL)
-	case Plans:
+	case Plans, Template:
 		return s, nil
 	case Checkup:
 		for _, name := range c.Checkup.Processes {

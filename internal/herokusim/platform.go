@@ -25,6 +25,14 @@ func (s *Sim) platform(r chi.Router) {
 		}
 		reply(w, 200, list)
 	}))
+	r.Post("/apps", s.owner(func(w http.ResponseWriter, r *http.Request) {
+		var in struct{ Name string }
+		if !decode(r, &in) || in.Name == "" || s.apps[in.Name] != nil {
+			fail(w, 422, "invalid_params", "Name is already taken.")
+			return
+		}
+		reply(w, 201, s.appJSON(s.createApp(in.Name)))
+	}))
 	r.Get("/apps/{app}", s.app(func(w http.ResponseWriter, _ *http.Request, _ principal, a *app) { reply(w, 200, s.appJSON(a)) }))
 	r.Get("/apps/{app}/collaborators", s.app(func(w http.ResponseWriter, _ *http.Request, _ principal, a *app) {
 		list := []object{{"role": "owner", "user": object{"email": s.cfg.Email}}}

@@ -143,7 +143,13 @@ func (s *Sim) Close() { s.restores.Wait() }
 func (s *Sim) CreateApp(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.apps[name] = &app{ID: uuid.NewString(), Name: name, Collaborators: map[string]bool{}, Version: 1, CreatedAt: time.Now().UTC()}
+	s.createApp(name)
+}
+
+func (s *Sim) createApp(name string) *app {
+	a := &app{ID: uuid.NewString(), Name: name, Collaborators: map[string]bool{}, Version: 1, CreatedAt: time.Now().UTC()}
+	s.apps[name] = a
+	return a
 }
 
 // findApp finds by name or id.

@@ -192,7 +192,7 @@ func (c *checkup) programs(ctx context.Context) {
 		if len(clients) == 0 {
 			c.say(wrong, "clients", "There is no pg_dump on this machine.", "Install postgresql-client, or name its folder in PG_CLIENT_DIRS.")
 		} else {
-			c.versions("clients", clients, "pg_dump and pg_restore", "Databases of these versions are dumped by a newer client, and restore into that version or later only; install the client of each")
+			c.versions("clients", clients, s.Work.Outdated, "pg_dump and pg_restore", "Databases of these versions are dumped by a newer client, and restore into that version or later only; install the client of each")
 		}
 	}
 	s, ok := c.of(config.Verifier)
@@ -203,7 +203,7 @@ func (c *checkup) programs(ctx context.Context) {
 	if len(servers) == 0 {
 		c.say(wrong, "servers", "There is no PostgreSQL server on this machine, and a verifier restores into one.", "Install postgresql, or name the folder of initdb, postgres and pg_restore in PG_SERVER_DIRS.")
 	} else {
-		c.versions("servers", servers, "servers for the verifier", "Backups of these versions are restored into a newer server; install each")
+		c.versions("servers", servers, s.Verify.Outdated, "servers for the verifier", "Backups of these versions are restored into a newer server; install each")
 	}
 	if box := sandbox.Detect(ctx); len(box.Missing) > 0 {
 		c.say(warning, "sandbox", "What runs in customers' archives is not kept from "+strings.Join(box.Missing, ", from ")+".", "Let the verifier run where the kernel allows user namespaces, or as root in a container of its own.")
@@ -221,8 +221,9 @@ func (c *checkup) programs(ctx context.Context) {
 	}
 }
 
-// versions says which majors are here, which are not, and which have known holes.
-func (c *checkup) versions(about string, all []pgdump.Client, what, missing string) {
+// versions says which majors are here, which are not, and which have known holes. As a process does, it takes these where they are
+// allowed, and else leaves them out.
+func (c *checkup) versions(about string, all []pgdump.Client, allowed bool, what, missing string) {
 	c.say(good, about, "There are "+what+" "+versions(all)+".", "")
 	var lacks []string
 	for _, major := range pgdump.Majors() {
@@ -233,9 +234,16 @@ func (c *checkup) versions(about string, all []pgdump.Client, what, missing stri
 	if len(lacks) > 0 {
 		c.say(warning, about, "There is none of "+strings.Join(lacks, ", ")+".", missing+".")
 	}
+	how, so := warning, "and is not used"
+	switch {
+	case allowed:
+		so = "and is used all the same, as ALLOW_OUTDATED_PG says"
+	case !slices.ContainsFunc(all, func(x pgdump.Client) bool { return !x.Outdated() }):
+		how, so = wrong, "and without one that has none the process does not start"
+	}
 	for _, x := range all {
 		if x.Outdated() {
-			c.say(warning, about, x.Version+" in "+x.Dir+" has known holes that a customer's server or archive could use.", "Update it.")
+			c.say(how, about, x.Version+" in "+x.Dir+" has known holes that a customer's server or archive could use, "+so+".", "Update it.")
 		}
 	}
 }

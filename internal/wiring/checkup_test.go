@@ -51,6 +51,9 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 	old := func(context.Context, []string, string) []pgdump.Client {
 		return []pgdump.Client{{Major: 17, Version: "17.0", Dir: "/opt/17"}}
 	}
+	mixed := func(context.Context, []string, string) []pgdump.Client {
+		return []pgdump.Client{{Major: 17, Version: "17.0", Dir: "/opt/17"}, {Major: 18, Version: "18.99", Dir: "/opt/18"}}
+	}
 	mail, err := inbox.Start(inbox.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +63,7 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 	env := settings(t)
 	for k, v := range map[string]string{
 		"HEROKU_API_URL": well, "HEROKU_ID_URL": well, "METRICS_TOKEN": "hidden-6", "SCRATCH_DIR": "/tmp/remora-scratch", "PORT": "5000",
+		"ALLOW_OUTDATED_PG":     "true", // of what is installed here
 		"DELETER_S3_ACCESS_KEY": env["S3_ACCESS_KEY"], "DELETER_S3_SECRET_KEY": env["S3_SECRET_KEY"],
 		"SMTP_URL": "smtp://127.0.0.1:" + strconv.Itoa(mail.Port()), "MAIL_FROM": "a@example.com",
 		"PUBLIC_URL": well, // without https, which is counted off below
@@ -96,7 +100,9 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 		"no such bucket":      {map[string]string{"S3_BUCKET": "nobodys"}, nil, nil, `^wrong    bucket     It cannot be used: .*Check S3_ENDPOINT`, 2},
 		"no pg_dump":          {nil, func(context.Context, []string, string) []pgdump.Client { return nil }, nil, `^wrong    clients    There is no pg_dump on this machine\. Install`, 1},
 		"majors are missing":  {nil, old, nil, `^warning  clients    There is none of 14, 15, 16, 18\. .*install the client of each\.$`, 0},
-		"known holes":         {nil, old, nil, `^warning  clients    17\.0 in /opt/17 has known holes .* Update it\.$`, 0},
+		"known holes":         {map[string]string{"ALLOW_OUTDATED_PG": "false"}, old, []string{"worker"}, `^wrong    clients    17\.0 in /opt/17 has known holes .* the process does not start\. Update it\.$`, 1},
+		"allowed holes":       {nil, old, nil, `^warning  clients    17\.0 in /opt/17 has known holes .* as ALLOW_OUTDATED_PG says\. Update it\.$`, 0},
+		"some have holes":     {map[string]string{"ALLOW_OUTDATED_PG": "false"}, mixed, []string{"worker"}, `^warning  clients    17\.0 in /opt/17 has known holes .* and is not used\. Update it\.$`, 0},
 		"no mail server":      {map[string]string{"SMTP_URL": "smtp://u:hidden-7@127.0.0.1:1", "MAIL_FROM": "a@example.com"}, nil, nil, `^wrong    mail       It cannot be used: the mail server cannot be reached`, 1},
 		"a revoked token":     {map[string]string{"SERVICE_TOKEN": "hidden-8"}, nil, nil, `^wrong    heroku     SERVICE_TOKEN is not, or no longer, good\. Make a new one`, 1},
 		"another's token":     {map[string]string{"SERVICE_ACCOUNT": "other@remora.example"}, nil, nil, `^wrong    heroku     SERVICE_TOKEN is not of the account that SERVICE_ACCOUNT names`, 1},

@@ -50,6 +50,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 		return partnerapi.Offer{ID: s.Offer.AddonID, PublicURL: s.Offer.PublicURL, Regions: s.Offer.Regions}.WriteManifest(stdout)
 	case config.Plans:
 		return partnerapi.WritePlans(stdout)
+	case config.Template:
+		return config.WriteTemplate(stdout)
 	}
 	if s.Command == config.OpenArchive {
 		return open(ctx, s.Open, stdout, stderr)
