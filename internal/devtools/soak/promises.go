@@ -381,7 +381,45 @@ func (s *soak) removed(ctx context.Context) error {
 	if err := s.within(ctx, s.forgotten); err != nil {
 		return fmt.Errorf("I9: after deprovision: %w", err)
 	}
-	return nil
+	for range 3 { // while everything of his is deleted
+		if err := errors.Join(pause(ctx, time.Duration(s.chance.IntN(3000))*time.Millisecond), s.killOne("deleter"), s.tend()); err != nil {
+			return err
+		}
+	}
+	return s.within(ctx, func(ctx context.Context) error {
+		// The last message may take three days, and then nobody is left to tell.
+		err := stack.Exec(ctx, s.Own.SuperuserURL("remora"), "UPDATE removals SET asked_at = asked_at - interval '4 days' WHERE asked_at > now() - interval '3 days' AND objects_deleted_at IS NOT NULL")
+		if err = errors.Join(err, s.gone(ctx)); err != nil {
+			return fmt.Errorf("I9: after deprovision: %w", err)
+		}
+		return nil
+	})
+}
+
+// gone is what I9 comes to: his id is in no object, no upload and no row but the tombstone's and the receipt's, which says so.
+func (s *soak) gone(ctx context.Context) error {
+	id := string(s.resource)
+	var left []string
+	err := s.Bucket.List(ctx, "", func(o objectstore.Object) error {
+		if strings.Contains(o.Key, id) {
+			left = append(left, o.Key)
+		}
+		return nil
+	})
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("there are objects: %v", left)
+	}
+	open, uerr := s.Bucket.OpenUploads(ctx, "")
+	if uerr == nil && len(open) > 0 {
+		uerr = fmt.Errorf("there are uploads: %v", open)
+	}
+	return errors.Join(err, uerr,
+		s.none(ctx, "his id is in", `SELECT format('%I.%I', table_schema, table_name) FROM information_schema.tables
+			WHERE table_type = 'BASE TABLE' AND table_schema IN ('public', 'river') AND table_name NOT IN ('resources', 'removals')
+			  AND (xpath('//n/text()', query_to_xml(format('SELECT count(*) AS n FROM %I.%I x WHERE strpos(x::text, %L) > 0', table_schema, table_name, $1::text), false, true, '')))[1]::text <> '0'`, id),
+		s.none(ctx, "the receipt is not whole", "SELECT resource_id::text FROM removals WHERE resource_id = $1 AND (key_destroyed_at IS NULL OR objects_deleted_at IS NULL OR forgotten_at IS NULL OR deleted_objects < objects)", id),
+		s.none(ctx, "no receipt", "SELECT $1::text WHERE NOT EXISTS (SELECT FROM removals WHERE resource_id = $1::uuid)", id),
+	)
 }
 
 // forgotten is I9: what is left of a customer who has gone.
@@ -389,7 +427,7 @@ func (s *soak) forgotten(ctx context.Context) error {
 	return errors.Join(
 		s.none(ctx, "live", "SELECT id::text FROM backups WHERE resource_id = $1 AND state IN ('queued', 'running')", s.resource),
 		s.none(ctx, "a token", "SELECT id::text FROM resources WHERE id = $1 AND (state <> 'deprovisioned' OR sealed_grant IS NOT NULL OR sealed_access IS NOT NULL OR sealed_refresh IS NOT NULL)", s.resource),
-		s.none(ctx, "a session", "SELECT resource_id::text FROM sessions WHERE resource_id = $1", s.resource),
+		s.none(ctx, "a session", "SELECT email FROM sessions WHERE resource_id = $1 AND (user_id <> '' OR email <> '')", s.resource),
 		s.none(ctx, "a link", "SELECT id::text FROM links WHERE resource_id = $1 AND revoked_at IS NULL", s.resource),
 		s.none(ctx, "due", "SELECT id::text FROM schedules WHERE resource_id = $1 AND next_run_at < now() + interval '1 year'", s.resource),
 		s.none(ctx, "pending", "SELECT at::text FROM occurrences WHERE resource_id = $1 AND outcome = 'pending'", s.resource),

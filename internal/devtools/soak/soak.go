@@ -20,6 +20,9 @@ import (
 // neighbour is the app of another customer, who is to see nothing of the first.
 const neighbour = "neighbour-backups"
 
+// atOnce is a setting by which nobody can undo that an add-on was removed.
+const atOnce = "UNDO_WITHIN=0s"
+
 // rows of the customer's largest table: a dump of them takes long enough to be killed in.
 const rows = 60_000
 
@@ -125,7 +128,7 @@ func (s *soak) start(ctx context.Context) (err error) {
 	}
 	s.Sim.CreateApp(neighbour)
 	for _, name := range []string{"web", "worker", "verifier", "deleter"} {
-		p, err := s.Spawn(name)
+		p, err := s.Spawn(name, atOnce)
 		if err != nil {
 			return err
 		}
@@ -270,7 +273,7 @@ func (s *soak) tend() error {
 	for _, p := range s.processes {
 		select {
 		case <-p.Done():
-			next, err := s.Spawn(p.name)
+			next, err := s.Spawn(p.name, atOnce)
 			if err != nil {
 				return err
 			}

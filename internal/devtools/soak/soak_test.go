@@ -111,8 +111,13 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	}
 	_ = in.Close()
 	_ = leak.Wait() // there is no file of that name
-	if err := s.forgotten(ctx); err == nil {
-		t.Error("nothing is seen of a customer who has not gone")
+	for what, look := range map[string]func(context.Context) error{"lives": s.forgotten, "is left": s.gone} {
+		if look(ctx) == nil {
+			t.Errorf("it is not seen what %s of a customer who has not gone", what)
+		}
+	}
+	if err := s.removed(ctx); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -54,7 +54,7 @@ func (s *Stack) Heroku(ctx context.Context, args ...string) (string, error) {
 	cmd.Env = []string{
 		"PATH=" + filepath.Dir(cli) + ":" + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CACHE_HOME=" + home, "XDG_CONFIG_HOME=" + home,
 		"HEROKU_HOST=" + s.SimURL, "HEROKU_DATA_HOST=localhost", "HEROKU_API_KEY=demo-api-key",
-		"HEROKU_SKIP_NEW_VERSION_CHECK=1", "DISABLE_TELEMETRY=true", "TERM=dumb", "NO_COLOR=1", "CI=1",
+		"HEROKU_SKIP_NEW_VERSION_CHECK=1", "HEROKU_DISABLE_AUTOUPDATE=1", "DISABLE_TELEMETRY=true", "TERM=dumb", "NO_COLOR=1", "CI=1",
 	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
