@@ -79,11 +79,7 @@ func (t *tx) othersWait(ctx context.Context, r pgsql.Resource) (bool, error) {
 
 // MayRun is ErrBusy where ClaimBackup would be for the sake of others, and nil where it may not be. It holds nothing.
 func (s *Store) MayRun(ctx context.Context, b remora.BackupID) error {
-	id, err := s.resourceOf(ctx, b)
-	if err != nil {
-		return err
-	}
-	return s.forResource(ctx, id, func(t *tx) error {
+	return s.forBackup(ctx, b, func(t *tx, id remora.ResourceID) error {
 		r, err := t.live(ctx, id)
 		if err != nil {
 			return err

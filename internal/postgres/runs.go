@@ -54,13 +54,9 @@ var (
 
 // ClaimBackup starts a run of a queued backup. Errors: ErrNothingToDo, ErrBusy, KindNotFound.
 func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker string) (Claim, error) {
-	id, err := s.resourceOf(ctx, b)
-	if err != nil {
-		return Claim{}, err
-	}
 	var out Claim
 	gone := false
-	err = s.forResource(ctx, id, func(t *tx) error {
+	err := s.forBackup(ctx, b, func(t *tx, id remora.ResourceID) error {
 		r, err := t.lockLive(ctx, id)
 		if gone = remora.KindOf(err) == remora.KindGone; gone { // the tick asked for it at the moment in which the add-on was removed
 			b := string(b)
@@ -129,15 +125,19 @@ func (t *tx) start(ctx context.Context, c Claim, worker string) error {
 	return nil
 }
 
-// resourceOf finds whose backup it is, for a job, which knows the backup only.
-func (s *Store) resourceOf(ctx context.Context, b remora.BackupID) (remora.ResourceID, error) {
-	var id string
-	err := s.forService(ctx, func(t *tx) error {
+// forBackup works on the rows of the resource whose backup it is, for a job, which knows the backup only: whose it is, is
+// the one question beyond them.
+func (s *Store) forBackup(ctx context.Context, b remora.BackupID, do func(*tx, remora.ResourceID) error) error {
+	return s.forService(ctx, func(t *tx) error {
 		row, err := t.q.FindBackup(ctx, string(b))
-		id = row.ResourceID
-		return or404(err, "backup")
+		if err != nil {
+			return or404(err, "backup")
+		}
+		if err := t.q.NarrowToResource(ctx, row.ResourceID); err != nil {
+			return fmt.Errorf("scope: %w", err)
+		}
+		return do(t, remora.ResourceID(row.ResourceID))
 	})
-	return remora.ResourceID(id), err
 }
 
 // Beat renews the lease and writes down how far the run is. Errors: KindStale where the lease has ended, a
@@ -164,15 +164,14 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 			return err
 		}
 		var stored int64
+		objects := pgsql.InsertObjectsParams{BackupID: string(c.Backup), ResourceID: string(c.Resource.ID)}
 		for _, o := range k.Objects {
 			stored += o.Size
-			err := t.q.InsertObject(ctx, pgsql.InsertObjectParams{
-				BackupID: string(c.Backup), ResourceID: string(c.Resource.ID), Name: o.Name, Size: o.Size,
-				PlainSize: o.PlainSize, Sha256: o.SHA256,
-			})
-			if err != nil {
-				return fmt.Errorf("insert object: %w", err)
-			}
+			objects.Names, objects.Sizes = append(objects.Names, o.Name), append(objects.Sizes, o.Size)
+			objects.PlainSizes, objects.Sha256s = append(objects.PlainSizes, o.PlainSize), append(objects.Sha256s, o.SHA256)
+		}
+		if err := t.q.InsertObjects(ctx, objects); err != nil {
+			return fmt.Errorf("insert objects: %w", err)
 		}
 		reread, err := t.toBeProven(ctx, c, state, k.Alone)
 		if err != nil {

@@ -227,28 +227,29 @@ func (q *Queries) InsertBackup(ctx context.Context, arg InsertBackupParams) (int
 	return result.RowsAffected(), nil
 }
 
-const insertObject = `-- name: InsertObject :exec
+const insertObjects = `-- name: InsertObjects :exec
 INSERT INTO objects (backup_id, resource_id, name, size, plain_size, sha256)
-VALUES ($1, $2, $3, $4, $5, $6)
+SELECT $1::uuid, $2::uuid, unnest($3::text[]), unnest($4::bigint[]),
+       unnest($5::bigint[]), unnest($6::bytea[])
 `
 
-type InsertObjectParams struct {
+type InsertObjectsParams struct {
 	BackupID   string
 	ResourceID string
-	Name       string
-	Size       int64
-	PlainSize  int64
-	Sha256     []byte
+	Names      []string
+	Sizes      []int64
+	PlainSizes []int64
+	Sha256s    [][]byte
 }
 
-func (q *Queries) InsertObject(ctx context.Context, arg InsertObjectParams) error {
-	_, err := q.db.Exec(ctx, insertObject,
+func (q *Queries) InsertObjects(ctx context.Context, arg InsertObjectsParams) error {
+	_, err := q.db.Exec(ctx, insertObjects,
 		arg.BackupID,
 		arg.ResourceID,
-		arg.Name,
-		arg.Size,
-		arg.PlainSize,
-		arg.Sha256,
+		arg.Names,
+		arg.Sizes,
+		arg.PlainSizes,
+		arg.Sha256s,
 	)
 	return err
 }

@@ -20,6 +20,16 @@ func (q *Queries) LeaveService(ctx context.Context) error {
 	return err
 }
 
+const narrowToResource = `-- name: NarrowToResource :exec
+SELECT set_config('remora.service', 'off', true), set_config('remora.resource', $1::text, true)
+`
+
+// Into a resource's scope, from the service's.
+func (q *Queries) NarrowToResource(ctx context.Context, resource string) error {
+	_, err := q.db.Exec(ctx, narrowToResource, resource)
+	return err
+}
+
 const scopeToResource = `-- name: ScopeToResource :one
 SELECT set_config('remora.resource', $1::text, true), now()::timestamptz AS at
 `

@@ -112,9 +112,10 @@ RETURNING id;
 -- name: RegionOf :one
 SELECT region FROM resources WHERE id = sqlc.arg(id);
 
--- name: InsertObject :exec
+-- name: InsertObjects :exec
 INSERT INTO objects (backup_id, resource_id, name, size, plain_size, sha256)
-VALUES (sqlc.arg(backup_id), sqlc.arg(resource_id), sqlc.arg(name), sqlc.arg(size), sqlc.arg(plain_size), sqlc.arg(sha256));
+SELECT sqlc.arg(backup_id)::uuid, sqlc.arg(resource_id)::uuid, unnest(sqlc.arg(names)::text[]), unnest(sqlc.arg(sizes)::bigint[]),
+       unnest(sqlc.arg(plain_sizes)::bigint[]), unnest(sqlc.arg(sha256s)::bytea[]);
 
 -- name: ListObjects :many
 SELECT * FROM objects WHERE backup_id = sqlc.arg(backup_id) AND resource_id = sqlc.arg(resource_id) ORDER BY name;

@@ -4,6 +4,10 @@ SELECT set_config('remora.resource', sqlc.arg(resource)::text, true), now()::tim
 -- name: ScopeToService :one
 SELECT set_config('remora.service', 'on', true), now()::timestamptz AS at;
 
+-- name: NarrowToResource :exec
+-- Into a resource's scope, from the service's.
+SELECT set_config('remora.service', 'off', true), set_config('remora.resource', sqlc.arg(resource)::text, true);
+
 -- name: LeaveService :exec
 -- Back to the resource's scope, within a transaction that had left it.
 SELECT set_config('remora.service', 'off', true);
