@@ -44,6 +44,10 @@ bench: setup/bench bin/s3dev bin/sdkupload bin/remora-demo bin/bench ## a backup
 simulate: setup/demo bin/simulate ## a year of schedules with every accident, ten thousand due at one instant, a round of retention; FULL=1 for 400 days of 10,000, ONLY=years|herd|keep for one
 	@exec bin/simulate $(if $(FULL),-full) $(if $(ONLY),-only $(ONLY))
 
+.PHONY: load
+load: setup/demo bin/s3dev bin/remora-demo bin/load ## what backups cost our Postgres and how many it bears: 10,000 by a fake dumper, 200 real tiny ones, by 1, 2 and 4 processes; OUT=file.jsonl, FULL=1 for all of each, ARGS=-h tells more
+	@exec bin/load $(if $(OUT),-out $(OUT)) $(if $(FULL),-full) $(ARGS)
+
 .PHONY: soak
 soak: setup/demo bin/s3dev bin/remora-demo bin/soak ## kill -9 at random moments for SECONDS (600), and what was promised looked at; SEED=N repeats the moments
 	@exec bin/soak -seconds $(or $(SECONDS),600) $(if $(SEED),-seed $(SEED))
@@ -82,7 +86,7 @@ build: bin/remora ## the product's one program
 setup/demo setup/test setup/bench setup/ops:
 	@internal/devtools/setup.sh $(@F)
 
-.PHONY: bin/s3dev bin/sdkupload bin/remora bin/remora-demo bin/bench bin/simulate bin/soak
+.PHONY: bin/s3dev bin/sdkupload bin/remora bin/remora-demo bin/bench bin/simulate bin/soak bin/load
 bin/s3dev:
 	@go build -C internal/devtools/s3dev -o ../../../bin/s3dev .
 bin/remora:
@@ -93,6 +97,8 @@ bin/bench:
 	@go build -o bin/bench ./internal/devtools/bench
 bin/simulate:
 	@go build -o bin/simulate ./internal/devtools/simulate
+bin/load:
+	@go build -o bin/load ./internal/devtools/load
 bin/soak:
 	@go build -o bin/soak ./internal/devtools/soak
 bin/remora-demo:

@@ -49,7 +49,8 @@ type Config struct {
 	Port    int // of web; 0 is a free one
 	SimPort int // of the simulator; 0 is a free one
 
-	Mailed func(inbox.Mail) // is told of each mail, if not nil
+	Mailed      func(inbox.Mail)  // is told of each mail, if not nil
+	OwnSettings map[string]string // of our own Postgres, beyond localpg's
 }
 
 // Stack is a running stack.
@@ -134,7 +135,7 @@ func (s *Stack) Close() error {
 }
 
 func (s *Stack) servers(ctx context.Context) (err error) {
-	if s.Own, err = localpg.Start(ctx, localpg.Config{}); err != nil {
+	if s.Own, err = localpg.Start(ctx, localpg.Config{Settings: s.OwnSettings}); err != nil {
 		return err
 	}
 	s.OnClose(s.Own.Stop)
