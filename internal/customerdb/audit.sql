@@ -190,27 +190,36 @@ me AS (
     UNION ALL
     -- functions that act with somebody else's rights: their owner's, or those of the server's own user, as whatever is
     -- written in an untrusted language can (C is what extensions are written in; theirs is theirs to judge). Whether the
-    -- credential may use their schema is beside the point, since a view, an operator or a cast brings them to it.
-    -- Heroku's own are Heroku's to judge.
+    -- credential may use their schema is beside the point, since a view, an operator or a cast brings them to it. So does an
+    -- aggregate, for which its owner's right to them counts; and one that is for triggers is fired by a trigger on a temporary
+    -- table, which is the credential's own. Heroku's own are Heroku's to judge.
     SELECT CASE WHEN p.prosecdef THEN 'security_definer' ELSE 'untrusted_function' END, CASE WHEN n.nspname IN ('_heroku','heroku_ext') AND o.rolsuper THEN 'info' ELSE 'review' END,
            f.name, CASE WHEN p.prosecdef THEN 'runs with the rights of ' || quote_ident(o.rolname)
-                        ELSE 'is written in ' || quote_ident(l.lanname) || ', in which it can do whatever the server itself can' END || ', and the credential may call it',
-           CASE WHEN p.proacl IS NULL THEN '' ELSE COALESCE((
-             SELECT pg_catalog.string_agg('REVOKE EXECUTE ON ROUTINE ' || f.name || ' FROM ' || g.name || ';', E'\n')
-               FROM pg_catalog.aclexplode(p.proacl) a JOIN grantee g ON g.oid = a.grantee AND g.oid <> 0), '') END
+                        ELSE 'is written in ' || quote_ident(l.lanname) || ', in which it can do whatever the server itself can' END
+                   || CASE WHEN f.fires THEN ', and the credential may have a trigger on a temporary table of its own call it'
+                           WHEN f.called THEN ', and the credential may call it' ELSE ', and an aggregate that the credential may use calls it' END,
+           -- an application may need what every role may do, but for triggers: they go on without a right to their function
+           COALESCE((SELECT pg_catalog.string_agg('REVOKE EXECUTE ON ROUTINE ' || f.name || ' FROM ' || g.name || ';', E'\n')
+                       FROM pg_catalog.aclexplode(COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner))) a
+                       JOIN grantee g ON g.oid = a.grantee AND (g.oid <> 0 OR f.fires)), '')
       FROM pg_catalog.pg_proc p
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
       JOIN pg_catalog.pg_roles o ON o.oid = p.proowner
       JOIN pg_catalog.pg_language l ON l.oid = p.prolang
       CROSS JOIN me
-      CROSS JOIN LATERAL (SELECT pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) AS name) f
-     WHERE p.prorettype NOT IN ('pg_catalog.trigger'::regtype, 'pg_catalog.event_trigger'::regtype)
+      CROSS JOIN LATERAL (SELECT pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)) AS name,
+                                 p.prorettype = 'pg_catalog.trigger'::regtype AS fires,
+                                 EXISTS (SELECT 1 FROM reach r WHERE NOT r.rolsuper AND pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE')) AS called) f
+     WHERE p.prorettype <> 'pg_catalog.event_trigger'::regtype AND p.prokind <> 'a' -- an aggregate is what it calls
        AND p.oid >= 16384 -- not PostgreSQL's own
        AND (p.prosecdef OR NOT l.lanpltrusted AND NOT (l.lanname IN ('c','internal') AND EXISTS (
              SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')))
        AND p.proowner NOT IN (SELECT oid FROM reach)
        AND NOT me.rolsuper
-       AND pg_catalog.has_function_privilege(me.oid, p.oid, 'EXECUTE')
+       AND CASE WHEN f.fires THEN f.called AND EXISTS (SELECT 1 FROM reach r WHERE NOT r.rolsuper AND pg_catalog.has_database_privilege(r.oid, current_database(), 'TEMP'))
+                ELSE f.called OR EXISTS (
+                    SELECT 1 FROM pg_catalog.pg_aggregate g JOIN reach r ON NOT r.rolsuper AND pg_catalog.has_function_privilege(r.oid, g.aggfnoid, 'EXECUTE')
+                     WHERE p.oid IN (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn, g.aggdeserialfn, g.aggmtransfn, g.aggminvtransfn, g.aggmfinalfn)) END
     UNION ALL
     SELECT x.code, x.severity, x.object, x.detail, x.fix
       FROM me CROSS JOIN LATERAL (VALUES
@@ -329,6 +338,13 @@ me AS (
                 || 'EXECUTE format(''GRANT SELECT ON LARGE OBJECT %s TO %I'', l, ' || quote_literal(current_user) || '); END LOOP; END') || ';'
                 ELSE 'GRANT SELECT ON LARGE OBJECT ' || lo.oid || ' TO ' || me.name || ';' END
       FROM lo, me WHERE lo.n <= 10 OR lo.nth = 1
+    UNION ALL
+    -- what every role may do unless it was taken from them, as together with the making of large objects
+    SELECT 'function_execute', 'fatal', p.oid::regprocedure::text, 'the credential has no EXECUTE on this function, with which pg_dump reads large objects',
+           'GRANT EXECUTE ON FUNCTION pg_catalog.' || p.oid::regprocedure || ' TO ' || me.name || ';'
+      FROM pg_catalog.pg_proc p, me
+     WHERE p.oid IN ('pg_catalog.lo_open(oid,int4)'::regprocedure, 'pg_catalog.loread(int4,int4)'::regprocedure, 'pg_catalog.lo_close(int4)'::regprocedure)
+       AND NOT pg_catalog.has_function_privilege(current_user, p.oid, 'EXECUTE') AND EXISTS (SELECT 1 FROM pg_catalog.pg_largeobject_metadata)
     UNION ALL
     -- row security. Plain pg_dump refuses such a table, which is good; with --enable-row-security it reads what the
     -- policies show. Only where each of them is open is that everything.

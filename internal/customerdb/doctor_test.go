@@ -98,6 +98,11 @@ var attempts = []struct {
 	{"connect as the server's own user", "SELECT trusted_connect('host=/nonexistent')", false},
 	{"grant a function", "GRANT EXECUTE ON FUNCTION definer() TO stranger; SELECT 1 / has_function_privilege('stranger', 'definer()', 'EXECUTE')::int", false},
 	{"grant a type", "GRANT USAGE ON TYPE shade TO stranger; SELECT 1 / has_type_privilege('stranger', 'shade', 'USAGE')::int", false},
+	{"fire a definer by a trigger of its own", "CREATE TEMPORARY TABLE own (id int); CREATE TRIGGER x BEFORE INSERT ON own FOR EACH ROW EXECUTE FUNCTION logs(); INSERT INTO own VALUES (1)", false},
+	{"grant a column", "GRANT SELECT (id) ON t TO stranger; SELECT 1 / has_column_privilege('stranger', 't', 'id', 'SELECT')::int", false},
+	{"grant the reading of everything", "GRANT pg_read_all_data TO stranger", false},
+	{"call a definer by an aggregate", "SELECT adding(id) FROM t", false},
+	{"call a definer as a group", "SET LOCAL ROLE DATABASE_group; SELECT definer()", false},
 	{"grant what is to come", "GRANT SELECT ON later TO stranger; SELECT 1 / has_table_privilege('stranger', 'later', 'SELECT')::int", false},
 }
 
@@ -172,6 +177,8 @@ func undo(t *testing.T, p patient, attempt string) {
 // nothing else; what the role then really can do, the report refuses or asks about; what it refuses, the role can do or
 // nobody can try here; and pg_dump fails exactly where the report says so.
 func TestMatrix(t *testing.T) {
+	const logging = "owner: CREATE FUNCTION logs() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN INSERT INTO public.t VALUES (-8, ''logged''); RETURN NEW; END'"
+	const adding = "owner: CREATE FUNCTION adds(int, int) RETURNS int LANGUAGE sql SECURITY DEFINER AS 'INSERT INTO public.t VALUES (-9) ON CONFLICT DO NOTHING; SELECT 1'; CREATE AGGREGATE adding(int) (SFUNC = adds, STYPE = int, INITCOND = 0)"
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change []string
@@ -253,10 +260,21 @@ func TestMatrix(t *testing.T) {
 		"connects_as_server": {[]string{
 			"CREATE EXTENSION dblink", "ALTER FUNCTION dblink_connect_u(text) RENAME TO trusted_connect", "GRANT EXECUTE ON FUNCTION trusted_connect(text) TO $me",
 		}, "restricted_function review, security_definer review", false, 0},
-		"grants_function":  {[]string{"owner: GRANT EXECUTE ON FUNCTION definer() TO $me WITH GRANT OPTION"}, "grant_option deny, security_definer review", false, 0},
-		"grants_type":      {[]string{"owner: CREATE TYPE shade AS ENUM ('a')", "owner: REVOKE USAGE ON TYPE shade FROM PUBLIC", "owner: GRANT USAGE ON TYPE shade TO $me WITH GRANT OPTION"}, "grant_option deny", false, 0},
-		"later_grants":     {[]string{"owner: ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO $me WITH GRANT OPTION"}, "future_write deny", false, 0},
-		"writes_elsewhere": {[]string{"elsewhere: CREATE TABLE $me_far (id int)", "elsewhere: GRANT INSERT ON $me_far TO $me", "GRANT CONNECT ON DATABASE postgres TO $me"}, "other_database review", false, 0},
+		"definer_trigger":           {[]string{logging}, "security_definer review", false, 0},
+		"definer_trigger_revoked":   {[]string{logging, "owner: REVOKE EXECUTE ON FUNCTION logs() FROM PUBLIC"}, "", false, 0},
+		"definer_trigger_granted":   {[]string{logging, "owner: REVOKE EXECUTE ON FUNCTION logs() FROM PUBLIC", "owner: GRANT EXECUTE ON FUNCTION logs() TO $me"}, "security_definer review", false, 0},
+		"definer_trigger_no_temp":   {[]string{logging, "REVOKE TEMP ON DATABASE $me FROM PUBLIC"}, "", false, 0},
+		"definer_aggregate":         {[]string{adding, "owner: REVOKE EXECUTE ON FUNCTION adds(int, int) FROM PUBLIC"}, "security_definer review", false, 0},
+		"aggregates":                {[]string{"owner: CREATE AGGREGATE widest(int) (SFUNC = int4larger, STYPE = int)"}, "", false, 0},
+		"definer_aggregate_revoked": {[]string{adding, "owner: REVOKE EXECUTE ON FUNCTION adds(int, int), adding(int) FROM PUBLIC"}, "", false, 0},
+		"definer_by_group":          {[]string{"CREATE ROLE $me_group", "ALTER ROLE $me NOINHERIT", "GRANT $me_group TO $me", "owner: GRANT EXECUTE ON FUNCTION definer() TO $me_group"}, "member_of_role review, security_definer review", false, 0},
+		"grants_column":             {[]string{"owner: GRANT SELECT (id) ON t TO $me WITH GRANT OPTION"}, "grant_option deny", false, 0},
+		"admin_of_readers":          {[]string{"GRANT pg_read_all_data TO $me WITH ADMIN OPTION"}, "admin_option deny", false, 14},
+		"heroku_config":             {[]string{"CREATE TABLE heroku_ext.cfg (id int)", "ALTER EXTENSION citext ADD TABLE heroku_ext.cfg", "UPDATE pg_extension SET extconfig = ARRAY['heroku_ext.cfg'::regclass::oid], extcondition = ARRAY[''] WHERE extname = 'citext'"}, "", false, 0},
+		"grants_function":           {[]string{"owner: GRANT EXECUTE ON FUNCTION definer() TO $me WITH GRANT OPTION"}, "grant_option deny, security_definer review", false, 0},
+		"grants_type":               {[]string{"owner: CREATE TYPE shade AS ENUM ('a')", "owner: REVOKE USAGE ON TYPE shade FROM PUBLIC", "owner: GRANT USAGE ON TYPE shade TO $me WITH GRANT OPTION"}, "grant_option deny", false, 0},
+		"later_grants":              {[]string{"owner: ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO $me WITH GRANT OPTION"}, "future_write deny", false, 0},
+		"writes_elsewhere":          {[]string{"elsewhere: CREATE TABLE $me_far (id int)", "elsewhere: GRANT INSERT ON $me_far TO $me", "GRANT CONNECT ON DATABASE postgres TO $me"}, "other_database review", false, 0},
 		// Gaps.
 		"no_table":             {[]string{"owner: REVOKE SELECT ON t FROM $me"}, "table_select fatal", false, 0},
 		"columns_only":         {[]string{"owner: REVOKE SELECT ON t FROM $me", "owner: GRANT SELECT (id, secret) ON t TO $me"}, "table_select fatal", false, 0},
@@ -272,6 +290,8 @@ func TestMatrix(t *testing.T) {
 		"unnamed_large":        {[]string{"owner: SELECT lo_from_bytea(4712, 'x')"}, "large_object_select fatal", false, 0},
 		"many_large":           {[]string{"owner: SELECT lo_from_bytea(0, 'x') FROM generate_series(1, 30)"}, "large_object_select fatal", false, 0},
 		"large_read_all":       {[]string{"owner: REVOKE SELECT ON LARGE OBJECT 4711 FROM $me", "GRANT pg_read_all_data TO $me"}, "large_object_select fatal", false, 14},
+		"large_no_functions":   {[]string{"REVOKE EXECUTE ON FUNCTION lo_open(oid, int), loread(int, int) FROM PUBLIC"}, "function_execute fatal", false, 0},
+		"no_large_functions":   {[]string{"owner: SELECT lo_unlink(4711)", "REVOKE EXECUTE ON FUNCTION lo_open(oid, int) FROM PUBLIC"}, "", false, 0},
 		"rls_no_policy":        {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY"}, "row_security fatal", false, 0},
 		"rls_some":             {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY hides ON t USING (id % 100 = 0)"}, "row_security fatal", false, 0},
 		"rls_open":             {[]string{"owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)"}, "row_security_open info", false, 0},

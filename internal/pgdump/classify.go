@@ -146,7 +146,7 @@ func schemasOf(said, object string) []string {
 		if strings.HasPrefix(s, `"`) {
 			s = strings.ReplaceAll(s[1:len(s)-1], `""`, `"`)
 		}
-		if !slices.Contains(schemas, s) {
+		if s != "pg_catalog" && !slices.Contains(schemas, s) { // nobody is to be given all of that, where passwords are
 			schemas = append(schemas, s)
 		}
 	}

@@ -262,4 +262,7 @@ func TestFixNamesEverySchemaThatItCanBe(t *testing.T) {
 	if fix := pgdump.Fix("permission denied for schema x\"; DROP TABLE y; --", "ro"); !strings.Contains(fix, `SCHEMA "x""; DROP TABLE y; --" `) {
 		t.Error(fix)
 	}
+	if fix := pgdump.Fix("pg_dump: error: query failed: ERROR:  permission denied for table pg_ts_dict\npg_dump: detail: Query was: SELECT 1 FROM pg_catalog.pg_ts_dict", "ro"); fix != "" {
+		t.Errorf("the server's own tables are given away: %s", fix)
+	}
 }
