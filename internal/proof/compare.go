@@ -71,7 +71,7 @@ func (r *restore) savepoint(ctx context.Context, conn *pgx.Conn, what string, do
 func words(err error) string {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return pg.Message
+		return unvalued(pg.Message)
 	}
 	return fmt.Sprintf("%T", err)
 }

@@ -14,15 +14,16 @@ import (
 
 // plan is what is restored of an archive, and how.
 type plan struct {
-	encoding, locale string
-	extensions       []extension
-	roles            []string // that policies name
-	entries          []pgarchive.Entry
-	leftOut          []string         // what only a superuser can make, for people
-	lost             []string         // of that, tables with their rows
-	uncounted        map[string]bool  // kinds of the inventory that something was left out of
-	columns          map[table]string // as COPY took them: "(a, b)", or "" for all
-	objects          []string         // numbers of large objects in the archive's order; nil is ascending
+	encoding   string
+	locale     scratchpg.Locale
+	extensions []extension
+	roles      []string // that policies name
+	entries    []pgarchive.Entry
+	leftOut    []string         // what only a superuser can make, for people
+	lost       []string         // of that, tables with their rows
+	uncounted  map[string]bool  // kinds of the inventory that something was left out of
+	columns    map[table]string // as COPY took them: "(a, b)", or "" for all
+	objects    []string         // numbers of large objects in the archive's order; nil is ascending
 }
 
 type extension struct{ name, schema string }
@@ -42,7 +43,7 @@ var silent = map[string]bool{
 }
 
 func planOf(h *pgarchive.Head) *plan {
-	p := &plan{encoding: "UTF8", locale: "C", uncounted: map[string]bool{}, columns: map[table]string{}}
+	p := &plan{encoding: "UTF8", locale: scratchpg.Bytes(), uncounted: map[string]bool{}, columns: map[table]string{}}
 	left, made := map[int]bool{}, map[int]bool{}
 	objects := map[string][]string{}
 	for _, e := range h.Entries {
@@ -123,7 +124,7 @@ var (
 	inSchema      = regexp.MustCompile(` WITH SCHEMA (` + name + `);\s*$`)
 	oneName       = regexp.MustCompile(name)
 	encodingOf    = regexp.MustCompile(`\bENCODING = '([A-Za-z0-9_-]+)'`)
-	localeOf      = regexp.MustCompile(`\b(?:LOCALE|LC_COLLATE) = '([^']+)'`)
+	localeOf      = regexp.MustCompile(`\b(LOCALE_PROVIDER|LOCALE|LC_COLLATE|LC_CTYPE|ICU_LOCALE|ICU_RULES|BUILTIN_LOCALE) = (?:([a-z]+)|'((?:[^']|'')*)')`)
 )
 
 func unquoted(s string) string {
@@ -156,8 +157,11 @@ func (p *plan) database(definition string) {
 	if m := encodingOf.FindStringSubmatch(definition); m != nil {
 		p.encoding = m[1]
 	}
-	if m := localeOf.FindStringSubmatch(definition); m != nil {
-		p.locale = m[1]
+	if all := localeOf.FindAllStringSubmatch(definition, -1); all != nil {
+		p.locale = scratchpg.Locale{}
+		for _, m := range all {
+			p.locale[m[1]] = m[2] + strings.ReplaceAll(m[3], "''", "'")
+		}
 	}
 }
 

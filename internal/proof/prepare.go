@@ -62,12 +62,13 @@ func (r *restore) database(ctx context.Context) error {
 	if err == nil || scratchpg.SQLState(err) == "" {
 		return err
 	}
-	r.out.LeftOut = append(r.out.LeftOut, fmt.Sprintf("the locale %s is not installed here: texts were ordered by their bytes", r.plan.locale))
-	err = r.MakeDatabase(ctx, r.plan.encoding, "C")
+	err = r.MakeDatabase(ctx, r.plan.encoding, scratchpg.Bytes())
 	if scratchpg.SQLState(err) != "" {
 		r.out.impossible("a database in the encoding %s cannot be made here: %s", r.plan.encoding, words(err))
 		return nil
 	}
+	r.byBytes = true
+	r.out.LeftOut = append(r.out.LeftOut, fmt.Sprintf("the locale %s is not installed here: texts were ordered by their bytes", r.plan.locale))
 	return err
 }
 

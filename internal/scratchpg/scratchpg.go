@@ -2,12 +2,15 @@ package scratchpg
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -141,12 +144,13 @@ func (s *Server) initialize(ctx context.Context) error {
 }
 
 // arguments are the server's. Nothing of it is to outlive it, so nothing is written twice or waited for; statements of
-// the archive go to no log, since they may hold data.
+// the archive go to no log, since they may hold data. There are few connections, and as many locks for all of them as a server
+// has by default.
 func (s *Server) arguments() []string {
 	settings := []string{
 		"listen_addresses=", "unix_socket_directories=" + s.folder.path, "unix_socket_permissions=0700", "port=" + strconv.Itoa(port),
 		"fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=256MB", "min_wal_size=32MB",
-		"autovacuum=off", "track_counts=off", "max_connections=10", "superuser_reserved_connections=3", "max_prepared_transactions=0",
+		"autovacuum=off", "track_counts=off", "max_connections=10", "superuser_reserved_connections=3", "max_prepared_transactions=0", "max_locks_per_transaction=1024",
 		"max_worker_processes=0", "max_logical_replication_workers=0", "max_parallel_workers_per_gather=0", "jit=off", // the first binds, whatever a session sets
 		"shared_buffers=" + kilobytes(buffers), "maintenance_work_mem=" + kilobytes(s.cfg.Memory/8), "work_mem=16MB",
 		"temp_file_limit=" + kilobytes(min(s.cfg.Disk, 1<<40)), "dynamic_shared_memory_type=mmap", "max_stack_depth=2MB",
@@ -220,9 +224,23 @@ func (s *Server) Connect(ctx context.Context, role, database string) (*pgx.Conn,
 	return conn, nil
 }
 
+// Locale is how a database orders its texts and reads its letters: options of CREATE DATABASE, such as LC_COLLATE, by name.
+type Locale map[string]string
+
+// String names it for people.
+func (l Locale) String() string {
+	if l["LOCALE_PROVIDER"] == "icu" {
+		return l["ICU_LOCALE"] + " of ICU with " + l["LOCALE"]
+	}
+	return cmp.Or(l["LOCALE"], l["LC_COLLATE"])
+}
+
+// Bytes is the order that every server has.
+func Bytes() Locale { return Locale{"LOCALE": "C"} }
+
 // MakeDatabase makes the roles and the database that belongs to the owner, its schema public too. encoding and locale
 // are as CREATE DATABASE takes them; a locale that is not installed is an error of SQLSTATE 42809 or 22023.
-func (s *Server) MakeDatabase(ctx context.Context, encoding, locale string) error {
+func (s *Server) MakeDatabase(ctx context.Context, encoding string, locale Locale) error {
 	conn, err := s.Connect(ctx, Admin, "postgres")
 	if err != nil {
 		return err
@@ -237,9 +255,11 @@ func (s *Server) MakeDatabase(ctx context.Context, encoding, locale string) erro
 			return fmt.Errorf("make roles: %w", err)
 		}
 	}
-	_, err = conn.Exec(ctx, "CREATE DATABASE "+Database+" OWNER "+Owner+" TEMPLATE template0 ENCODING "+Literal(encoding)+
-		" LC_COLLATE "+Literal(locale)+" LC_CTYPE "+Literal(locale)+" CONNECTION LIMIT 5")
-	if err != nil {
+	sql := "CREATE DATABASE " + Database + " OWNER " + Owner + " TEMPLATE template0 CONNECTION LIMIT 5 ENCODING " + Literal(encoding)
+	for _, option := range slices.Sorted(maps.Keys(locale)) {
+		sql += " " + option + " " + Literal(locale[option])
+	}
+	if _, err := conn.Exec(ctx, sql); err != nil {
 		return fmt.Errorf("make database: %w", err)
 	}
 	in, err := s.Connect(ctx, Admin, Database)

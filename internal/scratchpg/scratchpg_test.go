@@ -86,7 +86,7 @@ func TestTheOwnerHasNoPower(t *testing.T) {
 	t.Parallel()
 	s := start(t, scratchpg.Config{})
 	dir := filepath.Dir(s.Folder())
-	if err := s.MakeDatabase(t.Context(), "UTF8", "C"); err != nil {
+	if err := s.MakeDatabase(t.Context(), "UTF8", scratchpg.Bytes()); err != nil {
 		t.Fatal(err)
 	}
 	c, err := s.Connect(t.Context(), scratchpg.Owner, scratchpg.Database)
@@ -177,7 +177,7 @@ func TestTheDiskIsBounded(t *testing.T) {
 	t.Parallel()
 	s := start(t, scratchpg.Config{Disk: 200 << 20})
 	dir := filepath.Dir(s.Folder())
-	if err := s.MakeDatabase(t.Context(), "UTF8", "C"); err != nil {
+	if err := s.MakeDatabase(t.Context(), "UTF8", scratchpg.Bytes()); err != nil {
 		t.Fatal(err)
 	}
 	c, err := s.Connect(t.Context(), scratchpg.Owner, scratchpg.Database)
@@ -224,7 +224,7 @@ func TestOneProcessWorks(t *testing.T) {
 	t.Parallel()
 	s := start(t, scratchpg.Config{})
 	defer s.Close()
-	if err := s.MakeDatabase(t.Context(), "UTF8", "C"); err != nil {
+	if err := s.MakeDatabase(t.Context(), "UTF8", scratchpg.Bytes()); err != nil {
 		t.Fatal(err)
 	}
 	c, err := s.Connect(t.Context(), scratchpg.Owner, scratchpg.Database)
