@@ -83,6 +83,11 @@ type Store interface {
 	Sealing(ctx context.Context, id remora.ResourceID) (remora.Sealing, error)
 	SetSealing(ctx context.Context, id remora.ResourceID, to remora.Sealing, person string) error
 	TakeKey(ctx context.Context, id remora.ResourceID, person string) (key redact.Secret, recipient string, err error)
+
+	Buckets(ctx context.Context, id remora.ResourceID) ([]remora.Bucket, error)
+	SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, person string) error
+	LeaveBucket(ctx context.Context, id remora.ResourceID, person string) error
+	RemoveBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, person string) error
 }
 
 // Config of the API.
@@ -95,6 +100,8 @@ type Config struct {
 	// Callable refuses an address that leads where nobody may be called. Errors: KindInvalid.
 	Callable func(ctx context.Context, address redact.Secret) error
 	Sealer   Sealer
+	// Probe tries a customer's own bucket out: see dashboard.Config.
+	Probe    func(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys) (writerDeletes bool, err error)
 	LinkURL  func(token string) string        // where a link opens its backup
 	BadgeURL func(token redact.Secret) string // where a badge is seen
 	BaseURL  string                           // how the outside reaches us; without a slash at the end
@@ -119,7 +126,7 @@ type API struct {
 
 // New returns the API.
 func New(cfg Config) (*API, error) {
-	if cfg.Store == nil || cfg.Contents == nil || cfg.Needs == nil || cfg.Callable == nil || cfg.Sealer == nil || cfg.LinkURL == nil || cfg.BadgeURL == nil || cfg.BaseURL == "" || cfg.Log == nil {
+	if cfg.Store == nil || cfg.Contents == nil || cfg.Needs == nil || cfg.Callable == nil || cfg.Sealer == nil || cfg.Probe == nil || cfg.LinkURL == nil || cfg.BadgeURL == nil || cfg.BaseURL == "" || cfg.Log == nil {
 		return nil, errors.New("api: a dependency or setting is missing")
 	}
 	cfg.LinkGood = cmp.Or(cfg.LinkGood, time.Hour)
@@ -153,7 +160,7 @@ func (a *API) Routes(r chi.Router) {
 		h.UseMiddleware(a.admit)
 		for _, register := range []func(huma.API){
 			a.tokenOperations, a.overviewOperations, a.auditOperations, a.databaseOperations, a.scheduleOperations, a.retentionOperations, a.freshnessOperations,
-			a.backupOperations, a.restoreOperations, a.channelOperations, a.keyOperations, a.problemOperations,
+			a.backupOperations, a.restoreOperations, a.channelOperations, a.keyOperations, a.storageOperations, a.problemOperations,
 		} {
 			register(h)
 		}

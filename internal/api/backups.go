@@ -82,6 +82,7 @@ type BackupDetail struct {
 	SecondsLeft    int64        `json:"seconds_left,omitempty" doc:"While it is read: about how long it will take yet, as the backup before it went."`
 	ProveAt        time.Time    `json:"prove_at,omitzero" doc:"When it is to be restored and compared by itself; left out where it is not, or is being."`
 	Objects        List[Object] `json:"objects" doc:"What lies in the store."`
+	Place          *Place       `json:"place,omitempty" doc:"The bucket of your own in which it lies; left out where that is ours."`
 	ObjectsAt      string       `json:"objects_at" doc:"What their names there begin with, before the number of the run."`
 	Impact         *Impact      `json:"impact,omitempty" doc:"What it cost the database."`
 	Kept           *Kept        `json:"kept,omitempty" doc:"Why it is kept; left out where nothing of it is stored."`
@@ -133,6 +134,10 @@ func (a *API) detail(ctx context.Context, c caller, id remora.BackupID) (BackupD
 		Impact: opt(v.Backup.Impact, func(i remora.Impact) Impact {
 			return Impact{i.Held.Seconds(), i.Watched, i.Blocked, i.Waited.Seconds()}
 		}),
+	}
+	if v.Backup.Bucket != "" {
+		place := placeOf(v.Place)
+		out.Place = &place
 	}
 	if !v.Backup.State.Restorable() {
 		return out, nil

@@ -130,6 +130,7 @@ var example = map[string]m{
 	"pauseSchedule": {}, "previewRetention": {"daily": 7, "zone": "UTC"}, "setRetention": {"daily": 7, "zone": "UTC"}, "makeBadge": {}, "setPing": {"address": "https://hc-ping.com/x"},
 	"lockBackup": {}, "addChannel": {"kind": "slack", "address": "https://hooks.slack.com/x"}, "setChannel": {"enabled": true, "mutes": []string{}},
 	"setKeys": {"opened_by": "ours"}, "makeKeyChallenge": {"recipients": []string{someKey}}, "takeOwnKey": {"confirm": "another"},
+	"setStorage": {"endpoint": "https://s3.eu-west-1.amazonaws.com", "bucket": "backups", "access_key": "AKIA", "secret_key": "secret"},
 }
 
 // body is what to send to an operation.
@@ -163,8 +164,9 @@ func TestNeighboursAreNotFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bucket := theirs.ownBucket(t)
 	before := theirs.all(t)
-	ids := map[string]string{"{channel}": string(hook), "{backup}": string(backup), "{database}": string(theirs.database()), "{link}": string(link.ID)}
+	ids := map[string]string{"{bucket}": string(bucket), "{channel}": string(hook), "{backup}": string(backup), "{database}": string(theirs.database()), "{link}": string(link.ID)}
 	tried := 0
 	for route, op := range s.operations(t) {
 		method, path, _ := strings.Cut(route, " ")
@@ -203,11 +205,25 @@ func TestNeighboursAreNotFound(t *testing.T) {
 	}
 }
 
+// ownBucket has the tenant use one.
+func (n *tenant) ownBucket(t *testing.T) remora.BucketID {
+	t.Helper()
+	err := n.SetBucket(t.Context(), n.id, remora.Place{Endpoint: "https://s3.example.com", Bucket: "theirs"}, remora.BucketKeys{AccessKey: "AKIA", SecretKey: redact.New("secret")}, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := n.Buckets(t.Context(), n.id)
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	return all[0].ID
+}
+
 // all is what can be seen of a tenant, but for what changes by itself.
 func (n *tenant) all(t *testing.T) string {
 	t.Helper()
 	var out strings.Builder
-	for _, path := range []string{"/databases/" + string(n.database()), "/databases/" + string(n.database()) + "/schedule", "/databases/" + string(n.database()) + "/retention", "/databases/" + string(n.database()) + "/freshness", "/channels"} {
+	for _, path := range []string{"/databases/" + string(n.database()), "/databases/" + string(n.database()) + "/schedule", "/databases/" + string(n.database()) + "/retention", "/databases/" + string(n.database()) + "/freshness", "/channels", "/storage"} {
 		out.Write(n.do("GET", path, nil, 200).body)
 	}
 	return out.String()

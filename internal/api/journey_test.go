@@ -111,6 +111,7 @@ func TestJourney(t *testing.T) {
 	n.outside(db)
 	n.channels()
 	n.keys()
+	n.storage()
 
 	// More backups, page by page.
 	for range 3 {
@@ -327,4 +328,35 @@ func (n *tenant) channels() {
 	n.do("DELETE", "/channels/"+all.Channels[0].ID, nil, 409)
 	n.do("DELETE", "/channels/"+hook.ID, nil, 204)
 	n.do("DELETE", "/channels/"+hook.ID, nil, 404)
+}
+
+// storage uses a bucket of one's own, and another, and ours again.
+func (n *tenant) storage() {
+	t := n.t
+	t.Helper()
+	if got := into[api.Storage](t, n.do("GET", "/storage", nil, 200)); got.Own || len(got.Buckets) != 0 {
+		t.Errorf("%+v", got)
+	}
+	body := func(bucket string) m {
+		return m{"endpoint": "https://s3.eu-west-1.amazonaws.com", "region": "eu-west-1", "bucket": bucket, "prefix": "remora", "access_key": "AKIAWRITES", "secret_key": "canary-secret"}
+	}
+	n.do("PUT", "/storage", body("nobodys"), 422)
+	n.do("PUT", "/storage", body("a/b"), 422)
+	n.do("PUT", "/storage", m{"endpoint": "https://s3.example.com"}, 422)
+	set := into[api.StorageSet](t, n.do("PUT", "/storage", body("one"), 200))
+	if !set.Own || set.WriterDeletes || len(set.Buckets) != 1 || set.Buckets[0].Provider != "Amazon S3" || set.Buckets[0].Prefix != "remora/" {
+		t.Errorf("%+v", set)
+	}
+	n.do("DELETE", "/storage/"+set.Buckets[0].ID, nil, 409)
+	two := body("two")
+	two["delete_access_key"], two["delete_secret_key"] = "AKIAUSELESS", "canary-deletes"
+	if got := into[api.StorageSet](t, n.do("PUT", "/storage", two, 200)); !got.WriterDeletes || len(got.Buckets) != 2 || got.Buckets[0].Bucket != "two" || got.Buckets[1].InUse {
+		t.Errorf("%+v", got)
+	}
+	n.do("DELETE", "/storage/"+set.Buckets[0].ID, nil, 204)
+	n.do("DELETE", "/storage", nil, 204)
+	a := n.do("GET", "/storage", nil, 200)
+	if got := into[api.Storage](t, a); got.Own || len(got.Buckets) != 1 || strings.Contains(string(a.body), "canary") {
+		t.Errorf("%s", a.body)
+	}
 }

@@ -71,7 +71,7 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 		Contents: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) {
 			return strings.NewReader(contents), nil
 		},
-		Script: func(io.Writer, io.Reader) error { return nil }, Sealer: struct{ dashboard.Sealer }{},
+		Script: func(io.Writer, io.Reader) error { return nil }, Sealer: struct{ dashboard.Sealer }{}, Probe: probe,
 		Sealed: func(context.Context, remora.ResourceID, remora.Backup, string) (dashboard.Archive, error) {
 			return nil, nil
 		},
@@ -88,6 +88,7 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 			}
 			return nil
 		},
+		Probe: probe,
 		Contents: func(context.Context, remora.ResourceID, remora.Backup) (io.Reader, error) {
 			return strings.NewReader(contents), nil
 		},
@@ -102,6 +103,14 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 	a.Routes(s.Mux())
 	pages.Routes(s.Mux())
 	return s
+}
+
+// probe takes any bucket but one that is called nobodys.
+func probe(_ context.Context, _ remora.ResourceID, p remora.Place, keys remora.BucketKeys) (bool, error) {
+	if p.Bucket == "nobodys" {
+		return false, remora.Invalid("The bucket cannot be used: writing an object failed. There is no bucket of this name at this endpoint.")
+	}
+	return keys.DeleteAccessKey == "AKIAUSELESS", nil
 }
 
 // tenant is one resource with a token of it.

@@ -34,6 +34,7 @@ type Store interface {
 	AuditStore
 	DangerStore
 	KeyStore
+	BucketStore
 	Session(ctx context.Context, token string) (remora.Session, error)
 	CloseSession(ctx context.Context, token string) error
 	Overview(ctx context.Context, id remora.ResourceID) (remora.Overview, error)
@@ -89,6 +90,9 @@ type Config struct {
 	// Sealed opens one of a backup's files as it is stored. Errors: KindNotFound for a name that none of them has.
 	Sealed func(ctx context.Context, id remora.ResourceID, b remora.Backup, name string) (Archive, error)
 	Sealer Sealer
+	// Probe tries a customer's own bucket out, and tells whether the key that writes may delete too, although there is another one
+	// for that. Errors: KindInvalid, with what is wrong; KindBusy while another is tried.
+	Probe func(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys) (writerDeletes bool, err error)
 	// Needs reads what restoring a backup needs; nil where nobody can tell.
 	Needs func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
 	// Callable refuses an address that leads where nobody may be called; nil refuses none. Errors: KindInvalid.
@@ -129,7 +133,7 @@ var files embed.FS
 
 // New returns the handlers.
 func New(cfg Config) (*Pages, error) {
-	if cfg.Store == nil || cfg.Open == nil || cfg.Contents == nil || cfg.Script == nil || cfg.Sealed == nil || cfg.Sealer == nil || cfg.Log == nil || cfg.BaseURL == "" || cfg.ServiceAccount == "" {
+	if cfg.Store == nil || cfg.Open == nil || cfg.Contents == nil || cfg.Script == nil || cfg.Sealed == nil || cfg.Sealer == nil || cfg.Probe == nil || cfg.Log == nil || cfg.BaseURL == "" || cfg.ServiceAccount == "" {
 		return nil, errors.New("dashboard: a dependency or setting is missing")
 	}
 	if cfg.LinkGood == 0 {
@@ -185,6 +189,7 @@ func (p *Pages) Routes(r chi.Router) {
 		p.auditLogRoutes(r)
 		p.dangerRoutes(r)
 		p.keyRoutes(r)
+		p.storageRoutes(r)
 		p.mailRoutes(r)
 		small.Get(Home+"/databases/{database}", p.with(p.database))
 		r.Get(Home+"/databases/{database}/live", p.following(p.liveDatabase))

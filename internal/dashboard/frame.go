@@ -41,7 +41,7 @@ type settingsPart func(p *Pages, r *http.Request, s remora.Session) (*part, erro
 // Each stands in a file of its own.
 var (
 	databaseParts = []databasePart{readOutside, readRetention, readSchedule}
-	settingsParts = []settingsPart{keysPart, notificationsPart, tokensPart, auditLogPart, dangerPart}
+	settingsParts = []settingsPart{keysPart, storagePart, notificationsPart, tokensPart, auditLogPart, dangerPart}
 )
 
 // show renders a part where a page has it. What it returns was escaped by its own template.

@@ -85,7 +85,7 @@ func newSiteWriting(t testing.TB, write time.Duration, change ...func(*dashboard
 		Contents: func(context.Context, remora.ResourceID, remora.Backup) (dashboard.Archive, error) {
 			return s.contents()
 		},
-		Sealer: sealer{},
+		Sealer: sealer{}, Probe: probe,
 		Sealed: func(_ context.Context, _ remora.ResourceID, _ remora.Backup, name string) (dashboard.Archive, error) {
 			if name != "head" {
 				return nil, remora.NotFound("part of this backup")

@@ -364,6 +364,19 @@ var screens = []screen{
 		}
 		return n, dangerPath
 	}},
+	{"storage", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), storagePage }},
+	{"storage-own", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.stores(t, "backups-one")
+		n.keep(t)
+		n.stores(t, "backups-two")
+		return n, storagePage
+	}},
+	{"backup-own", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.stores(t, "backups-one")
+		return n, "/dashboard/backups/" + string(n.keep(t).ID)
+	}},
 	{"backup-alone", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
 		return n, "/dashboard/backups/" + string(n.alone(t).ID)

@@ -32,7 +32,23 @@ func (p Policy) CheckURL(u *url.URL) error {
 // not followed, and come back as they are; no connection is kept, so that the next request is checked as this one was.
 // timeout bounds a whole exchange, body included. Errors: *RefusedError, ErrNotFound and ErrPlainHTTP, wrapped.
 func (p Policy) HTTPClient(r Resolver, timeout time.Duration) *http.Client {
-	transport := &http.Transport{
+	transport := p.transport(r)
+	transport.DisableKeepAlives, transport.MaxResponseHeaderBytes = true, 16<<10
+	return p.client(transport, timeout)
+}
+
+// StoreClient is HTTPClient for stores that customers name, over which much is sent: an exchange has no timeout but its context's,
+// and connections are kept for a while. One that is kept leads where it was checked to lead when it was made.
+func (p Policy) StoreClient(r Resolver) *http.Client {
+	transport := p.transport(r)
+	transport.MaxResponseHeaderBytes, transport.WriteBufferSize = 64<<10, 64<<10
+	transport.MaxIdleConns, transport.MaxIdleConnsPerHost, transport.IdleConnTimeout = 64, 4, 30*time.Second
+	transport.ResponseHeaderTimeout = time.Minute
+	return p.client(transport, 0)
+}
+
+func (p Policy) transport(r Resolver) *http.Transport {
+	return &http.Transport{
 		Proxy: nil,
 		DialContext: func(ctx context.Context, network, hostport string) (net.Conn, error) {
 			host, port, err := net.SplitHostPort(hostport)
@@ -45,19 +61,25 @@ func (p Policy) HTTPClient(r Resolver, timeout time.Duration) *http.Client {
 			}
 			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, net.JoinHostPort(addr.String(), port))
 		},
-		DisableKeepAlives: true, TLSHandshakeTimeout: 5 * time.Second, MaxResponseHeaderBytes: 16 << 10, ForceAttemptHTTP2: true,
+		TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true,
 	}
+}
+
+func (p Policy) client(over *http.Transport, timeout time.Duration) *http.Client {
 	return &http.Client{
 		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     checked{p, transport},
+		Transport:     checked{p, over},
 	}
 }
 
 type checked struct {
 	policy Policy
-	next   http.RoundTripper
+	next   *http.Transport
 }
+
+// CloseIdleConnections is what http.Client's calls.
+func (c checked) CloseIdleConnections() { c.next.CloseIdleConnections() }
 
 // RoundTrip implements http.RoundTripper.
 func (c checked) RoundTrip(r *http.Request) (*http.Response, error) {

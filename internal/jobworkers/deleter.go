@@ -14,6 +14,7 @@ import (
 	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/placement"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -21,7 +22,7 @@ import (
 // DeleterConfig is what a deleter needs.
 type DeleterConfig struct {
 	Store   *postgres.Store
-	Bucket  *objectstore.Bucket // opened with a key that may delete
+	Stores  *placement.Stores // opened with keys that may delete
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 
@@ -50,7 +51,7 @@ type Deleter struct {
 
 // NewDeleter returns a deleter. It does no I/O.
 func NewDeleter(cfg DeleterConfig) (*Deleter, error) {
-	if cfg.Store == nil || cfg.Bucket == nil || cfg.Log == nil || cfg.Metrics == nil {
+	if cfg.Store == nil || cfg.Stores == nil || cfg.Log == nil || cfg.Metrics == nil {
 		return nil, errors.New("jobworkers: a dependency is missing")
 	}
 	if cfg.Delay == 0 {
@@ -66,7 +67,7 @@ func NewDeleter(cfg DeleterConfig) (*Deleter, error) {
 		cfg.Now = time.Now
 	}
 	d := &Deleter{
-		DeleterConfig: cfg, discarder: newDiscarder(cfg.Store, cfg.Bucket, cfg.Log, cfg.Metrics),
+		DeleterConfig: cfg, discarder: newDiscarder(cfg.Store, cfg.Stores, cfg.Log, cfg.Metrics),
 		deleted: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "remora_deletions_total", Help: "Attempts at deleting what is stored of a backup."}, []string{"outcome"}),
 		expired: prometheus.NewCounter(prometheus.CounterOpts{Name: "remora_backups_expired_total", Help: "Backups that nothing keeps any more."}),
 		refused: prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_expiry_refused", Help: "Resources of which the last round let nothing go, for the bucket holds backups that our database does not know."}),
@@ -138,6 +139,11 @@ func (w *expireBackups) Work(ctx context.Context, _ *river.Job[jobargs.ExpireBac
 				refused[ref.Resource] = true
 				continue
 			}
+			var theirs *remora.Failure
+			if errors.As(err, &theirs) {
+				w.Log.InfoContext(ctx, "nothing expires: a customer's own bucket cannot be looked at", "resource_id", ref.Resource, "database_id", ref.Database, "error", err)
+				continue
+			}
 			if err != nil && remora.KindOf(err) != remora.KindGone {
 				errs = append(errs, fmt.Errorf("database %s: %w", ref.Database, err))
 			}
@@ -183,12 +189,19 @@ func (w *Deleter) expire(ctx context.Context, ref postgres.DatabaseRef) error {
 // backups, and would take old ones for the newest.
 func (w *Deleter) known(ctx context.Context, id remora.ResourceID) error {
 	var stored []remora.BackupID
-	err := archivestore.RunsOf(ctx, w.Bucket, id, func(s archivestore.Stored) error {
-		stored = append(stored, s.Backup)
-		return nil
-	})
+	buckets, err := w.Store.Buckets(ctx, id)
 	if err != nil {
 		return err
+	}
+	for _, b := range append(buckets, remora.Bucket{InUse: true}) { // the last is ours
+		err := w.storedIn(ctx, id, b.ID, &stored)
+		if err != nil && !b.InUse {
+			w.Log.InfoContext(ctx, "a customer's former bucket cannot be looked at", "resource_id", id, "error", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
 	}
 	unknown, err := w.Store.Unknown(ctx, stored)
 	if err == nil && len(unknown) > 0 {
@@ -196,6 +209,34 @@ func (w *Deleter) known(ctx context.Context, id remora.ResourceID) error {
 		return errUnknown
 	}
 	return err
+}
+
+// How long a customer's own bucket is looked at, and how much is read of it, before it is taken for one that cannot be.
+const (
+	lookTime = time.Minute
+	mostSeen = 50_000
+)
+
+// storedIn adds the backups of a resource that lie in a bucket. Errors of a customer's are *remora.Failure.
+func (w *Deleter) storedIn(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, to *[]remora.BackupID) error {
+	in, err := w.Stores.At(ctx, id, bucket)
+	if err != nil {
+		return err
+	}
+	if bucket != "" {
+		limited, cancel := context.WithTimeout(ctx, lookTime)
+		defer cancel()
+		ctx = limited
+	}
+	n := 0
+	err = archivestore.RunsOf(ctx, in, id, func(s archivestore.Stored) error {
+		if n++; bucket != "" && n > mostSeen {
+			return &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "There is no end to what it lists."}
+		}
+		*to = append(*to, s.Backup)
+		return nil
+	})
+	return placement.Explain(bucket, err)
 }
 
 // overdueDeletions tells the operator of what should have been deleted and was not.
@@ -238,11 +279,16 @@ func (w *deleteBackup) Work(ctx context.Context, job *river.Job[jobargs.DeleteBa
 		return err
 	}
 	log := w.Log.With("resource_id", id, "backup_id", b)
-	if err := archivestore.DeleteBackup(ctx, w.Bucket, id, b); err != nil {
-		w.deleted.WithLabelValues("failed").Inc()
-		log.WarnContext(ctx, "expired backup could not be deleted; it is tried again", "error", err)
+	if err := w.deleteEverywhere(ctx, id, b); err != nil {
 		after, cancel := cleanup(ctx)
 		defer cancel()
+		var theirs *remora.Failure
+		if errors.As(err, &theirs) {
+			log.InfoContext(ctx, "expired backup in a customer's own bucket could not be deleted; it is tried again", "error", err)
+			return errors.Join(w.Store.FailDeletion(after, id, b, theirs.Detail), river.JobSnooze(time.Hour))
+		}
+		w.deleted.WithLabelValues("failed").Inc()
+		log.WarnContext(ctx, "expired backup could not be deleted; it is tried again", "error", err)
 		return errors.Join(err, w.Store.FailDeletion(after, id, b, err.Error()))
 	}
 	if err := w.Store.EndDeletion(ctx, id, b); err != nil {
@@ -251,6 +297,36 @@ func (w *deleteBackup) Work(ctx context.Context, job *river.Job[jobargs.DeleteBa
 	w.deleted.WithLabelValues("deleted").Inc()
 	log.InfoContext(ctx, "expired backup was deleted")
 	return nil
+}
+
+// deleteEverywhere deletes what all runs of a backup have stored, wherever they did. Of a bucket that its owner has removed here
+// nobody has a key: what lies there stays. Errors of a customer's are *remora.Failure.
+func (w *deleteBackup) deleteEverywhere(ctx context.Context, id remora.ResourceID, b remora.BackupID) error {
+	buckets, err := w.Store.BucketsOf(ctx, id, b)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, bucket := range buckets {
+		in, err := w.Stores.At(ctx, id, bucket)
+		if remora.KindOf(err) == remora.KindGone {
+			continue
+		}
+		if err == nil {
+			err = w.deleteIn(ctx, in, bucket, id, b)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (w *deleteBackup) deleteIn(ctx context.Context, in *objectstore.Bucket, bucket remora.BucketID, id remora.ResourceID, b remora.BackupID) error {
+	if bucket != "" {
+		limited, cancel := context.WithTimeout(ctx, lookTime)
+		defer cancel()
+		ctx = limited
+	}
+	return placement.Explain(bucket, archivestore.DeleteBackup(ctx, in, id, b))
 }
 
 // sweepMost is how many archives one round of the sweep looks at; the next goes on behind them.
@@ -277,7 +353,7 @@ func (w *sweepArchives) Work(ctx context.Context, _ *river.Job[jobargs.SweepArch
 	n := 0
 	var old []archivestore.Ref
 	var last archivestore.Ref
-	err := archivestore.List(ctx, w.Bucket, w.behind, func(s archivestore.Stored) error {
+	err := archivestore.List(ctx, w.Stores.Ours, w.behind, func(s archivestore.Stored) error {
 		if n == sweepMost {
 			return enough
 		}
@@ -293,5 +369,43 @@ func (w *sweepArchives) Work(ctx context.Context, _ *river.Job[jobargs.SweepArch
 		return err
 	}
 	w.behind = last // what cannot be deleted now does not keep the round from the rest
-	return w.discarder.discard(ctx, old...)
+	return errors.Join(w.discarder.discard(ctx, old...), w.tidy(ctx))
+}
+
+// tidyMost is how many failed runs one round tidies up after in customers' own buckets.
+const tidyMost = 20
+
+// tidy deletes what failed runs have left in customers' own buckets, where it can: nobody looks through those.
+func (w *Deleter) tidy(ctx context.Context) error {
+	left, err := w.Store.Leftovers(ctx, w.SweepAfter, tidyMost)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range left {
+		unwanted, err := w.Store.Unwanted(ctx, []postgres.Archive{l.Archive})
+		if err == nil && len(unwanted) > 0 {
+			err = w.tidyOne(ctx, l)
+		}
+		var theirs *remora.Failure
+		switch {
+		case err == nil || remora.KindOf(err) == remora.KindGone:
+			errs = append(errs, w.Store.Tidied(ctx, l))
+		case errors.As(err, &theirs):
+			w.Log.InfoContext(ctx, "what a failed run left in a customer's own bucket could not be deleted", "resource_id", l.Resource, "backup_id", l.Backup, "error", err)
+		default:
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (w *Deleter) tidyOne(ctx context.Context, l postgres.Leftover) error {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	in, err := w.Stores.At(ctx, l.Resource, l.Bucket)
+	if err != nil {
+		return err
+	}
+	return placement.Explain(l.Bucket, archivestore.Delete(ctx, in, archivestore.Ref(l.Archive)))
 }

@@ -32,7 +32,7 @@ import (
 func newDeleter(t *testing.T, store *postgres.Store, bucket *objectstore.Bucket) *Deleter {
 	t.Helper()
 	d, err := NewDeleter(DeleterConfig{
-		Store: store, Bucket: bucket, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: prometheus.NewRegistry(), Delay: time.Hour,
+		Store: store, Stores: storesOf(t, store, bucket, true), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Metrics: prometheus.NewRegistry(), Delay: time.Hour,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -346,7 +346,7 @@ func TestABrokenOffDeletionIsTakenUp(t *testing.T) {
 func TestTwoDeletersAtOnce(t *testing.T) {
 	t.Parallel()
 	a := newAgeing(t, 14)
-	two := []*Deleter{a.Deleter, newDeleter(t, a.Store, a.Bucket)}
+	two := []*Deleter{a.Deleter, newDeleter(t, a.Store, a.Stores.Ours)}
 	two[1].Now = a.Now
 	both := func(do func(*Deleter) error) {
 		t.Helper()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/placement"
 	"github.com/remora-backup/remora/internal/postgres"
 )
 
@@ -18,21 +19,21 @@ import (
 // looks through the bucket for the rest.
 type discarder struct {
 	store  *postgres.Store
-	bucket *objectstore.Bucket
+	stores *placement.Stores
 	log    *slog.Logger
 	count  prometheus.Counter
 	denied sync.Once
 }
 
-func newDiscarder(store *postgres.Store, bucket *objectstore.Bucket, log *slog.Logger, r prometheus.Registerer) *discarder {
-	d := &discarder{store: store, bucket: bucket, log: log, count: prometheus.NewCounter(prometheus.CounterOpts{
+func newDiscarder(store *postgres.Store, stores *placement.Stores, log *slog.Logger, r prometheus.Registerer) *discarder {
+	d := &discarder{store: store, stores: stores, log: log, count: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "remora_archives_discarded_total", Help: "Stored archives that no backup keeps and that were deleted.",
 	})}
 	r.MustRegister(d.count)
 	return d
 }
 
-// discard deletes those archives that no row wants, each with its head first. A key that may not delete leaves them to the
+// discard deletes those archives of our own bucket that no row wants, each with its head first. A key that may not delete leaves them to the
 // deleter, which is said once.
 func (d *discarder) discard(ctx context.Context, refs ...archivestore.Ref) error {
 	asked := make([]postgres.Archive, len(refs))
@@ -45,7 +46,7 @@ func (d *discarder) discard(ctx context.Context, refs ...archivestore.Ref) error
 	}
 	var errs []error
 	for _, a := range unwanted {
-		err := archivestore.Delete(ctx, d.bucket, archivestore.Ref(a))
+		err := archivestore.Delete(ctx, d.stores.Ours, archivestore.Ref(a))
 		if errors.Is(err, objectstore.ErrDenied) {
 			d.denied.Do(func() {
 				d.log.WarnContext(ctx, "archives that no backup keeps are left to the deleter: this key may not delete", "backup_id", a.Backup)

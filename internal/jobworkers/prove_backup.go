@@ -60,7 +60,11 @@ func (v *Verifier) archive(ctx context.Context, c postgres.ProofClaim) (a proof.
 		return a, fmt.Errorf("read the resource's key: %w", err)
 	}
 	ref := archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup.ID, Epoch: c.Backup.Epoch}
-	plain, err := archivestore.Open(ctx, v.Bucket, ref, key, v.Keys)
+	bucket, err := v.Stores.At(ctx, c.Resource.ID, c.Backup.Bucket)
+	if err != nil {
+		return a, err
+	}
+	plain, err := archivestore.Open(ctx, bucket, ref, key, v.Keys)
 	if err != nil {
 		return a, err
 	}
@@ -70,7 +74,7 @@ func (v *Verifier) archive(ctx context.Context, c postgres.ProofClaim) (a proof.
 		return a, err
 	}
 	a.Inventory = report.Inventory
-	stored, err := archivestore.Contents(ctx, v.Bucket, ref, key, v.Keys)
+	stored, err := archivestore.Contents(ctx, bucket, ref, key, v.Keys)
 	if err != nil || stored == nil {
 		return a, err
 	}

@@ -56,8 +56,9 @@ func (w *removeResources) destroyKeys(ctx context.Context) error {
 	})
 }
 
+// deleteStored deletes nothing in customers' own buckets: that is theirs.
 func (w *removeResources) deleteStored(ctx context.Context, id remora.ResourceID) error {
-	gone, err := archivestore.DeleteResource(ctx, w.Bucket, id)
+	gone, err := archivestore.DeleteResource(ctx, w.Stores.Ours, id)
 	d := postgres.Deleted{Objects: gone.Objects, Bytes: gone.Bytes, Uploads: gone.Uploads}
 	if err != nil {
 		d.Problem = err.Error()

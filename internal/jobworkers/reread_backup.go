@@ -32,14 +32,23 @@ func (w *rereadBackup) Work(ctx context.Context, job *river.Job[jobargs.RereadBa
 
 func (v *Verifier) reread(ctx context.Context, c postgres.ProofClaim, told func(int64, string)) (remora.ProofOutcome, error) {
 	told(0, "reading what is stored")
-	m, err := archivestore.ReadManifest(ctx, v.Bucket, archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup.ID, Epoch: c.Backup.Epoch}, v.Keys)
+	bucket, err := v.Stores.At(ctx, c.Resource.ID, c.Backup.Bucket)
+	if err != nil {
+		return remora.ProofOutcome{}, err
+	}
+	if c.Backup.Bucket != "" { // which may give a byte now and then, for hours
+		limited, cancel := context.WithTimeout(ctx, remora.ProofLimit(c.Backup.StoredSize))
+		defer cancel()
+		ctx = limited
+	}
+	m, err := archivestore.ReadManifest(ctx, bucket, archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup.ID, Epoch: c.Backup.Epoch}, v.Keys)
 	if err != nil {
 		return remora.ProofOutcome{}, err
 	}
 	if err := v.asWritten(ctx, c, m); err != nil {
 		return remora.ProofOutcome{}, err
 	}
-	if err := archivestore.Verify(ctx, v.Bucket, m); err != nil {
+	if err := archivestore.Verify(ctx, bucket, m); err != nil {
 		return remora.ProofOutcome{}, err
 	}
 	o := remora.ProofOutcome{State: remora.ProofPassed}

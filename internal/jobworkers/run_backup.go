@@ -18,6 +18,7 @@ import (
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/pipeline"
+	"github.com/remora-backup/remora/internal/placement"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/seal"
@@ -109,6 +110,10 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	if c.Refusal != nil {
 		return kept, c.Refusal
 	}
+	bucket, err := w.Stores.At(ctx, c.Resource.ID, c.Bucket)
+	if err != nil {
+		return kept, err
+	}
 	target, err := w.locate(ctx, c.Database, c.HelperAppID(), at)
 	if err != nil {
 		return kept, err
@@ -165,7 +170,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		},
 		Report: func() any { return look.report() },
 	}
-	to := pipeline.Destination{Bucket: w.Bucket, Ref: refOf(c), Recipients: c.Recipients(), Keys: w.Keys}
+	to := pipeline.Destination{Bucket: bucket, Ref: refOf(c), Recipients: c.Recipients(), Keys: w.Keys}
 	var made pipeline.Made
 	err = errStart
 	if m.history.Known { // else nobody knows this credential: pg_dump is not even started before the answer
@@ -238,6 +243,9 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 		err := w.Store.KeepBackup(done, c, kept)
 		if remora.KindOf(err) == remora.KindStale {
 			log.WarnContext(ctx, "run was overtaken or canceled when its archive was stored")
+			if c.Bucket != "" {
+				return w.Store.Untidy(done, c) // for the deleter, whose key it takes
+			}
 			return w.discard(done, refOf(c)) // else the deleter's sweep
 		}
 		if err != nil {
@@ -265,7 +273,7 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 		log.InfoContext(ctx, "run was given back")
 		return ignoreStale(w.Store.ReleaseRun(done, c))
 	}
-	f := failureOf(err)
+	f := failureIn(c.Bucket, err)
 	again, serr := w.Store.FailRun(done, c, f, cmp.Or(f.Fix, pgdump.Fix(f.Detail, c.Database.Credential)))
 	w.metrics.runs.WithLabelValues("failed", string(f.Reason)).Inc()
 	level := log.InfoContext
@@ -281,6 +289,16 @@ func ignoreStale(err error) error {
 		return nil
 	}
 	return err
+}
+
+// failureIn is failureOf for what lies, or was to lie, in a bucket; the empty one is ours.
+func failureIn(bucket remora.BucketID, err error) *remora.Failure {
+	f := failureOf(err)
+	var theirs *remora.Failure
+	if (f.Reason == remora.ReasonStoreFull || f.Reason == remora.ReasonStoreFailed) && errors.As(placement.Explain(bucket, err), &theirs) {
+		return theirs
+	}
+	return f
 }
 
 // failureOf names what went wrong.

@@ -40,6 +40,7 @@ import (
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/pgtest"
+	"github.com/remora-backup/remora/internal/placement"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
@@ -67,6 +68,7 @@ func TestMain(m *testing.M) {
 // bundle is the workers over real stores and servers, and a Heroku that answers with fixed bytes.
 type bundle struct {
 	*Workers
+	Bucket *objectstore.Bucket // ours
 	id     remora.ResourceID
 	key    seal.Key
 	url    atomic.Value // the config var's value
@@ -109,6 +111,7 @@ func newBundle(t *testing.T, change ...func(*objectstore.Config)) *bundle {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.Bucket = s3test.Open(t, cfg)
 	compress, err := pgarchive.NewCompressor(2, pgarchive.Fast)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +119,7 @@ func newBundle(t *testing.T, change ...func(*objectstore.Config)) *bundle {
 	t.Cleanup(func() { _ = compress.Close() })
 	b.Workers, err = New(Config{
 		Compress: compress,
-		Name:     "test", Store: store, Heroku: client, Bucket: s3test.Open(t, cfg), Keys: keys, Policy: dialer.AllowLoopback(), Resolver: net.DefaultResolver,
+		Name:     "test", Store: store, Heroku: client, Stores: storesOf(t, store, b.Bucket, false), Keys: keys, Policy: dialer.AllowLoopback(), Resolver: net.DefaultResolver,
 		Clients: pgdump.Find(t.Context(), []string{customer.BinDir()}, ""), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Metrics: prometheus.NewRegistry(), ServiceToken: redact.New("service"), BeatEvery: 50 * time.Millisecond,
 	})
@@ -132,6 +135,17 @@ func newBundle(t *testing.T, change ...func(*objectstore.Config)) *bundle {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// storesOf opens a test's bucket, and customers' own on loopback.
+func storesOf(t *testing.T, store *postgres.Store, ours *objectstore.Bucket, deletes bool) *placement.Stores {
+	t.Helper()
+	s, err := placement.New(placement.Config{Ours: ours, Buckets: store, Policy: dialer.AllowLoopback(), Resolver: net.DefaultResolver, Deletes: deletes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
 }
 
 // answer is Heroku, in the bytes of its documentation.

@@ -108,8 +108,8 @@ type sweepUploads struct {
 
 // Work implements river.Worker.
 func (w *sweepUploads) Work(ctx context.Context, _ *river.Job[jobargs.SweepUploads]) error {
-	open, err := w.Bucket.OpenUploads(ctx, archivestore.Prefix)
-	probes, perr := w.Bucket.OpenUploads(ctx, objectstore.ProbePrefix)
+	open, err := w.Stores.Ours.OpenUploads(ctx, archivestore.Prefix)
+	probes, perr := w.Stores.Ours.OpenUploads(ctx, objectstore.ProbePrefix)
 	if err := errors.Join(err, perr); err != nil {
 		w.Log.ErrorContext(ctx, "open uploads cannot be listed", "error", err)
 		return err
@@ -126,7 +126,7 @@ func (w *sweepUploads) Work(ctx context.Context, _ *river.Job[jobargs.SweepUploa
 			live, err = w.Store.IsLive(ctx, ref.Backup, ref.Epoch)
 		}
 		if err == nil && !live {
-			if err = w.Bucket.AbortUpload(ctx, u); err == nil {
+			if err = w.Stores.Ours.AbortUpload(ctx, u); err == nil {
 				w.metrics.swept.Inc()
 				w.Log.InfoContext(ctx, "orphaned upload aborted", "backup_id", ref.Backup)
 			}

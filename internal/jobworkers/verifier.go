@@ -13,17 +13,18 @@ import (
 	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/keyring"
 	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/placement"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/proof"
 	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/seal"
 )
 
-// VerifierConfig is what a verifier needs. It knows nothing of Heroku and reaches no customer's server.
+// VerifierConfig is what a verifier needs. It knows nothing of Heroku and reaches no customer's server, but for a store of theirs.
 type VerifierConfig struct {
 	Name      string // of this process, in the proofs it holds
 	Store     *postgres.Store
-	Bucket    *objectstore.Bucket
+	Stores    *placement.Stores
 	Keys      *keyring.Keyring
 	Prover    *proof.Prover
 	Proofs    int // how many are made at a time at most; 0 is as many as the queues hand out
@@ -43,7 +44,7 @@ type Verifier struct {
 
 // NewVerifier returns the verifier. It does no I/O.
 func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
-	if cfg.Store == nil || cfg.Bucket == nil || cfg.Keys == nil || cfg.Prover == nil || cfg.Log == nil || cfg.Metrics == nil {
+	if cfg.Store == nil || cfg.Stores == nil || cfg.Keys == nil || cfg.Prover == nil || cfg.Log == nil || cfg.Metrics == nil {
 		return nil, errors.New("jobworkers: a dependency is missing")
 	}
 	if cfg.BeatEvery == 0 {
@@ -64,7 +65,7 @@ func NewVerifier(cfg VerifierConfig) (*Verifier, error) {
 	cfg.Metrics.MustRegister(v.proofs, v.length)
 	for _, k := range []remora.ProofKind{remora.ProofReread, remora.ProofRestore} {
 		v.length.WithLabelValues(string(k))
-		for _, s := range []remora.ProofState{remora.ProofPassed, remora.ProofFailed, remora.ProofImpossible, remora.ProofLost, remora.ProofQueued} {
+		for _, s := range []remora.ProofState{remora.ProofPassed, remora.ProofFailed, remora.ProofImpossible, remora.ProofLost, remora.ProofQueued, failedTheirs} {
 			v.proofs.WithLabelValues(string(k), string(s))
 		}
 	}
@@ -76,6 +77,9 @@ func (v *Verifier) Register(to *river.Workers) {
 	river.AddWorker(to, &proveBackup{Verifier: v})
 	river.AddWorker(to, &rereadBackup{Verifier: v})
 }
+
+// failedTheirs is how a failed proof is counted that found a customer's own bucket changed: nobody here can mend it.
+const failedTheirs remora.ProofState = "failed_theirs"
 
 // look is what one kind of proof does. An error says nothing of the backup, unless it is a damaged one.
 type look func(ctx context.Context, c postgres.ProofClaim, told func(done int64, what string)) (remora.ProofOutcome, error)
@@ -140,6 +144,7 @@ func (v *Verifier) end(ctx context.Context, c postgres.ProofClaim, o remora.Proo
 		"attempt", c.Attempt, "duration", took.Round(time.Millisecond))
 	done, cancel := cleanup(ctx)
 	defer cancel()
+	own := c.Backup.Bucket != ""
 	switch {
 	case err == nil:
 	case remora.KindOf(err) == remora.KindStale:
@@ -151,27 +156,39 @@ func (v *Verifier) end(ctx context.Context, c postgres.ProofClaim, o remora.Proo
 	case damaged(err) && c.Attempt > 1:
 		// Seen twice, some time apart: it is not the way here, it is what lies there.
 		o = remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonObjectDamaged, Detail: damageWords(err)}
-		log.ErrorContext(ctx, "what is stored is damaged", "error", err)
+		if own {
+			o.Detail += " It lies in your own bucket, so somebody who may write there has changed it."
+			log.WarnContext(ctx, "what is stored in a customer's own bucket is damaged", "error", err)
+		} else {
+			log.ErrorContext(ctx, "what is stored is damaged", "error", err)
+		}
 	default:
-		f := proofFailure(err)
+		f := proofFailure(c.Backup.Bucket, err)
 		again, serr := v.Store.RetryProof(done, c, f)
 		outcome := remora.ProofLost
 		if again {
 			outcome = remora.ProofQueued
 		}
 		v.proofs.WithLabelValues(string(c.Kind), string(outcome)).Inc()
-		log.ErrorContext(ctx, "proof could not be made", "reason", f.Reason, "again", again, "error", f)
+		level := log.ErrorContext // a person should look
+		if own && f.Reason != remora.ReasonInternal {
+			level = log.InfoContext
+		}
+		level(ctx, "proof could not be made", "reason", f.Reason, "again", again, "error", f)
 		return ignoreStale(serr)
 	}
 	if err := v.Store.EndProof(done, c, o); err != nil {
 		log.ErrorContext(ctx, "proof was made and could not be written down", "error", err)
 		return ignoreStale(err)
 	}
-	v.proofs.WithLabelValues(string(c.Kind), string(o.State)).Inc()
-	level := log.InfoContext
-	if o.State == remora.ProofFailed {
+	state, level := o.State, log.InfoContext
+	switch {
+	case own && o.Reason == remora.ReasonObjectDamaged:
+		state = failedTheirs
+	case o.State == remora.ProofFailed:
 		level = log.ErrorContext // a person should look
 	}
+	v.proofs.WithLabelValues(string(c.Kind), string(state)).Inc()
 	level(ctx, "proof ended", "state", o.State, "bytes", o.Bytes)
 	return nil
 }
@@ -191,9 +208,9 @@ func damageWords(err error) string {
 	return "An object of this backup has other bytes than were written."
 }
 
-func proofFailure(err error) *remora.Failure {
+func proofFailure(bucket remora.BucketID, err error) *remora.Failure {
 	if damaged(err) {
 		return &remora.Failure{Reason: remora.ReasonObjectDamaged, Cause: err}
 	}
-	return failureOf(err)
+	return failureIn(bucket, err)
 }

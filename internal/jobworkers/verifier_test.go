@@ -40,7 +40,7 @@ func (b *bundle) verifier(t *testing.T) (*Verifier, string) {
 		t.Fatal(err)
 	}
 	v, err := NewVerifier(VerifierConfig{
-		Name: "verifier", Store: b.Store, Bucket: b.Bucket, Keys: b.Keys, Prover: prover, Log: log, Metrics: prometheus.NewRegistry(), BeatEvery: 50 * time.Millisecond,
+		Name: "verifier", Store: b.Store, Stores: storesOf(t, b.Store, b.Bucket, false), Keys: b.Keys, Prover: prover, Log: log, Metrics: prometheus.NewRegistry(), BeatEvery: 50 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -12,9 +12,9 @@ import (
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/herokuapi"
 	"github.com/remora-backup/remora/internal/keyring"
-	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/placement"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
@@ -25,7 +25,7 @@ type Config struct {
 	Name     string // of this process, in the runs it holds
 	Store    *postgres.Store
 	Heroku   *herokuapi.Client
-	Bucket   *objectstore.Bucket
+	Stores   *placement.Stores
 	Keys     *keyring.Keyring
 	Clients  []pgdump.Client
 	Compress *pgarchive.Compressor // of every backup here; the caller closes it
@@ -63,7 +63,7 @@ type Workers struct {
 
 // New returns the workers. It does no I/O.
 func New(cfg Config) (*Workers, error) {
-	if cfg.Store == nil || cfg.Heroku == nil || cfg.Bucket == nil || cfg.Keys == nil || cfg.Compress == nil || cfg.Resolver == nil || cfg.Log == nil || cfg.Metrics == nil {
+	if cfg.Store == nil || cfg.Heroku == nil || cfg.Stores == nil || cfg.Keys == nil || cfg.Compress == nil || cfg.Resolver == nil || cfg.Log == nil || cfg.Metrics == nil {
 		return nil, errors.New("jobworkers: a dependency is missing")
 	}
 	if cfg.BeatEvery == 0 {
@@ -90,7 +90,7 @@ func New(cfg Config) (*Workers, error) {
 	m := newMetrics(cfg.Metrics)
 	room := newBudget(cfg.Memory, cfg.Store.Lease/3, m.held)
 	m.memory.Set(float64(room.size))
-	return &Workers{cfg, newDiscarder(cfg.Store, cfg.Bucket, cfg.Log, cfg.Metrics), m, newSlots(cfg.Backups, cfg.Store.Lease/3), room, cfg.Heroku.Patient()}, nil
+	return &Workers{cfg, newDiscarder(cfg.Store, cfg.Stores, cfg.Log, cfg.Metrics), m, newSlots(cfg.Backups, cfg.Store.Lease/3), room, cfg.Heroku.Patient()}, nil
 }
 
 // longest is the default of Config.Longest.

@@ -147,6 +147,12 @@ var words = map[remora.EventKind]func(about) Words{
 			Act: "If it was nobody of yours, set the keys back on the page Settings, Keys at once, and see in the audit log who it was.",
 		}
 	},
+	remora.EventStoreChanged: func(a about) Words {
+		return Words{
+			Subject: "Where the archives of " + a.resource.Name + " lie has changed", What: a.detail("Somebody has changed in which bucket archives are kept, or its keys."),
+			Act: "If it was nobody of yours, set it back on the page Settings, Storage at once, and see in the audit log who it was.",
+		}
+	},
 	remora.EventServerKey: func(a about) Words {
 		return Words{
 			Subject: "The server of " + a.database() + " shows another key", What: a.detail("The server shows a certificate with another key than before, at the same address."),

@@ -20,6 +20,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -37,6 +38,7 @@ type Config struct {
 	Endpoint  string // https://HOST, or http:// for a loopback address; required
 	Region    string // zero: us-east-1, which servers without regions want
 	Bucket    string // required
+	Prefix    string // of every key in the store, and of none here; zero: none. With a slash at its end
 	AccessKey string // required
 	SecretKey redact.Secret
 	Session   redact.Secret // a session token, where the key is a temporary one
@@ -84,6 +86,25 @@ func New(cfg Config) (*Bucket, error) {
 	b.client = s3.New(b.options(secure))
 	return b, nil
 }
+
+// Beside is New with the part size and the buffers of b, so that uploads to many buckets take the memory of one.
+func (b *Bucket) Beside(cfg Config) (*Bucket, error) {
+	cfg.PartSize, cfg.Buffers = b.cfg.PartSize, b.cfg.Buffers
+	other, err := New(cfg)
+	if err == nil {
+		other.buffers = b.buffers
+	}
+	return other, err
+}
+
+// at is a key as the store has it.
+func (b *Bucket) at(key string) *string {
+	full := b.cfg.Prefix + key
+	return &full
+}
+
+// of is a store's key as we have it; nil stays empty.
+func (b *Bucket) of(key *string) string { return strings.TrimPrefix(aws.ToString(key), b.cfg.Prefix) }
 
 func withDefaults(cfg Config) Config {
 	if cfg.Region == "" {
@@ -153,7 +174,7 @@ func (b *Bucket) options(secure bool) s3.Options {
 		BaseEndpoint: &cfg.Endpoint,
 		Region:       cfg.Region,
 		UsePathStyle: cfg.PathStyle,
-		HTTPClient:   cfg.HTTP,
+		HTTPClient:   bounded{cfg.HTTP},
 		Credentials:  credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey.Reveal(), cfg.Session.Reveal()),
 		Retryer:      aws.NopRetryer{}, // try does it: it must know which writes may have taken place
 		Logger:       logging.Nop{},

@@ -44,7 +44,7 @@ func (b *Bucket) PutIfAbsent(ctx context.Context, key string, body []byte) (Obje
 func (b *Bucket) put(ctx context.Context, want Object, body []byte) (Object, error) {
 	return b.publish(ctx, "PutObject", want, func(ctx context.Context) (crc string, err error) {
 		out, err := b.client.PutObject(ctx, &s3.PutObjectInput{
-			Bucket: &b.cfg.Bucket, Key: &want.Key, Body: bytes.NewReader(body), ContentLength: &want.Size,
+			Bucket: &b.cfg.Bucket, Key: b.at(want.Key), Body: bytes.NewReader(body), ContentLength: &want.Size,
 			ChecksumCRC32: &want.crc, IfNoneMatch: aws.String("*"), Metadata: map[string]string{writerTag: want.writer},
 		})
 		if err == nil {
@@ -101,7 +101,7 @@ func (b *Bucket) Head(ctx context.Context, key string) (Object, error) {
 	var out *s3.HeadObjectOutput
 	err := b.try(ctx, "HeadObject", key, func(ctx context.Context) (err error) {
 		out, err = b.client.HeadObject(ctx, &s3.HeadObjectInput{
-			Bucket: &b.cfg.Bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled,
+			Bucket: &b.cfg.Bucket, Key: b.at(key), ChecksumMode: types.ChecksumModeEnabled,
 		})
 		return err
 	})
@@ -122,9 +122,9 @@ func (b *Bucket) List(ctx context.Context, prefix string, fn func(Object) error)
 
 // ListAfter is List from the first key on that comes after a given one, which need not be there.
 func (b *Bucket) ListAfter(ctx context.Context, prefix, after string, fn func(Object) error) error {
-	in := &s3.ListObjectsV2Input{Bucket: &b.cfg.Bucket, Prefix: &prefix}
+	in := &s3.ListObjectsV2Input{Bucket: &b.cfg.Bucket, Prefix: b.at(prefix)}
 	if after != "" {
-		in.StartAfter = &after
+		in.StartAfter = b.at(after)
 	}
 	pages := s3.NewListObjectsV2Paginator(b.client, in)
 	for pages.HasMorePages() {
@@ -137,7 +137,7 @@ func (b *Bucket) ListAfter(ctx context.Context, prefix, after string, fn func(Ob
 			return err
 		}
 		for _, o := range page.Contents {
-			err := fn(Object{Key: aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
+			err := fn(Object{Key: b.of(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
 			if err != nil {
 				return err
 			}
@@ -149,7 +149,7 @@ func (b *Bucket) ListAfter(ctx context.Context, prefix, after string, fn func(Ob
 // Delete removes an object; one that is not there is no error. Errors: ErrDenied, *Error.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	err := b.try(ctx, "DeleteObject", key, func(ctx context.Context) error {
-		_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.cfg.Bucket, Key: &key})
+		_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.cfg.Bucket, Key: b.at(key)})
 		return err
 	})
 	if errors.Is(err, ErrNotFound) {

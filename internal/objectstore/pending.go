@@ -17,10 +17,14 @@ type OpenUpload struct {
 	Started time.Time // by the store's clock
 }
 
-// OpenUploads lists the open uploads whose keys begin with prefix.
+// mostListed bounds what is held of a list of open uploads, in bytes of their names: some hundred thousand.
+const mostListed = 64 << 20
+
+// OpenUploads lists the open uploads whose keys begin with prefix. Errors: ErrMismatch where there is no end to them, *Error.
 func (b *Bucket) OpenUploads(ctx context.Context, prefix string) ([]OpenUpload, error) {
 	var all []OpenUpload
-	in := &s3.ListMultipartUploadsInput{Bucket: &b.cfg.Bucket, Prefix: &prefix}
+	held := 0
+	in := &s3.ListMultipartUploadsInput{Bucket: &b.cfg.Bucket, Prefix: b.at(prefix)}
 	for {
 		var out *s3.ListMultipartUploadsOutput
 		err := b.try(ctx, "ListMultipartUploads", prefix, func(ctx context.Context) (err error) {
@@ -31,7 +35,10 @@ func (b *Bucket) OpenUploads(ctx context.Context, prefix string) ([]OpenUpload, 
 			return nil, err
 		}
 		for _, u := range out.Uploads {
-			all = append(all, OpenUpload{Key: aws.ToString(u.Key), ID: aws.ToString(u.UploadId), Started: aws.ToTime(u.Initiated)})
+			if held += len(aws.ToString(u.Key)) + len(aws.ToString(u.UploadId)); held > mostListed {
+				return nil, &Error{Op: "ListMultipartUploads", Key: prefix, kind: ErrMismatch}
+			}
+			all = append(all, OpenUpload{Key: b.of(u.Key), ID: aws.ToString(u.UploadId), Started: aws.ToTime(u.Initiated)})
 		}
 		if !aws.ToBool(out.IsTruncated) || aws.ToString(out.NextKeyMarker) == "" {
 			return all, nil
@@ -44,7 +51,7 @@ func (b *Bucket) OpenUploads(ctx context.Context, prefix string) ([]OpenUpload, 
 // on its way can survive it: list and abort again.
 func (b *Bucket) AbortUpload(ctx context.Context, u OpenUpload) error {
 	err := b.try(ctx, "AbortMultipartUpload", u.Key, func(ctx context.Context) error {
-		_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.cfg.Bucket, Key: &u.Key, UploadId: &u.ID})
+		_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.cfg.Bucket, Key: b.at(u.Key), UploadId: &u.ID})
 		return err
 	})
 	if errors.Is(err, ErrNotFound) {

@@ -13,7 +13,7 @@ import (
 // need the right to list all of it.
 func (b *Bucket) Reach(ctx context.Context, prefix string) error {
 	return b.try(ctx, "ListObjectsV2", b.cfg.Bucket, func(ctx context.Context) error {
-		_, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &b.cfg.Bucket, Prefix: &prefix, MaxKeys: aws.Int32(1)})
+		_, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &b.cfg.Bucket, Prefix: b.at(prefix), MaxKeys: aws.Int32(1)})
 		return err
 	})
 }

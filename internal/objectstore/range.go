@@ -65,7 +65,7 @@ func (d *download) open(attempt context.Context) error {
 	ctx, stop := context.WithCancel(d.ctx)
 	linked := context.AfterFunc(attempt, stop)
 	in := &s3.GetObjectInput{
-		Bucket: &d.b.cfg.Bucket, Key: &d.key,
+		Bucket: &d.b.cfg.Bucket, Key: d.b.at(d.key),
 		Range: aws.String(fmt.Sprintf("bytes=%d-%d", d.off, d.off+d.left-1)),
 	}
 	if d.etag != "" {

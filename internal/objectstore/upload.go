@@ -164,7 +164,7 @@ func (u *Upload) open() {
 	var out *s3.CreateMultipartUploadOutput
 	err := u.b.try(u.ctx, "CreateMultipartUpload", u.want.Key, func(ctx context.Context) (err error) {
 		out, err = u.b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-			Bucket: &u.b.cfg.Bucket, Key: &u.want.Key, Metadata: map[string]string{writerTag: u.want.writer},
+			Bucket: &u.b.cfg.Bucket, Key: u.b.at(u.want.Key), Metadata: map[string]string{writerTag: u.want.writer},
 			ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumType: types.ChecksumTypeFullObject,
 		})
 		return err
@@ -183,7 +183,7 @@ func (u *Upload) send(number int32, buf []byte) {
 		ctx, cancel := context.WithTimeout(u.parted, u.b.cfg.AttemptTimeout)
 		defer cancel()
 		out, err = u.b.client.UploadPart(ctx, &s3.UploadPartInput{
-			Bucket: &u.b.cfg.Bucket, Key: &u.want.Key, UploadId: &u.id, PartNumber: &number,
+			Bucket: &u.b.cfg.Bucket, Key: u.b.at(u.want.Key), UploadId: &u.id, PartNumber: &number,
 			Body: bytes.NewReader(buf), ContentLength: aws.Int64(int64(len(buf))), ChecksumCRC32: &crc,
 		})
 		return err
@@ -267,7 +267,7 @@ func (u *Upload) commit() (Object, error) {
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
 	return u.b.publish(u.ctx, "CompleteMultipartUpload", u.want, func(ctx context.Context) (crc string, err error) {
 		out, err := u.b.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
-			Bucket: &u.b.cfg.Bucket, Key: &u.want.Key, UploadId: &u.id,
+			Bucket: &u.b.cfg.Bucket, Key: u.b.at(u.want.Key), UploadId: &u.id,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
 			ChecksumCRC32:   &u.want.crc, ChecksumType: types.ChecksumTypeFullObject,
 			MpuObjectSize: &u.want.Size, IfNoneMatch: aws.String("*"),

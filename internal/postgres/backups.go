@@ -198,6 +198,6 @@ func backupOf(b pgsql.Backup, addon, ownerApp string) remora.Backup {
 		ArchiveVersion: b.ArchiveVersion, Tables: int(b.Tables), Rows: b.Rows, PlainSize: b.PlainSize, StoredSize: b.StoredSize,
 		QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt), EndedAt: orZero(b.EndedAt), RetryAt: orZero(b.RetryAt), DamagedAt: orZero(b.DamagedAt),
 		ExpiredAt: orZero(b.ExpiredAt), ExpiredBecause: b.ExpiredBecause, DeleteAt: orZero(b.DeleteAt), DeletedAt: orZero(b.DeletedAt),
-		OpenedBy: b.OpenedBy, Alone: b.Alone,
+		OpenedBy: b.OpenedBy, Alone: b.Alone, Bucket: orEmpty[remora.BucketID](b.BucketID),
 	}
 }

@@ -57,6 +57,9 @@ func (t *tx) include(ctx context.Context, c *Claim) (err error) {
 	if c.Plan, err = c.Resource.Limits(t.now); err != nil {
 		return err
 	}
+	if c.Bucket != "" { // which takes no room of ours
+		return nil
+	}
 	stored, err := t.q.StoredBytes(ctx, string(c.Resource.ID))
 	if err != nil {
 		return fmt.Errorf("count what is stored: %w", err)
@@ -76,6 +79,9 @@ func (t *tx) include(ctx context.Context, c *Claim) (err error) {
 // filled looks at the plan's room after a backup was kept, and tells the customer when a mark is passed. It
 // writes nothing to the resource, which comes before the backup in the order of locks.
 func (t *tx) filled(ctx context.Context, c Claim, added int64) error {
+	if c.Bucket != "" { // in ours there is no more than before
+		return nil
+	}
 	row, err := t.live(ctx, c.Resource.ID)
 	if remora.KindOf(err) == remora.KindGone || remora.KindOf(err) == remora.KindNotFound {
 		return nil

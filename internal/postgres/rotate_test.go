@@ -49,7 +49,11 @@ func TestTheMasterKeyIsRotated(t *testing.T) {
 		}
 		o, err := b.Overview(ctx, id)
 		if err == nil {
-			err = errors.Join(b.MakeBadge(ctx, id, o.Databases[0].ID, false, "p"), b.SetPing(ctx, id, o.Databases[0].ID, redact.New("https://example.com/ping"), false, "p"))
+			keys := remora.BucketKeys{AccessKey: "writes", SecretKey: redact.New("writes-secret"), DeleteAccessKey: "deletes", DeleteSecretKey: redact.New("deletes-secret")}
+			for _, bucket := range []string{"former", "theirs"} { // two rows of one resource
+				err = errors.Join(err, b.SetBucket(ctx, id, remora.Place{Endpoint: "https://s3.example.com", Bucket: bucket}, keys, "p"))
+			}
+			err = errors.Join(err, b.MakeBadge(ctx, id, o.Databases[0].ID, false, "p"), b.SetPing(ctx, id, o.Databases[0].ID, redact.New("https://example.com/ping"), false, "p"))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -136,6 +140,15 @@ func TestTheMasterKeyIsRotated(t *testing.T) {
 		o, err := alone.Overview(ctx, ids[i])
 		if err != nil {
 			t.Fatal(err)
+		}
+		buckets, err := alone.Buckets(ctx, ids[i])
+		if err != nil || len(buckets) != 2 {
+			t.Fatal(buckets, err)
+		}
+		for _, x := range buckets {
+			if _, keys, err := alone.OpenBucket(ctx, ids[i], x.ID); err != nil || keys.SecretKey.Reveal() != "writes-secret" || keys.DeleteSecretKey.Reveal() != "deletes-secret" {
+				t.Error(err)
+			}
 		}
 		if out, err := alone.Outside(ctx, ids[i], o.Databases[0].ID); err != nil || len(out.Badge.Token.Reveal()) != 64 {
 			t.Error(err)

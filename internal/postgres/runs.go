@@ -27,6 +27,7 @@ type Claim struct {
 	Plan    remora.Plan     // that holds for this run, whatever is changed meanwhile
 	Refusal *remora.Failure // why no backup may be made; nil where one may
 	Sealing remora.Sealing  // as it was when the run began
+	Bucket  remora.BucketID // the customer's own that the run writes to, likewise; empty where it is ours
 
 	recipient   string // the public half of the resource's own key
 	helperAppID string
@@ -89,6 +90,11 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 		if out.Sealing, err = t.sealing(ctx, string(id)); err != nil {
 			return err
 		}
+		bucket, err := t.bucketInUse(ctx, id)
+		if err != nil {
+			return err
+		}
+		out.Bucket = bucket.ID
 		if err := t.include(ctx, &out); err != nil {
 			return err
 		}
@@ -107,12 +113,12 @@ func (t *tx) start(ctx context.Context, c Claim, worker string) error {
 	epoch := int32(c.Epoch) //nolint:gosec // one a run
 	err := t.q.InsertRun(ctx, pgsql.InsertRunParams{
 		ID: string(c.Run), ResourceID: string(c.Resource.ID), BackupID: string(c.Backup), Epoch: epoch,
-		Worker: worker, Lease: t.s.Lease, Now: t.now,
+		Worker: worker, Lease: t.s.Lease, Now: t.now, BucketID: orNull(c.Bucket),
 	})
 	if err != nil {
 		return fmt.Errorf("insert run: %w", err)
 	}
-	err = t.q.StartBackup(ctx, pgsql.StartBackupParams{ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: epoch, Now: &t.now})
+	err = t.q.StartBackup(ctx, pgsql.StartBackupParams{ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: epoch, Now: &t.now, BucketID: orNull(c.Bucket)})
 	if err != nil {
 		return fmt.Errorf("start backup: %w", err)
 	}

@@ -79,6 +79,11 @@ func TestADumpOfOurDatabaseOpensNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets["badge"] = out.Badge.Token.Reveal()
+	err = b.SetBucket(ctx, id, remora.Place{Endpoint: "https://s3.example.com", Bucket: "theirs"},
+		remora.BucketKeys{AccessKey: "AKIAWRITES", SecretKey: canary("bucket secret"), DeleteAccessKey: "AKIADELETES", DeleteSecretKey: canary("deleting secret")}, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, link, err := b.MakeLink(ctx, id, backup.ID, "p", time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +104,7 @@ func TestADumpOfOurDatabaseOpensNothing(t *testing.T) {
 	if in := found(); len(in) > 0 {
 		t.Errorf("a dump shows: %v", in)
 	}
-	for _, want := range []string{"owner@example.com", string(backup.ID), "age1public"} { // what is in it, and is no secret
+	for _, want := range []string{"owner@example.com", string(backup.ID), "age1public", "akiadeletes"} { // what is in it, and is no secret
 		if !strings.Contains(b.dump(t), want) {
 			t.Errorf("the search does not see %q, so it proves nothing", want)
 		}

@@ -26,6 +26,13 @@ func (s *Store) BackupView(ctx context.Context, id remora.ResourceID, b remora.B
 			return or404(err, "backup")
 		}
 		out.Backup = backupOf(row.Backup, row.Addon, row.OwnerApp)
+		if out.Backup.Bucket != "" {
+			bucket, err := t.q.GetBucket(ctx, pgsql.GetBucketParams{ID: string(out.Backup.Bucket), ResourceID: string(id)})
+			if err != nil {
+				return fmt.Errorf("read where it lies: %w", err)
+			}
+			out.Place = bucketOf(bucket).Place
+		}
 		if out.Backup.Impact, err = t.impactOf(ctx, id, b); err != nil {
 			return err
 		}

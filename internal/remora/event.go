@@ -30,6 +30,7 @@ const (
 	EventResumed           EventKind = "resumed"            // and resumed it
 	EventLinkMade          EventKind = "link_made"          // a person has made a link that opens a backup
 	EventKeysChanged       EventKind = "keys_changed"       // a person has changed whose keys open archives, or taken a copy of ours
+	EventStoreChanged      EventKind = "store_changed"      // a person has changed where archives lie
 	EventServerKey         EventKind = "server_key"         // a database's server shows another certificate's key at the same address
 	EventDeprovisioned     EventKind = "deprovisioned"      // the add-on was removed
 )
@@ -81,6 +82,7 @@ var meanings = map[EventKind]meaning{
 	EventResumed:           {topicSchedule, turnNone, "Schedule resumed"},
 	EventLinkMade:          {"", turnNone, "Download link made"},
 	EventKeysChanged:       {"", turnNone, "The archives' keys"},
+	EventStoreChanged:      {"", turnNone, "Where archives lie"},
 	EventServerKey:         {"", turnNone, "The server's key changed"},
 	EventDeprovisioned:     {"", turnNone, "Add-on removed"},
 }
@@ -90,7 +92,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		EventFirstSuccess, EventFailed, EventCredentialProblem, EventPermissionGap, EventTwoCredentials, EventRecovered, EventLate, EventStale, EventFreshAgain,
 		EventProofFailed, EventProofOverdue, EventProofCaughtUp, EventLockGaveWay, EventLimitNear, EventPlanShrinks, EventRetentionPending, EventPaused, EventResumed,
-		EventLinkMade, EventKeysChanged, EventServerKey, EventDeprovisioned,
+		EventLinkMade, EventKeysChanged, EventStoreChanged, EventServerKey, EventDeprovisioned,
 	}
 }
 
@@ -101,7 +103,7 @@ func (k EventKind) Title() string { return meanings[k].title }
 // limit. Each goes to every channel, past everybody's couriers and before what matters more.
 func (k EventKind) MostInHour() int {
 	switch k {
-	case EventPaused, EventRetentionPending, EventKeysChanged: // what they begin must be able to end, so that has no limit of its own
+	case EventPaused, EventRetentionPending, EventKeysChanged, EventStoreChanged: // what they begin must be able to end, so that has no limit of its own
 		return 20
 	case EventLinkMade:
 		return 60

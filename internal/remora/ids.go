@@ -27,6 +27,7 @@ type (
 	DeliveryID string // one message to one channel
 	APITokenID string // one token of the API
 	SealingID  string // somebody's word on whose keys archives are sealed to
+	BucketID   string // a customer's own bucket
 )
 
 // ParseResourceID accepts a UUID in canonical form, in either case, and returns it in lower case.

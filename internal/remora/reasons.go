@@ -46,6 +46,8 @@ const (
 	ReasonLeftOut            Reason = "left_out"
 	ReasonStoreFull          Reason = "store_full"
 	ReasonStoreFailed        Reason = "store_failed"
+	ReasonOwnBucketRefused   Reason = "own_bucket_refused"
+	ReasonOwnBucketFailed    Reason = "own_bucket_failed"
 	ReasonStalled            Reason = "stalled"
 	ReasonTooLong            Reason = "too_long"
 	ReasonHerokuUnavailable  Reason = "heroku_unavailable"
@@ -109,6 +111,8 @@ var verdicts = map[Reason]verdict{
 	ReasonLeftOut:            {"The archive is whole, but something of the database is not in it; what, is named below. It is kept as incomplete.", ActorCustomer, false},
 	ReasonStoreFull:          {"Our store has no room left, so nothing was kept. We have been told.", ActorUs, true},
 	ReasonStoreFailed:        {"Our store refused or lost the upload, so nothing was kept. We try again by ourselves.", ActorUs, true},
+	ReasonOwnBucketRefused:   {"Your own bucket refused us; how is said below. Nothing was kept of this attempt. Mend it at your provider, or give other keys or another place on the page Settings, Storage; then back up again.", ActorCustomer, false},
+	ReasonOwnBucketFailed:    {"Your own bucket's store did not answer, or lost what was sent; what is known is said below. Nothing was kept of this attempt. We try again by ourselves; if it stays so, ask your provider, or choose another place on the page Settings, Storage.", ActorCustomer, true},
 	ReasonStalled:            {"No data came for ten minutes, or next to none for an hour, so we ended the read. We try again by ourselves.", ActorNobody, true},
 	ReasonTooLong:            {"The database could not be read within a day, which is the most that one run may take, so nothing was kept. Drop what you no longer need, or attach the credential of a follower or of a database on a larger plan, which read faster. The next backup by the schedule tries again.", ActorCustomer, false},
 	ReasonHerokuUnavailable:  {"Heroku's API did not answer, so the credential could not be read. We try again by ourselves.", ActorNobody, true},

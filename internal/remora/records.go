@@ -103,6 +103,7 @@ type Backup struct {
 	DeletedAt      time.Time // zero unless that is gone
 	OpenedBy       []string  // fingerprints of its owner's keys that open it, beside ours unless Alone
 	Alone          bool      // they alone open it: we cannot
+	Bucket         BucketID  // its owner's, in which it lies; empty where it is ours
 	Progress       *Progress // nil unless a worker holds it
 	Impact         *Impact   // of its newest run; nil where a list does not ask for it, or none was noted
 }
@@ -232,6 +233,7 @@ type BackupView struct {
 	Now      time.Time // the database's clock, which all ages are told by
 	Resource Resource
 	Backup   Backup
+	Place    Place     // its owner's bucket, in which it lies; zero where that is ours
 	Reads    string    // the credential that its database is read with; empty where that is the owner's
 	Before   *Backup   // the good one of the same database before it; nil where there is none
 	Audit    *Audit    // nil where none was made
@@ -273,7 +275,7 @@ func (v BackupView) ProofDue() bool { return !v.ProveAt.IsZero() && !v.ProveAt.A
 
 // Key is what a stored object's name begins with.
 func (v BackupView) Key() string {
-	return "r/" + string(v.Resource.ID) + "/b/" + string(v.Backup.ID) + "/"
+	return v.Place.Prefix + "r/" + string(v.Resource.ID) + "/b/" + string(v.Backup.ID) + "/"
 }
 
 // Needs is what restoring a backup needs that the archive cannot bring.

@@ -135,7 +135,8 @@ func TestOnlyWhatHealsIsTriedAgain(t *testing.T) {
 		remora.ReasonServerBusy: "the other backups end", remora.ReasonConnectionLost: "it breaks rarely", remora.ReasonRecoveryConflict: "the follower catches up",
 		remora.ReasonSchemaChanged: "a migration ends", remora.ReasonDumpFailed: "it is not known", remora.ReasonMoreMemory: "the next attempt gets more",
 		remora.ReasonArchiveInvalid: "a broken stream", remora.ReasonStoreFull: "we make room", remora.ReasonStoreFailed: "the store comes back",
-		remora.ReasonStalled: "a network heals", remora.ReasonHerokuUnavailable: "Heroku comes back", remora.ReasonWorkerLost: "another worker takes over",
+		remora.ReasonOwnBucketFailed: "likewise",
+		remora.ReasonStalled:         "a network heals", remora.ReasonHerokuUnavailable: "Heroku comes back", remora.ReasonWorkerLost: "another worker takes over",
 		remora.ReasonInternal: "it is not known",
 	}
 	for _, r := range remora.Reasons() {

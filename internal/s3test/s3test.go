@@ -96,19 +96,44 @@ func Config(t testing.TB) objectstore.Config {
 // As is cfg with the key of one process, which may do in the bucket what deploy/storage/ says, and nothing else.
 func As(t testing.TB, cfg objectstore.Config, process string) objectstore.Config {
 	t.Helper()
+	policies := map[string]string{}
+	for _, x := range Processes {
+		text, err := os.ReadFile(atTop("deploy", "storage", x+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		policies[x] = string(text)
+	}
+	Allow(t, cfg, policies)
+	return Key(cfg, process)
+}
+
+// Key is cfg with the key of one process.
+func Key(cfg objectstore.Config, process string) objectstore.Config {
+	cfg.AccessKey, cfg.SecretKey = user(process), redact.New(secretOf(process))
+	return cfg
+}
+
+// Allow has the keys of processes do in the bucket what a policy of each says, in whose text it is called BUCKET, and nothing
+// else; one that has none may do nothing.
+func Allow(t testing.TB, cfg objectstore.Config, policies map[string]string) {
+	t.Helper()
 	client := s3.New(s3.Options{
 		BaseEndpoint: &cfg.Endpoint, Region: cfg.Region, UsePathStyle: true, HTTPClient: cfg.HTTP,
 		Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
 	})
-	policy, err := bucketPolicy(cfg.Bucket)
-	if err == nil {
+	policy, err := bucketPolicy(cfg.Bucket, policies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(policies) == 0 {
+		_, err = client.DeleteBucketPolicy(t.Context(), &s3.DeleteBucketPolicyInput{Bucket: &cfg.Bucket})
+	} else {
 		_, err = client.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: &cfg.Bucket, Policy: &policy})
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.AccessKey, cfg.SecretKey = user(process), redact.New(secretOf(process))
-	return cfg
 }
 
 // statement is one of a policy.
@@ -117,16 +142,12 @@ type statement map[string]any
 // bucketPolicy makes one policy of a bucket from those of the processes' keys: the same statements, each with whom it is for.
 // What it leaves out is the statement about overwriting, whose condition the local server does not know and which it keeps by
 // itself (internal/devtools/s3dev).
-func bucketPolicy(bucket string) (string, error) {
+func bucketPolicy(bucket string, policies map[string]string) (string, error) {
 	var all []statement
-	for _, process := range Processes {
-		text, err := os.ReadFile(atTop("deploy", "storage", process+".json"))
-		if err != nil {
-			return "", err
-		}
+	for process, text := range policies {
 		var own struct{ Statement []statement }
-		if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), "BUCKET", bucket)), &own); err != nil {
-			return "", fmt.Errorf("%s.json: %w", process, err)
+		if err := json.Unmarshal([]byte(strings.ReplaceAll(text, "BUCKET", bucket)), &own); err != nil {
+			return "", fmt.Errorf("policy of %s: %w", process, err)
 		}
 		for _, s := range own.Statement {
 			if s["Sid"] == "OverwriteNothing" {

@@ -9,6 +9,7 @@ import (
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/pgarchive"
+	"github.com/remora-backup/remora/internal/placement"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/proof"
 	"github.com/remora-backup/remora/internal/remora"
@@ -19,7 +20,13 @@ import (
 type archives struct {
 	process
 	store  *postgres.Store
-	bucket *objectstore.Bucket
+	stores *placement.Stores
+}
+
+// in opens where a backup lies.
+func (a archives) in(ctx context.Context, id remora.ResourceID, b remora.Backup) (*objectstore.Bucket, error) {
+	bucket, err := a.stores.At(ctx, id, b.Bucket)
+	return bucket, placement.Refuse(b.Bucket, err)
 }
 
 // key returns what opens a backup of a resource. Errors: remora.ErrAlone where that is not ours.
@@ -44,9 +51,13 @@ func (a archives) open(ctx context.Context, id remora.ResourceID, b remora.Backu
 	if err != nil {
 		return nil, err
 	}
-	archive, err := archivestore.Open(ctx, a.bucket, refOf(id, b), key, a.Keys)
+	bucket, err := a.in(ctx, id, b)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := archivestore.Open(ctx, bucket, refOf(id, b), key, a.Keys)
 	if err != nil || len(tables) == 0 {
-		return archive, err
+		return archive, placement.Refuse(b.Bucket, err)
 	}
 	part, err := pgarchive.Select(archive, archive.Size(), tables...)
 	if errors.Is(err, pgarchive.ErrNoTable) {
@@ -65,9 +76,13 @@ func (a archives) contents(ctx context.Context, id remora.ResourceID, b remora.B
 	if err != nil {
 		return nil, err
 	}
-	list, err := archivestore.OpenContents(ctx, a.bucket, refOf(id, b), key, a.Keys)
-	if err != nil || list == nil {
+	bucket, err := a.in(ctx, id, b)
+	if err != nil {
 		return nil, err
+	}
+	list, err := archivestore.OpenContents(ctx, bucket, refOf(id, b), key, a.Keys)
+	if err != nil || list == nil {
+		return nil, placement.Refuse(b.Bucket, err)
 	}
 	return list, nil
 }
@@ -83,12 +98,16 @@ func (a archives) list(ctx context.Context, id remora.ResourceID, b remora.Backu
 
 // sealed is dashboard.Config's Sealed.
 func (a archives) sealed(ctx context.Context, id remora.ResourceID, b remora.Backup, name string) (dashboard.Archive, error) {
-	object, err := archivestore.OpenSealed(ctx, a.bucket, refOf(id, b), name)
+	bucket, err := a.in(ctx, id, b)
+	if err != nil {
+		return nil, err
+	}
+	object, err := archivestore.OpenSealed(ctx, bucket, refOf(id, b), name)
 	if errors.Is(err, objectstore.ErrNotFound) {
 		return nil, remora.NotFound("part of this backup")
 	}
 	if err != nil {
-		return nil, err
+		return nil, placement.Refuse(b.Bucket, err)
 	}
 	return object, nil
 }

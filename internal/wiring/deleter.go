@@ -36,12 +36,17 @@ func (p process) deleter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stores, err := p.stores(bucket, store, true)
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
 	// In the wrong bucket there would be nothing to delete, and all would be called deleted.
 	if err := bucket.Reach(ctx, archivestore.Prefix); err != nil {
 		return fmt.Errorf("the bucket cannot be read: check S3_ENDPOINT, S3_BUCKET and the deleter's key: %w", err)
 	}
 	deleter, err := jobworkers.NewDeleter(jobworkers.DeleterConfig{
-		Store: store, Bucket: bucket, Log: p.log, Metrics: p.metrics, Delay: p.Delete.DeleteAfter, SweepAfter: p.Delete.SweepAfter,
+		Store: store, Stores: stores, Log: p.log, Metrics: p.metrics, Delay: p.Delete.DeleteAfter, SweepAfter: p.Delete.SweepAfter,
 	})
 	if err != nil {
 		return err

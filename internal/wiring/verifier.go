@@ -34,6 +34,11 @@ func (p process) verifier(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stores, err := p.stores(bucket, store, false)
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
 	// With the wrong bucket every backup would be found missing.
 	if err := bucket.Reach(ctx, archivestore.Prefix); err != nil {
 		return fmt.Errorf("the bucket cannot be read: check S3_ENDPOINT, S3_BUCKET and the key: %w", err)
@@ -66,7 +71,7 @@ func (p process) verifier(ctx context.Context) error {
 		return err
 	}
 	verifier, err := jobworkers.NewVerifier(jobworkers.VerifierConfig{
-		Name: hostname(), Store: store, Bucket: bucket, Keys: p.Keys, Prover: prover, Proofs: p.Verify.Proofs, Log: p.log, Metrics: p.metrics,
+		Name: hostname(), Store: store, Stores: stores, Keys: p.Keys, Prover: prover, Proofs: p.Verify.Proofs, Log: p.log, Metrics: p.metrics,
 	})
 	if err != nil {
 		return err

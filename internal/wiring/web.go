@@ -36,6 +36,11 @@ func (p process) web(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stores, err := p.stores(bucket, store, false)
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
 	if err := bucket.Reach(ctx, archivestore.Prefix); err != nil { // everything but downloads works without it, so this is no reason not to start
 		p.log.ErrorContext(ctx, "the bucket cannot be read, so no download works: check S3_ENDPOINT, S3_BUCKET and the key", "error", err)
 	}
@@ -51,21 +56,21 @@ func (p process) web(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	read := archives{p, store, bucket}
+	read := archives{p, store, stores}
 	callable := func(ctx context.Context, address redact.Secret) error {
 		return notify.Callable(ctx, p.policy, net.DefaultResolver, address)
 	}
 	pages, err := dashboard.New(dashboard.Config{
 		Store: store, Cookie: cookie, BaseURL: p.Site.PublicURL, ServiceAccount: p.Site.ServiceAccount, LinkGood: p.Site.LinkGood, Mails: p.mails(), Log: p.log,
 		Open: read.open, Contents: read.contents, Script: pgarchive.WriteScript, Needs: read.needs,
-		Callable: callable, Sealed: read.sealed, Sealer: sealer{p.Keys},
+		Callable: callable, Sealed: read.sealed, Sealer: sealer{p.Keys}, Probe: stores.Probe,
 	})
 	if err != nil {
 		return err
 	}
 	programs, err := api.New(api.Config{
 		Store: store, Contents: read.list, Needs: read.needs, LinkURL: pages.LinkURL, BadgeURL: pages.BadgeURL, BaseURL: p.Site.PublicURL, LinkGood: p.Site.LinkGood,
-		Mails: p.mails(), Callable: callable, Sealer: sealer{p.Keys}, Log: p.log,
+		Mails: p.mails(), Callable: callable, Sealer: sealer{p.Keys}, Probe: stores.Probe, Log: p.log,
 	})
 	if err != nil {
 		return err

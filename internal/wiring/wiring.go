@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/partnerapi"
 	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/placement"
 	"github.com/remora-backup/remora/internal/postgres"
 )
 
@@ -172,6 +174,11 @@ func (p process) bucket() (*objectstore.Bucket, error) {
 		Endpoint: p.Store.Endpoint, Region: p.Store.Region, Bucket: p.Store.Bucket, AccessKey: p.Store.AccessKey,
 		SecretKey: p.Store.SecretKey, PathStyle: p.Store.PathStyle, HTTP: dialer.HTTPClient(0),
 	})
+}
+
+// stores open our bucket and customers' own; deletes by the keys that delete, where those have one.
+func (p process) stores(ours *objectstore.Bucket, store *postgres.Store, deletes bool) (*placement.Stores, error) {
+	return placement.New(placement.Config{Ours: ours, Buckets: store, Policy: p.policy, Resolver: net.DefaultResolver, Deletes: deletes})
 }
 
 func hostname() string {

@@ -46,6 +46,11 @@ func (p process) worker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stores, err := p.stores(bucket, store, false)
+	if err != nil {
+		return err
+	}
+	defer stores.Close()
 	if err := bucket.Probe(ctx); err != nil {
 		return fmt.Errorf("the bucket cannot be used: check S3_ENDPOINT, S3_BUCKET and the key: %w", err)
 	}
@@ -73,7 +78,7 @@ func (p process) worker(ctx context.Context) error {
 	}
 	defer compress.Close() //nolint:errcheck // it has no error to tell; runs have ended by then
 	workers, err := jobworkers.New(jobworkers.Config{
-		Name: hostname(), Store: store, Heroku: heroku, Bucket: bucket, Keys: p.Keys, Clients: clients, Compress: compress, Policy: p.policy,
+		Name: hostname(), Store: store, Heroku: heroku, Stores: stores, Keys: p.Keys, Clients: clients, Compress: compress, Policy: p.policy,
 		Resolver: net.DefaultResolver, Log: p.log, Metrics: p.metrics, Backups: concurrency, ServiceToken: p.Heroku.ServiceToken, SweepAfter: p.Work.SweepAfter, Memory: int64(p.Work.Memory) << 20,
 	})
 	if err != nil {

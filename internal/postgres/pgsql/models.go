@@ -99,6 +99,7 @@ type Backup struct {
 	Alone          bool
 	Passed         bool
 	DamagedAt      *time.Time
+	BucketID       *string
 }
 
 type Badge struct {
@@ -109,6 +110,24 @@ type Badge struct {
 	Named       bool
 	MadeBy      string
 	MadeAt      time.Time
+}
+
+type Bucket struct {
+	ID                 string
+	ResourceID         string
+	Endpoint           string
+	Region             string
+	Bucket             string
+	Prefix             string
+	PathStyle          bool
+	AccessKey          string
+	SealedSecret       []byte
+	DeleteAccessKey    string
+	SealedDeleteSecret []byte
+	InUse              bool
+	SetBy              string
+	SetAt              time.Time
+	RemovedAt          *time.Time
 }
 
 type Channel struct {
@@ -375,6 +394,8 @@ type Run struct {
 	Held        *time.Duration
 	Blocked     *int32
 	Waited      *time.Duration
+	BucketID    *string
+	TidyAt      *time.Time
 }
 
 type Schedule struct {

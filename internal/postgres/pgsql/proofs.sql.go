@@ -66,9 +66,11 @@ func (q *Queries) CancelProofs(ctx context.Context, arg CancelProofsParams) erro
 
 const countOverdue = `-- name: CountOverdue :one
 SELECT (SELECT count(*) FROM databases d JOIN resources r ON r.id = d.resource_id
-         WHERE d.prove_at < $1 AND d.state = 'active' AND r.state IN ('active', 'needs_attention'))::bigint AS restores,
+         WHERE d.prove_at < $1 AND d.state = 'active' AND r.state IN ('active', 'needs_attention')
+           AND (SELECT b.bucket_id FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven') ORDER BY b.queued_at DESC LIMIT 1) IS NULL)::bigint AS restores,
        (SELECT count(*) FROM backups b JOIN resources r ON r.id = b.resource_id
-         WHERE b.reread_at < $2 AND b.state IN ('verified', 'proven', 'incomplete') AND r.state IN ('active', 'needs_attention'))::bigint AS rereads
+         WHERE b.reread_at < $2 AND b.bucket_id IS NULL AND b.state IN ('verified', 'proven', 'incomplete')
+           AND r.state IN ('active', 'needs_attention'))::bigint AS rereads
 `
 
 type CountOverdueParams struct {
@@ -81,7 +83,8 @@ type CountOverdueRow struct {
 	Rereads  int64
 }
 
-// What was due before the given times and is not done, for the operator.
+// What was due before the given times and is not done, for the operator: of what lies in our own bucket, for another one may be
+// what it waits for.
 func (q *Queries) CountOverdue(ctx context.Context, arg CountOverdueParams) (CountOverdueRow, error) {
 	row := q.db.QueryRow(ctx, countOverdue, arg.ProvedBefore, arg.RereadBefore)
 	var i CountOverdueRow

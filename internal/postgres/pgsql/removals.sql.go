@@ -35,7 +35,8 @@ const destroyKeys = `-- name: DestroyKeys :many
 WITH due AS (SELECT r.id FROM removals m JOIN resources r ON r.id = m.resource_id
               WHERE m.undo_until <= $1 AND m.forgotten_at IS NULL AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned'
               ORDER BY m.undo_until LIMIT $2 FOR NO KEY UPDATE OF r SKIP LOCKED),
-     destroyed AS (UPDATE resources r SET sealed_key = NULL, recipient = '' FROM due WHERE r.id = due.id)
+     destroyed AS (UPDATE resources r SET sealed_key = NULL, recipient = '' FROM due WHERE r.id = due.id),
+     left_be AS (UPDATE buckets x SET access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL FROM due WHERE x.resource_id = due.id)
 UPDATE removals m SET key_destroyed_at = $1 FROM due WHERE m.resource_id = due.id
 RETURNING m.resource_id
 `
@@ -200,6 +201,7 @@ WITH d  AS (SELECT databases.id FROM databases WHERE databases.resource_id = $1)
      y3 AS (DELETE FROM pings WHERE database_id IN (SELECT id FROM d)),
      y4 AS (DELETE FROM schedules WHERE database_id IN (SELECT id FROM d)),
      y5 AS (DELETE FROM backups WHERE id IN (SELECT id FROM b)),
+     y7 AS (DELETE FROM buckets WHERE buckets.resource_id = $1),
      y6 AS (DELETE FROM databases WHERE id IN (SELECT id FROM d)),
      c  AS (SELECT channels.id FROM channels WHERE channels.resource_id = $1),
      z1 AS (DELETE FROM news WHERE channel_id IN (SELECT id FROM c)),
@@ -257,7 +259,7 @@ SELECT $1, $2, $3, $4, $5,
        (SELECT count(*) FROM databases d WHERE d.resource_id = $1), count(*), coalesce(sum(o.n), 0), coalesce(sum(o.bytes), 0)
   FROM databases d JOIN backups b ON b.database_id = d.id
   CROSS JOIN LATERAL (SELECT count(*) AS n, sum(x.size) AS bytes FROM objects x WHERE x.backup_id = b.id) o
- WHERE d.resource_id = $1 AND b.state IN ('verified', 'proven', 'incomplete', 'expired')
+ WHERE d.resource_id = $1 AND b.state IN ('verified', 'proven', 'incomplete', 'expired') AND b.bucket_id IS NULL
 ON CONFLICT (resource_id) DO NOTHING
 `
 
@@ -269,7 +271,7 @@ type InsertRemovalParams struct {
 	UndoUntil   time.Time
 }
 
-// With what is held now. One that there is already stays as it is.
+// With what is held now; what lies in the customer's own bucket is not held by us. One that there is already stays as it is.
 func (q *Queries) InsertRemoval(ctx context.Context, arg InsertRemovalParams) error {
 	_, err := q.db.Exec(ctx, insertRemoval,
 		arg.ResourceID,

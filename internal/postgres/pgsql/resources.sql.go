@@ -508,11 +508,11 @@ func (q *Queries) SetTokens(ctx context.Context, arg SetTokensParams) (int64, er
 
 const storedBytes = `-- name: StoredBytes :one
 SELECT coalesce(sum(x.stored), 0)::bigint FROM databases d
- CROSS JOIN LATERAL (SELECT sum(b.stored_size) AS stored FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven', 'incomplete')) x
+ CROSS JOIN LATERAL (SELECT sum(b.stored_size) AS stored FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven', 'incomplete') AND b.bucket_id IS NULL) x
  WHERE d.resource_id = $1
 `
 
-// Database after database, of each from an index: a run asks twice, and there may be millions of backups.
+// In our own bucket. Database after database, of each from an index: a run asks twice, and there may be millions of backups.
 func (q *Queries) StoredBytes(ctx context.Context, resourceID string) (int64, error) {
 	row := q.db.QueryRow(ctx, storedBytes, resourceID)
 	var column_1 int64

@@ -87,9 +87,10 @@ func (q *Queries) BackupsToKeep(ctx context.Context, arg BackupsToKeepParams) ([
 }
 
 const countOverdueDeletions = `-- name: CountOverdueDeletions :one
-SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < $1
+SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < $1 AND bucket_id IS NULL
 `
 
+// In our own bucket: what is wrong with another one is its owner's to mend.
 func (q *Queries) CountOverdueDeletions(ctx context.Context, before *time.Time) (int64, error) {
 	row := q.db.QueryRow(ctx, countOverdueDeletions, before)
 	var count int64

@@ -63,7 +63,7 @@ func (q *Queries) CountLiveRuns(ctx context.Context, resourceID string) (int64, 
 
 const endRun = `-- name: EndRun :execrows
 UPDATE runs
-   SET state = $1, reason = $2, ended_at = $3
+   SET state = $1, reason = $2, ended_at = $3, tidy_at = CASE WHEN $1 <> 'done' THEN tidy_at END
  WHERE id = $4 AND resource_id = $5 AND epoch = $6
    AND state IN ('claimed', 'dumping', 'confirming')
 `
@@ -168,9 +168,9 @@ func (q *Queries) ImpactOf(ctx context.Context, arg ImpactOfParams) (ImpactOfRow
 }
 
 const insertRun = `-- name: InsertRun :exec
-INSERT INTO runs (id, resource_id, backup_id, epoch, worker, state, lease_until, started_at)
+INSERT INTO runs (id, resource_id, backup_id, epoch, worker, state, lease_until, started_at, bucket_id, tidy_at)
 VALUES ($1, $2, $3, $4, $5, 'claimed',
-        now() + $6::interval, $7)
+        now() + $6::interval, $7, $8, CASE WHEN $8::uuid IS NOT NULL THEN $7::timestamptz END)
 `
 
 type InsertRunParams struct {
@@ -181,6 +181,7 @@ type InsertRunParams struct {
 	Worker     string
 	Lease      time.Duration
 	Now        time.Time
+	BucketID   *string
 }
 
 func (q *Queries) InsertRun(ctx context.Context, arg InsertRunParams) error {
@@ -192,6 +193,7 @@ func (q *Queries) InsertRun(ctx context.Context, arg InsertRunParams) error {
 		arg.Worker,
 		arg.Lease,
 		arg.Now,
+		arg.BucketID,
 	)
 	return err
 }
@@ -260,7 +262,7 @@ func (q *Queries) ListUnwantedArchives(ctx context.Context, arg ListUnwantedArch
 }
 
 const lockLostRuns = `-- name: LockLostRuns :many
-SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, r.bytes_out, r.server, r.held, r.blocked, r.waited, b.attempts, (SELECT x.region FROM resources x WHERE x.id = r.resource_id)::text AS region
+SELECT r.id, r.resource_id, r.backup_id, r.epoch, r.worker, r.state, r.reason, r.lease_until, r.bytes, r.tables_done, r.tables_total, r.current, r.started_at, r.ended_at, r.bytes_out, r.server, r.held, r.blocked, r.waited, r.bucket_id, r.tidy_at, b.attempts, (SELECT x.region FROM resources x WHERE x.id = r.resource_id)::text AS region
   FROM runs r JOIN backups b ON b.id = r.backup_id
  WHERE r.state IN ('claimed', 'dumping', 'confirming') AND r.lease_until < now()
  ORDER BY r.lease_until LIMIT $1 FOR NO KEY UPDATE OF b, r SKIP LOCKED
@@ -302,6 +304,8 @@ func (q *Queries) LockLostRuns(ctx context.Context, most int32) ([]LockLostRunsR
 			&i.Run.Held,
 			&i.Run.Blocked,
 			&i.Run.Waited,
+			&i.Run.BucketID,
+			&i.Run.TidyAt,
 			&i.Attempts,
 			&i.Region,
 		); err != nil {

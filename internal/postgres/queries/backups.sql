@@ -80,7 +80,7 @@ SELECT sqlc.embed(b), d.addon, d.owner_app,
 -- name: StartBackup :exec
 UPDATE backups
    SET state = 'running', epoch = sqlc.arg(epoch), attempts = attempts + 1, retry_at = NULL,
-       started_at = coalesce(started_at, sqlc.arg(now))
+       started_at = coalesce(started_at, sqlc.arg(now)), bucket_id = sqlc.narg(bucket_id)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
 
 -- name: RequeueBackup :execrows

@@ -87,11 +87,14 @@ SELECT b.id, b.resource_id, b.database_id, r.region
  ORDER BY b.reread_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF b SKIP LOCKED;
 
 -- name: CountOverdue :one
--- What was due before the given times and is not done, for the operator.
+-- What was due before the given times and is not done, for the operator: of what lies in our own bucket, for another one may be
+-- what it waits for.
 SELECT (SELECT count(*) FROM databases d JOIN resources r ON r.id = d.resource_id
-         WHERE d.prove_at < sqlc.arg(proved_before) AND d.state = 'active' AND r.state IN ('active', 'needs_attention'))::bigint AS restores,
+         WHERE d.prove_at < sqlc.arg(proved_before) AND d.state = 'active' AND r.state IN ('active', 'needs_attention')
+           AND (SELECT b.bucket_id FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven') ORDER BY b.queued_at DESC LIMIT 1) IS NULL)::bigint AS restores,
        (SELECT count(*) FROM backups b JOIN resources r ON r.id = b.resource_id
-         WHERE b.reread_at < sqlc.arg(reread_before) AND b.state IN ('verified', 'proven', 'incomplete') AND r.state IN ('active', 'needs_attention'))::bigint AS rereads;
+         WHERE b.reread_at < sqlc.arg(reread_before) AND b.bucket_id IS NULL AND b.state IN ('verified', 'proven', 'incomplete')
+           AND r.state IN ('active', 'needs_attention'))::bigint AS rereads;
 
 -- name: ListProofs :many
 SELECT * FROM proofs WHERE backup_id = sqlc.arg(backup_id) AND resource_id = sqlc.arg(resource_id) ORDER BY queued_at DESC, id LIMIT sqlc.arg(most);

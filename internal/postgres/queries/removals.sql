@@ -1,11 +1,11 @@
 -- name: InsertRemoval :exec
--- With what is held now. One that there is already stays as it is.
+-- With what is held now; what lies in the customer's own bucket is not held by us. One that there is already stays as it is.
 INSERT INTO removals (resource_id, token_hash, sealed_token, asked_at, undo_until, databases, backups, objects, bytes)
 SELECT sqlc.arg(resource_id), sqlc.narg(token_hash), sqlc.narg(sealed_token), sqlc.arg(asked_at), sqlc.arg(undo_until),
        (SELECT count(*) FROM databases d WHERE d.resource_id = sqlc.arg(resource_id)), count(*), coalesce(sum(o.n), 0), coalesce(sum(o.bytes), 0)
   FROM databases d JOIN backups b ON b.database_id = d.id
   CROSS JOIN LATERAL (SELECT count(*) AS n, sum(x.size) AS bytes FROM objects x WHERE x.backup_id = b.id) o
- WHERE d.resource_id = sqlc.arg(resource_id) AND b.state IN ('verified', 'proven', 'incomplete', 'expired')
+ WHERE d.resource_id = sqlc.arg(resource_id) AND b.state IN ('verified', 'proven', 'incomplete', 'expired') AND b.bucket_id IS NULL
 ON CONFLICT (resource_id) DO NOTHING;
 
 -- name: DeleteRemoval :exec
@@ -32,7 +32,8 @@ SELECT r.id, r.deprovisioned_at::timestamptz AS at FROM resources r
 WITH due AS (SELECT r.id FROM removals m JOIN resources r ON r.id = m.resource_id
               WHERE m.undo_until <= sqlc.arg(now) AND m.forgotten_at IS NULL AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned'
               ORDER BY m.undo_until LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF r SKIP LOCKED),
-     destroyed AS (UPDATE resources r SET sealed_key = NULL, recipient = '' FROM due WHERE r.id = due.id)
+     destroyed AS (UPDATE resources r SET sealed_key = NULL, recipient = '' FROM due WHERE r.id = due.id),
+     left_be AS (UPDATE buckets x SET access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL FROM due WHERE x.resource_id = due.id)
 UPDATE removals m SET key_destroyed_at = sqlc.arg(now) FROM due WHERE m.resource_id = due.id
 RETURNING m.resource_id;
 
@@ -90,6 +91,7 @@ WITH d  AS (SELECT databases.id FROM databases WHERE databases.resource_id = sql
      y3 AS (DELETE FROM pings WHERE database_id IN (SELECT id FROM d)),
      y4 AS (DELETE FROM schedules WHERE database_id IN (SELECT id FROM d)),
      y5 AS (DELETE FROM backups WHERE id IN (SELECT id FROM b)),
+     y7 AS (DELETE FROM buckets WHERE buckets.resource_id = sqlc.arg(resource_id)),
      y6 AS (DELETE FROM databases WHERE id IN (SELECT id FROM d)),
      c  AS (SELECT channels.id FROM channels WHERE channels.resource_id = sqlc.arg(resource_id)),
      z1 AS (DELETE FROM news WHERE channel_id IN (SELECT id FROM c)),

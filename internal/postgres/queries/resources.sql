@@ -28,9 +28,9 @@ SELECT * FROM resources WHERE id = sqlc.arg(id) FOR NO KEY UPDATE;
 UPDATE resources SET over_since = CASE WHEN sqlc.arg(over)::boolean THEN coalesce(over_since, sqlc.arg(now)) END WHERE id = sqlc.arg(id);
 
 -- name: StoredBytes :one
--- Database after database, of each from an index: a run asks twice, and there may be millions of backups.
+-- In our own bucket. Database after database, of each from an index: a run asks twice, and there may be millions of backups.
 SELECT coalesce(sum(x.stored), 0)::bigint FROM databases d
- CROSS JOIN LATERAL (SELECT sum(b.stored_size) AS stored FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven', 'incomplete')) x
+ CROSS JOIN LATERAL (SELECT sum(b.stored_size) AS stored FROM backups b WHERE b.database_id = d.id AND b.state IN ('verified', 'proven', 'incomplete') AND b.bucket_id IS NULL) x
  WHERE d.resource_id = sqlc.arg(resource_id);
 
 -- name: SetServed :exec

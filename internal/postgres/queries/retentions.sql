@@ -100,4 +100,5 @@ SELECT b.id FROM backups b
  ORDER BY b.delete_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF b SKIP LOCKED;
 
 -- name: CountOverdueDeletions :one
-SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < sqlc.arg(before);
+-- In our own bucket: what is wrong with another one is its owner's to mend.
+SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < sqlc.arg(before) AND bucket_id IS NULL;

@@ -2,9 +2,9 @@
 SELECT count(*) FROM runs WHERE resource_id = sqlc.arg(resource_id) AND state IN ('claimed', 'dumping', 'confirming');
 
 -- name: InsertRun :exec
-INSERT INTO runs (id, resource_id, backup_id, epoch, worker, state, lease_until, started_at)
+INSERT INTO runs (id, resource_id, backup_id, epoch, worker, state, lease_until, started_at, bucket_id, tidy_at)
 VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(backup_id), sqlc.arg(epoch), sqlc.arg(worker), 'claimed',
-        now() + sqlc.arg(lease)::interval, sqlc.arg(now));
+        now() + sqlc.arg(lease)::interval, sqlc.arg(now), sqlc.narg(bucket_id), CASE WHEN sqlc.narg(bucket_id)::uuid IS NOT NULL THEN sqlc.arg(now)::timestamptz END);
 
 -- name: BeatRun :execrows
 UPDATE runs
@@ -35,7 +35,7 @@ SELECT held, blocked, waited FROM runs
 
 -- name: EndRun :execrows
 UPDATE runs
-   SET state = sqlc.arg(state), reason = sqlc.arg(reason), ended_at = sqlc.arg(now)
+   SET state = sqlc.arg(state), reason = sqlc.arg(reason), ended_at = sqlc.arg(now), tidy_at = CASE WHEN sqlc.arg(state) <> 'done' THEN tidy_at END
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch)
    AND state IN ('claimed', 'dumping', 'confirming');
 

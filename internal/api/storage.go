@@ -1,0 +1,122 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// Place is a bucket of your own.
+type Place struct {
+	Provider  string `json:"provider" doc:"Whose store it is, as far as the host's name tells."`
+	Endpoint  string `json:"endpoint"`
+	Region    string `json:"region"`
+	Bucket    string `json:"bucket"`
+	Prefix    string `json:"prefix,omitempty"`
+	PathStyle bool   `json:"path_style"`
+}
+
+func placeOf(p remora.Place) Place {
+	return Place{p.Provider(), p.Endpoint, p.Region, p.Bucket, p.Prefix, p.PathStyle}
+}
+
+// Bucket is a bucket of your own that backups lie in, or may.
+type Bucket struct {
+	ID string `json:"id"`
+	Place
+	AccessKey       string    `json:"access_key"`
+	DeleteAccessKey string    `json:"delete_access_key,omitempty" doc:"Of the key that deletes; left out where the other one does."`
+	InUse           bool      `json:"in_use" doc:"The next backup lies in it."`
+	Backups         int       `json:"backups" doc:"That are listed and lie in it."`
+	SetBy           string    `json:"set_by"`
+	SetAt           time.Time `json:"set_at"`
+}
+
+// Storage is where backups lie.
+type Storage struct {
+	Own     bool         `json:"own" doc:"New backups lie in a bucket of your own; else in ours."`
+	Buckets List[Bucket] `json:"buckets" doc:"Of your own, the one in use first."`
+}
+
+// StorageRequest is a bucket of your own that is to be used.
+type StorageRequest struct {
+	Endpoint        string `json:"endpoint" minLength:"1" maxLength:"250" doc:"https:// and a host."`
+	Region          string `json:"region,omitempty" maxLength:"60"`
+	Bucket          string `json:"bucket" minLength:"3" maxLength:"63"`
+	Prefix          string `json:"prefix,omitempty" maxLength:"200"`
+	PathStyle       bool   `json:"path_style,omitempty" doc:"The bucket comes after the host in addresses."`
+	AccessKey       string `json:"access_key" minLength:"1" maxLength:"200"`
+	SecretKey       string `json:"secret_key" minLength:"1" maxLength:"200" doc:"It is kept sealed and shown to nobody."`
+	DeleteAccessKey string `json:"delete_access_key,omitempty" maxLength:"200" doc:"Of another key that deletes, if you like."`
+	DeleteSecretKey string `json:"delete_secret_key,omitempty" maxLength:"200"`
+}
+
+// StorageSet is what setting it came to.
+type StorageSet struct {
+	Storage
+	WriterDeletes bool `json:"writer_deletes" doc:"The key that writes may delete too, although there is another one for that."`
+}
+
+func (a *API) storage(ctx context.Context, c caller) (out Storage, err error) {
+	all, err := a.Store.Buckets(ctx, c.resource)
+	out.Buckets = listOf(all, func(b remora.Bucket) Bucket {
+		out.Own = out.Own || b.InUse
+		return Bucket{string(b.ID), placeOf(b.Place), b.AccessKey, b.DeleteAccessKey, b.InUse, b.Backups, b.SetBy, b.SetAt}
+	})
+	return out, err
+}
+
+func (a *API) storageOperations(h huma.API) {
+	type one struct{ Body Storage }
+	add(h, a, huma.Operation{
+		OperationID: "getStorage", Method: http.MethodGet, Path: "/storage", Tags: []string{tagOverview}, Summary: "Where backups lie",
+	}, remora.ScopeRead, func(ctx context.Context, c caller, _ *empty) (*one, error) {
+		out, err := a.storage(ctx, c)
+		return &one{out}, err
+	})
+
+	type request struct{ Body StorageRequest }
+	type set struct{ Body StorageSet }
+	add(h, a, huma.Operation{
+		OperationID: "setStorage", Method: http.MethodPut, Path: "/storage", Tags: []string{tagOverview}, Summary: "Use a bucket of your own", Metadata: opensAnArchive,
+		Description: "It is tried out first, which takes some seconds: something is written, read and deleted. The next backup lies in it, and each after that; what was made before stays where it is. The same endpoint, bucket and prefix again changes the keys.",
+	}, remora.ScopeAdmin, func(ctx context.Context, c caller, in *request) (*set, error) {
+		p := remora.Place{Endpoint: in.Body.Endpoint, Region: in.Body.Region, Bucket: in.Body.Bucket, Prefix: in.Body.Prefix, PathStyle: in.Body.PathStyle}
+		keys := remora.BucketKeys{
+			AccessKey: in.Body.AccessKey, SecretKey: redact.New(in.Body.SecretKey), DeleteAccessKey: in.Body.DeleteAccessKey, DeleteSecretKey: redact.New(in.Body.DeleteSecretKey),
+		}
+		deletes, err := a.Probe(ctx, c.resource, p, keys)
+		if err == nil {
+			err = a.Store.SetBucket(ctx, c.resource, p, keys, c.person())
+		}
+		if err != nil {
+			return nil, err
+		}
+		out, err := a.storage(ctx, c)
+		return &set{StorageSet{out, deletes}}, err
+	})
+	add(h, a, huma.Operation{
+		OperationID: "leaveStorage", Method: http.MethodDelete, Path: "/storage", Tags: []string{tagOverview}, Summary: "Use our bucket again",
+		Description: "What lies in your own stays there, and stays listed for as long as it is kept.",
+	}, remora.ScopeAdmin, func(ctx context.Context, c caller, _ *empty) (*empty, error) {
+		return &empty{}, a.Store.LeaveBucket(ctx, c.resource, c.person())
+	})
+	type ofBucket struct {
+		ID string `path:"bucket" doc:"The bucket's id."`
+	}
+	add(h, a, huma.Operation{
+		OperationID: "removeBucket", Method: http.MethodDelete, Path: "/storage/{bucket}", Tags: []string{tagOverview}, Summary: "Forget the keys of a bucket of your own",
+		Description: "Nothing in it is deleted. It is refused while new backups lie in it, or any that is listed does.",
+	}, remora.ScopeAdmin, func(ctx context.Context, c caller, in *ofBucket) (*empty, error) {
+		id, err := remora.KnownID[remora.BucketID](in.ID, "bucket")
+		if err != nil {
+			return nil, err
+		}
+		return &empty{}, a.Store.RemoveBucket(ctx, c.resource, id, c.person())
+	})
+}

@@ -1,0 +1,134 @@
+package dashboard
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/remora-backup/remora/internal/redact"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// BucketStore is what the page about storage needs.
+type BucketStore interface {
+	Buckets(ctx context.Context, id remora.ResourceID) ([]remora.Bucket, error)
+	SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, person string) error
+	LeaveBucket(ctx context.Context, id remora.ResourceID, person string) error
+	RemoveBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, person string) error
+}
+
+// storageURL is the address of the page.
+const storageURL = Home + "/settings/storage"
+
+// storagePage is where archives lie.
+type storagePage struct {
+	Frame         frame
+	Now           *remora.Bucket  // the customer's own that is in use; nil where it is ours
+	Former        []remora.Bucket // that backups lie in, or may
+	Place         remora.Place    // as the form has it
+	AccessKey     string
+	DeleteKey     string
+	Wrong         string // what is wrong with what was sent
+	Removing      string // why a bucket was not removed
+	WriterDeletes bool   // the key that writes may delete too, although another one was given for that
+}
+
+func (p *Pages) storageRoutes(r chi.Router) {
+	r.Get(storageURL, p.with(p.storage))
+	r.Post(storageURL, p.with(p.setStorage))
+	r.Post(storageURL+"/leave", p.with(p.leaveStorage))
+	r.Post(storageURL+"/{bucket}/remove", p.with(p.removeStorage))
+}
+
+func (p *Pages) storagePage(r *http.Request, s remora.Session) (storagePage, error) {
+	resource, err := p.Store.Resource(r.Context(), s.Resource)
+	if err != nil {
+		return storagePage{}, err
+	}
+	page := storagePage{Frame: frame{"Storage", "settings", resource}}
+	all, err := p.Store.Buckets(r.Context(), s.Resource)
+	for _, b := range all {
+		if b.InUse {
+			page.Now, page.Place, page.AccessKey, page.DeleteKey = &b, b.Place, b.AccessKey, b.DeleteAccessKey
+		} else {
+			page.Former = append(page.Former, b)
+		}
+	}
+	return page, err
+}
+
+func (p *Pages) storage(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+	page, err := p.storagePage(r, s)
+	if err != nil {
+		return err
+	}
+	page.WriterDeletes = page.Now != nil && r.URL.Query().Has("deletes")
+	return p.render(w, http.StatusOK, "storage.html", page)
+}
+
+// setStorage tries a bucket out and has it be used. Secret keys are on no page again.
+func (p *Pages) setStorage(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+	page, err := p.storagePage(r, s)
+	if err != nil {
+		return err
+	}
+	page.Place = remora.Place{
+		Endpoint: typed(r, "endpoint"), Region: typed(r, "region"), Bucket: typed(r, "bucket"), Prefix: typed(r, "prefix"), PathStyle: r.PostFormValue("path_style") != "",
+	}
+	keys := remora.BucketKeys{
+		AccessKey: typed(r, "access_key"), SecretKey: redact.New(typed(r, "secret_key")), DeleteAccessKey: typed(r, "delete_access_key"), DeleteSecretKey: redact.New(typed(r, "delete_secret_key")),
+	}
+	page.AccessKey, page.DeleteKey = keys.AccessKey, keys.DeleteAccessKey
+	deletes, err := p.Probe(r.Context(), s.Resource, page.Place, keys)
+	if err == nil {
+		err = p.Store.SetBucket(r.Context(), s.Resource, page.Place, keys, s.Person())
+	}
+	switch kind := remora.KindOf(err); {
+	case kind == remora.KindInvalid || kind == remora.KindPlanLimit || kind == remora.KindBusy:
+		page.Wrong = remora.Public(err, "")
+		return p.render(w, http.StatusUnprocessableEntity, "storage.html", page)
+	case err != nil:
+		return err
+	}
+	to := storageURL
+	if deletes {
+		to += "?deletes"
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+func (p *Pages) leaveStorage(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+	if err := p.Store.LeaveBucket(r.Context(), s.Resource, s.Person()); err != nil {
+		return err
+	}
+	http.Redirect(w, r, storageURL, http.StatusSeeOther)
+	return nil
+}
+
+func (p *Pages) removeStorage(w http.ResponseWriter, r *http.Request, s remora.Session) error {
+	bucket, err := remora.KnownID[remora.BucketID](chi.URLParam(r, "bucket"), "bucket")
+	if err == nil {
+		err = p.Store.RemoveBucket(r.Context(), s.Resource, bucket, s.Person())
+	}
+	if remora.KindOf(err) == remora.KindConflict {
+		page, perr := p.storagePage(r, s)
+		if perr != nil {
+			return perr
+		}
+		page.Removing = remora.Public(err, "")
+		return p.render(w, http.StatusConflict, "storage.html", page)
+	}
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, storageURL, http.StatusSeeOther)
+	return nil
+}
+
+// storagePart is what the settings page says of it.
+func storagePart(p *Pages, r *http.Request, s remora.Session) (*part, error) {
+	page, err := p.storagePage(r, s)
+	return &part{"storage", "Storage", "storagepart", page}, err
+}

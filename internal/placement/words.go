@@ -1,0 +1,92 @@
+package placement
+
+import (
+	"crypto/x509"
+	"errors"
+	"regexp"
+
+	"github.com/remora-backup/remora/internal/dialer"
+	"github.com/remora-backup/remora/internal/objectstore"
+)
+
+// comesBack tells whether asking the same again later can help without anybody changing anything.
+func comesBack(err error) bool {
+	var e *objectstore.Error
+	var refused *dialer.RefusedError
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	if !errors.As(err, &e) || errors.As(err, &refused) || errors.As(err, &unknown) || errors.As(err, &host) || errors.Is(err, dialer.ErrPlainHTTP) || errors.Is(err, dialer.ErrNotFound) {
+		return false
+	}
+	switch e.Code {
+	case "PermanentRedirect", "AuthorizationHeaderMalformed", "NoSuchBucket", "NotImplemented":
+		return false
+	}
+	return e.Status == 0 || e.Status == 429 || e.Status >= 500 && e.Status != 501 && e.Status != 507 || errors.Is(err, objectstore.ErrMismatch)
+}
+
+// asked are S3's operations in the words of a policy.
+var asked = map[string]string{
+	"PutObject": "write an object (s3:PutObject)", "CreateMultipartUpload": "write an object (s3:PutObject)", "UploadPart": "write an object (s3:PutObject)",
+	"CompleteMultipartUpload": "write an object (s3:PutObject)", "GetObject": "read an object (s3:GetObject)", "HeadObject": "read an object (s3:GetObject)",
+	"DeleteObject": "delete an object (s3:DeleteObject)", "ListObjectsV2": "list what is below the prefix (s3:ListBucket)",
+	"AbortMultipartUpload": "abort an upload (s3:AbortMultipartUpload)", "ListMultipartUploads": "list unfinished uploads (s3:ListBucketMultipartUploads)",
+}
+
+// code is what an S3 error's may be; anything else is not repeated to anybody.
+var code = regexp.MustCompile(`^[A-Za-z0-9.]{1,60}$`)
+
+// words say what is wrong with a customer's store, and never hold a secret, an address or the store's own prose.
+func words(err error) string {
+	var e *objectstore.Error
+	var refused *dialer.RefusedError
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	switch {
+	case errors.As(err, &refused):
+		return "The endpoint's host is not a public address, so we do not connect to it."
+	case errors.Is(err, dialer.ErrPlainHTTP):
+		return "The endpoint must begin with https://."
+	case errors.Is(err, dialer.ErrNotFound):
+		return "The endpoint's host has no address. Is it spelt right?"
+	case errors.As(err, &unknown), errors.As(err, &host):
+		return "The endpoint's certificate is not one for its host from an authority that is commonly known."
+	case !errors.As(err, &e):
+		return "It could not be asked."
+	}
+	switch e.Code {
+	case "NoSuchBucket":
+		return "There is no bucket of this name at this endpoint."
+	case "InvalidAccessKeyId":
+		return "The store does not know the access key. Was it revoked, or is it one of another provider?"
+	case "SignatureDoesNotMatch":
+		return "The secret key does not belong to the access key, or was not copied whole."
+	case "RequestTimeTooSkewed":
+		return "The store's clock and ours differ by more than it allows."
+	case "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
+		return "The bucket is in another region, or belongs to another endpoint, than was given."
+	case "NotImplemented":
+		return "The store does not know a request that we need: " + asked[e.Op] + "."
+	}
+	switch {
+	case errors.Is(err, objectstore.ErrDenied):
+		return "The key may not " + asked[e.Op] + "."
+	case errors.Is(err, objectstore.ErrFull):
+		return "The store has no room left, or the bucket's quota is used up."
+	case errors.Is(err, objectstore.ErrExists):
+		return "An object of this name is there already, which nobody but us should have written."
+	case errors.Is(err, objectstore.ErrNotFound):
+		return "What was written is not there any more."
+	case errors.Is(err, objectstore.ErrMismatch):
+		return "The store does not hold what was sent to it."
+	case e.Status/100 == 3:
+		return "The endpoint sends us elsewhere, and we do not follow. The bucket is in another region, or belongs to another endpoint, than was given."
+	case e.Status == 0:
+		return "The store did not answer."
+	case e.Status == 400 && (e.Op == "HeadObject" || e.Code == ""):
+		return "The store did not understand the request. Is the region right, and the way in which the bucket is named in addresses?"
+	case code.MatchString(e.Code):
+		return "The store refused to let us " + asked[e.Op] + ", and said: " + e.Code + "."
+	}
+	return "The store refused to let us " + asked[e.Op] + "."
+}

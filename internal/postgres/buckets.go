@@ -1,0 +1,242 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/remora-backup/remora/internal/postgres/pgsql"
+	"github.com/remora-backup/remora/internal/remora"
+)
+
+// The columns of the two keys of a customer's bucket, bound into each with the resource's id.
+const (
+	sealedBucketSecret = "buckets.sealed_secret"
+	sealedDeleteSecret = "buckets.sealed_delete_secret"
+)
+
+// mostBuckets is how many buckets a resource may have, those included that older backups lie in.
+const mostBuckets = 10
+
+// Buckets lists the customer's own buckets of a resource, with how many backups lie in each, the one in use first. Errors:
+// KindNotFound, KindGone.
+func (s *Store) Buckets(ctx context.Context, id remora.ResourceID) (out []remora.Bucket, err error) {
+	err = s.forResource(ctx, id, func(t *tx) error {
+		if _, err := t.live(ctx, id); err != nil {
+			return err
+		}
+		rows, err := t.q.ListBuckets(ctx, string(id))
+		for _, r := range rows {
+			b := bucketOf(r.Bucket)
+			b.Backups = int(r.Backups)
+			out = append(out, b)
+		}
+		return err
+	})
+	return out, err
+}
+
+// OpenBucket returns a customer's bucket and its keys, as long as the resource is there and the bucket is not removed. Errors:
+// KindNotFound, KindGone.
+func (s *Store) OpenBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID) (out remora.Bucket, keys remora.BucketKeys, err error) {
+	err = s.forResource(ctx, id, func(t *tx) error {
+		if _, err := t.live(ctx, id); err != nil {
+			return err
+		}
+		row, err := t.q.GetBucket(ctx, pgsql.GetBucketParams{ID: string(bucket), ResourceID: string(id)})
+		if err != nil {
+			return or404(err, "bucket")
+		}
+		if row.RemovedAt != nil {
+			return &remora.Error{Kind: remora.KindGone, Public: "The bucket that this lies in was removed here, with its keys. What lies in it is still there."}
+		}
+		out = bucketOf(row)
+		keys.AccessKey, keys.DeleteAccessKey = row.AccessKey, row.DeleteAccessKey
+		if keys.SecretKey, err = s.open(row.SealedSecret, sealedBucketSecret, id); err != nil {
+			return err
+		}
+		keys.DeleteSecretKey, err = s.open(row.SealedDeleteSecret, sealedDeleteSecret, id)
+		return err
+	})
+	return out, keys, err
+}
+
+// SetBucket has the next backup, and all after it, lie in the customer's own bucket. Where that is one of the resource's already,
+// it has these keys from now on. What lies elsewhere stays there. Whether the keys are good must have been seen by whoever knows
+// how. Errors: KindNotFound, KindGone, KindInvalid, KindPlanLimit, KindBusy where it was changed too often.
+func (s *Store) SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, person string) error {
+	p, err := remora.ParsePlace(p)
+	if err != nil {
+		return err
+	}
+	if err := keys.Check(); err != nil {
+		return err
+	}
+	secret, deleter := s.seal(keys.SecretKey, sealedBucketSecret, id), s.seal(keys.DeleteSecretKey, sealedDeleteSecret, id)
+	return s.forResource(ctx, id, func(t *tx) error {
+		if _, err := t.lockLive(ctx, id); err != nil {
+			return err
+		}
+		if err := t.mayHappen(ctx, id, remora.EventStoreChanged); err != nil {
+			return err
+		}
+		row, err := t.q.SameBucket(ctx, pgsql.SameBucketParams{ResourceID: string(id), Endpoint: p.Endpoint, Bucket: p.Bucket, Prefix: p.Prefix})
+		known := err == nil
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("look for the bucket: %w", err)
+		}
+		bucket := remora.BucketID(row.ID)
+		if !known {
+			all, err := t.q.ListBuckets(ctx, string(id))
+			if err != nil {
+				return fmt.Errorf("list buckets: %w", err)
+			}
+			if len(all) >= mostBuckets {
+				return &remora.Error{Kind: remora.KindPlanLimit, Public: fmt.Sprintf("There are %d buckets, which is as many as one add-on may have. Remove one first that no backup lies in.", len(all))}
+			}
+			bucket = remora.NewID[remora.BucketID]()
+		}
+		keep := string(bucket)
+		if _, err := t.q.LeaveBuckets(ctx, pgsql.LeaveBucketsParams{ResourceID: string(id), Keep: &keep}); err != nil {
+			return fmt.Errorf("leave the bucket: %w", err)
+		}
+		if known {
+			err = changed(t.q.ChangeBucket(ctx, pgsql.ChangeBucketParams{
+				ID: keep, ResourceID: string(id), Region: p.Region, PathStyle: p.PathStyle, AccessKey: keys.AccessKey, SealedSecret: secret,
+				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Person: person, Now: t.now,
+			}))
+		} else {
+			err = t.q.InsertBucket(ctx, pgsql.InsertBucketParams{
+				ID: keep, ResourceID: string(id), Endpoint: p.Endpoint, Region: p.Region, Bucket: p.Bucket, Prefix: p.Prefix, PathStyle: p.PathStyle, AccessKey: keys.AccessKey, SealedSecret: secret,
+				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Person: person, Now: t.now,
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("set the bucket: %w", err)
+		}
+		what := "From the next backup on archives lie in the bucket " + p.Says()
+		if row.InUse {
+			what = "The keys of the bucket " + p.Says() + " were changed"
+		}
+		return t.stored(ctx, id, what, person, "set bucket", p.Says()+", by the key "+keys.AccessKey)
+	})
+}
+
+// LeaveBucket has the next backup, and all after it, lie in our own bucket. What lies in the customer's stays there. Errors:
+// KindNotFound, KindGone. Where ours is in use already nothing changes.
+func (s *Store) LeaveBucket(ctx context.Context, id remora.ResourceID, person string) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		if _, err := t.lockLive(ctx, id); err != nil {
+			return err
+		}
+		n, err := t.q.LeaveBuckets(ctx, pgsql.LeaveBucketsParams{ResourceID: string(id)})
+		if err != nil || n == 0 {
+			return err
+		}
+		return t.stored(ctx, id, "From the next backup on archives lie in our own bucket", person, "leave bucket", "ours")
+	})
+}
+
+// RemoveBucket forgets the keys of a bucket that is in use no more and that nothing lies in that is listed. We delete nothing in
+// it. Errors: KindNotFound, KindGone, KindConflict.
+func (s *Store) RemoveBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, person string) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		if _, err := t.lockLive(ctx, id); err != nil {
+			return err
+		}
+		row, err := t.q.GetBucket(ctx, pgsql.GetBucketParams{ID: string(bucket), ResourceID: string(id)})
+		if err == nil && row.RemovedAt != nil {
+			err = pgx.ErrNoRows
+		}
+		if err != nil {
+			return or404(err, "bucket")
+		}
+		n, err := t.q.RemoveBucket(ctx, pgsql.RemoveBucketParams{ID: string(bucket), ResourceID: string(id), Now: &t.now})
+		switch {
+		case err != nil:
+			return fmt.Errorf("remove bucket: %w", err)
+		case n == 0 && row.InUse:
+			return &remora.Error{Kind: remora.KindConflict, Public: "New backups lie in this bucket. Choose another place for them first."}
+		case n == 0:
+			return &remora.Error{Kind: remora.KindConflict, Public: "Backups that are listed lie in this bucket, and could not be had without its keys. Remove it when the last of them has expired, or keep them for shorter."}
+		}
+		what := bucketOf(row).Says()
+		return t.stored(ctx, id, "We have forgotten the keys of the bucket "+what+" and deleted nothing in it", person, "remove bucket", what)
+	})
+}
+
+// stored tells and writes down that somebody has changed where archives lie.
+func (t *tx) stored(ctx context.Context, id remora.ResourceID, what, person, action, subject string) error {
+	if err := t.happened(ctx, id, remora.Event{Kind: remora.EventStoreChanged, Detail: what + ". " + person + " has done that."}); err != nil {
+		return err
+	}
+	return t.audit(ctx, id, person, action, subject)
+}
+
+// bucketInUse is where the next backup lies; the zero value is our own.
+func (t *tx) bucketInUse(ctx context.Context, id remora.ResourceID) (remora.Bucket, error) {
+	row, err := t.q.BucketInUse(ctx, string(id))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return remora.Bucket{}, nil
+	}
+	if err != nil {
+		return remora.Bucket{}, fmt.Errorf("read where archives lie: %w", err)
+	}
+	return bucketOf(row), nil
+}
+
+// BucketsOf lists every bucket that a run of the backup has written to, or may have; the empty one is ours.
+func (s *Store) BucketsOf(ctx context.Context, id remora.ResourceID, b remora.BackupID) (out []remora.BucketID, err error) {
+	err = s.forResource(ctx, id, func(t *tx) error {
+		rows, err := t.q.BucketsOfBackup(ctx, pgsql.BucketsOfBackupParams{BackupID: string(b), ResourceID: string(id)})
+		for _, r := range rows {
+			out = append(out, orEmpty[remora.BucketID](r))
+		}
+		return err
+	})
+	return out, err
+}
+
+// Leftover is what a run that has failed may have left in a customer's bucket.
+type Leftover struct {
+	Run remora.RunID
+	Archive
+	Bucket remora.BucketID
+}
+
+// Leftovers hands out what is to be deleted of runs that have failed in customers' buckets, each once an hour until Tidied.
+func (s *Store) Leftovers(ctx context.Context, after time.Duration, most int) (out []Leftover, err error) {
+	err = s.forService(ctx, func(t *tx) error {
+		before, again := t.now.Add(-after), t.now.Add(time.Hour)
+		rows, err := t.q.RunsToTidy(ctx, pgsql.RunsToTidyParams{Now: &before, Again: &again, Most: int32(most)}) //nolint:gosec // a constant of ours
+		for _, r := range rows {
+			out = append(out, Leftover{remora.RunID(r.ID), Archive{remora.ResourceID(r.ResourceID), remora.BackupID(r.BackupID), int(r.Epoch)}, orEmpty[remora.BucketID](r.BucketID)})
+		}
+		return err
+	})
+	return out, err
+}
+
+// Tidied writes down that a run has left nothing.
+func (s *Store) Tidied(ctx context.Context, l Leftover) error {
+	return s.forResource(ctx, l.Resource, func(t *tx) error {
+		return t.q.SetTidyAt(ctx, pgsql.SetTidyAtParams{ID: string(l.Run), ResourceID: string(l.Resource)})
+	})
+}
+
+// Untidy writes down that a run that was overtaken has left an archive in a customer's bucket.
+func (s *Store) Untidy(ctx context.Context, c Claim) error {
+	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
+		return t.q.SetTidyAt(ctx, pgsql.SetTidyAtParams{ID: string(c.Run), ResourceID: string(c.Resource.ID), TidyAt: &t.now})
+	})
+}
+
+func bucketOf(b pgsql.Bucket) remora.Bucket {
+	return remora.Bucket{
+		ID: remora.BucketID(b.ID), Place: remora.Place{Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Bucket, Prefix: b.Prefix, PathStyle: b.PathStyle},
+		AccessKey: b.AccessKey, DeleteAccessKey: b.DeleteAccessKey, InUse: b.InUse, SetBy: b.SetBy, SetAt: b.SetAt,
+	}
+}

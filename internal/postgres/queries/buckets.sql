@@ -1,0 +1,56 @@
+-- name: BucketInUse :one
+SELECT * FROM buckets WHERE resource_id = sqlc.arg(resource_id) AND in_use;
+
+-- name: GetBucket :one
+SELECT * FROM buckets WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
+
+-- name: SameBucket :one
+-- The row of a place, also of one that is in use no more.
+SELECT * FROM buckets
+ WHERE resource_id = sqlc.arg(resource_id) AND endpoint = sqlc.arg(endpoint) AND bucket = sqlc.arg(bucket) AND prefix = sqlc.arg(prefix) AND removed_at IS NULL;
+
+-- name: ListBuckets :many
+-- With how many backups lie in each that are listed, or damaged.
+SELECT sqlc.embed(x), (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
+                        AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups
+  FROM buckets x
+ WHERE x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.set_at DESC, x.id;
+
+-- name: LeaveBuckets :execrows
+UPDATE buckets SET in_use = false WHERE resource_id = sqlc.arg(resource_id) AND in_use AND id IS DISTINCT FROM sqlc.narg(keep);
+
+-- name: InsertBucket :exec
+INSERT INTO buckets (id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at)
+VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(endpoint), sqlc.arg(region), sqlc.arg(bucket), sqlc.arg(prefix), sqlc.arg(path_style), sqlc.arg(access_key),
+        sqlc.arg(sealed_secret), sqlc.arg(delete_access_key), sqlc.narg(sealed_delete_secret), true, sqlc.arg(person), sqlc.arg(now));
+
+-- name: ChangeBucket :execrows
+-- The same place, with other keys.
+UPDATE buckets
+   SET region = sqlc.arg(region), path_style = sqlc.arg(path_style), access_key = sqlc.arg(access_key), sealed_secret = sqlc.arg(sealed_secret),
+       delete_access_key = sqlc.arg(delete_access_key), sealed_delete_secret = sqlc.narg(sealed_delete_secret), in_use = true, set_by = sqlc.arg(person), set_at = sqlc.arg(now)
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND removed_at IS NULL;
+
+-- name: RemoveBucket :execrows
+-- Where it is not in use and nothing that is listed lies in it. Its keys go with it.
+UPDATE buckets x SET removed_at = sqlc.arg(now), access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
+ WHERE x.id = sqlc.arg(id) AND x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL AND NOT x.in_use
+   AND NOT EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id
+                    AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'));
+
+-- name: BucketsOfBackup :many
+-- Every one that a run of the backup has written to, or may have; null is ours.
+SELECT r.bucket_id FROM runs r WHERE r.backup_id = sqlc.arg(backup_id) AND r.resource_id = sqlc.arg(resource_id)
+ UNION
+SELECT b.bucket_id FROM backups b WHERE b.id = sqlc.arg(backup_id) AND b.resource_id = sqlc.arg(resource_id);
+
+-- name: RunsToTidy :many
+-- Each is handed out once an hour. In the service's scope.
+UPDATE runs SET tidy_at = sqlc.arg(again)
+ WHERE id IN (SELECT r.id FROM runs r JOIN resources x ON x.id = r.resource_id
+               WHERE r.tidy_at <= sqlc.arg(now) AND r.state IN ('failed', 'lost') AND x.state <> 'deprovisioned'
+               ORDER BY r.tidy_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF r SKIP LOCKED)
+RETURNING id, resource_id, backup_id, epoch, bucket_id;
+
+-- name: SetTidyAt :exec
+UPDATE runs SET tidy_at = sqlc.narg(tidy_at) WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
