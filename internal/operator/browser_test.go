@@ -90,7 +90,7 @@ func TestPages(t *testing.T) {
 		{"operator-add-ons", "/operator/find", quiet, nil},
 		{"operator-add-ons-nothing-found", "/operator/find?q=nobody", quiet, nil},
 		{"operator-add-on", "/operator/resources/" + string(busy.id), busy, nil},
-		{"operator-queue", "/operator/queue/", busy, queue("find_databases")},
+		{"operator-queue", "/operator/queue/jobs?state=available", busy, queue("find_databases")},
 		{"operator-queue-job", "/operator/queue/jobs/1", busy, queue("The log has it")},
 		{"operator-queue-queues", "/operator/queue/queues", busy, queue("Queues")},
 	} {
