@@ -383,6 +383,70 @@ func (w *world) guest(t *testing.T) {
 		t.Error(err)
 	}
 	w.proven(t, backup, token)
+	w.reviewer(t, sh, link.URL)
+}
+
+// reviewer is who must say yes in the customer's company, and tries what docs/security.md says.
+func (w *world) reviewer(t *testing.T, sh *shell, link string) {
+	t.Helper()
+	clone := filepath.Join(w.shell.dir, "remora")
+	export := w.page(t, "/dashboard/settings/audit.json")
+	var log struct{ Addon string }
+	must(t, json.Unmarshal([]byte(export), &log))
+	write(t, filepath.Join(clone, "audit.json"), export)
+	write(t, filepath.Join(clone, "key.txt"), w.post(t, "/dashboard/settings/keys/own", url.Values{"name": {log.Addon}}))
+	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOFLAGS"} {
+		sh.set(t, name, strings.TrimSpace(run(t, "go", "env", name)))
+	}
+	sh.run(t, "cd '"+clone+"'")
+	attached := ""
+	for line := range strings.Lines(sh.run(t, "heroku config -a shop-backups --shell")) {
+		if name, value, _ := strings.Cut(line, "="); strings.Contains(value, "postgres://") {
+			attached = name
+		}
+	}
+	wants := map[string]string{ // what each of the page's blocks must print
+		"heroku access": `(?s)backups@example\.com.*`, // once
+		"psql":          `(?s)permission denied.*refused, as it should be.*BEGIN`,
+		"remora open":   `(?s)^age-encryption\.org/v1\n.*TABLE DATA public orders`,
+		"remora audit":  `as they were written down`,
+		"curl -sS -o":   `(?is)content-security-policy: default-src 'none'.*strict-transport-security: max-age=63072000`,
+		"go mod verify": `(?s)github\.com/remora-backup/remora.*all modules verified.*\nok `,
+	}
+	for _, b := range blocks(t, read(t, filepath.Join(w.checkout, "docs", "security.md"))) {
+		if b.kind != "sh" {
+			t.Errorf("what is not run: %s", b.text)
+			continue
+		}
+		said := sh.run(t, strings.NewReplacer("LINK", link, "ATTACHMENT_URL", attached).Replace(b.text))
+		known := false
+		for what, want := range wants {
+			if strings.Contains(b.text, what) {
+				known = true
+				if !regexp.MustCompile(want).MatchString(said) {
+					t.Errorf("%s\nprints no %s:\n%s", b.text, want, said)
+				}
+			}
+		}
+		switch {
+		case !known:
+			t.Errorf("nobody knows what this should print: %s", b.text)
+		case strings.Contains(b.text, "heroku access") && strings.Count(said, "backups@example.com") != 1:
+			t.Errorf("the service account sees: %s", said)
+		case strings.Contains(b.text, "audit.sql") && regexp.MustCompile(`\| +(deny|fatal) +\|`).MatchString(said):
+			t.Errorf("the credential is not as it should be: %s", said)
+		case strings.Contains(b.text, "sha256sum"):
+			named := regexp.MustCompile(`"sha256": *"([0-9a-f]{64})"`).FindAllStringSubmatch(said, -1)
+			for _, m := range named {
+				if !strings.Contains(said, "\n"+m[1]+"  stored/") {
+					t.Errorf("the manifest names a checksum that no file has: %s", said)
+				}
+			}
+			if len(named) != 3 {
+				t.Errorf("the manifest names %d checksums: %s", len(named), said)
+			}
+		}
+	}
 }
 
 var shown = regexp.MustCompile(`<pre class="link">([^<]+)</pre>`)
@@ -443,6 +507,15 @@ func (w *world) tryAPI(ctx context.Context, method, path, token string, into any
 		err = json.Unmarshal([]byte(text), into)
 	}
 	return text, err
+}
+
+func (w *world) page(t *testing.T, path string) string {
+	t.Helper()
+	status, page, err := w.ask(t.Context(), http.MethodGet, site+path, "", nil)
+	if err != nil || status >= 400 {
+		t.Fatal(path, status, err, page)
+	}
+	return page
 }
 
 func (w *world) post(t *testing.T, path string, form url.Values) string {
