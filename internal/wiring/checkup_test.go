@@ -17,11 +17,11 @@ import (
 	"github.com/remora-backup/remora/internal/pgtest"
 )
 
-// heroku answers as Heroku does whom it knows, at an instant.
-func heroku(t *testing.T, at time.Time, token, secret string) string {
+// heroku answers as Heroku does whom it knows, by a clock that is off by so much.
+func heroku(t *testing.T, off time.Duration, token, secret string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Date", at.UTC().Format(http.TimeFormat))
+		w.Header().Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
 		answer := func(status int, body string) {
 			w.WriteHeader(status)
 			_, _ = w.Write([]byte(body))
@@ -59,7 +59,7 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 		t.Fatal(err)
 	}
 	defer mail.Close()
-	well := heroku(t, time.Now(), "hidden-4", "hidden-3")
+	well := heroku(t, 0, "hidden-4", "hidden-3")
 	env := settings(t)
 	for k, v := range map[string]string{
 		"HEROKU_API_URL": well, "HEROKU_ID_URL": well, "METRICS_TOKEN": "hidden-6", "SCRATCH_DIR": "/tmp/remora-scratch", "PORT": "5000",
@@ -108,7 +108,7 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 		"another's token":     {map[string]string{"SERVICE_ACCOUNT": "other@remora.example"}, nil, nil, `^wrong    heroku     SERVICE_TOKEN is not of the account that SERVICE_ACCOUNT names`, 1},
 		"a reset secret":      {map[string]string{"CLIENT_SECRET": "hidden-9"}, nil, nil, `^wrong    heroku     The token endpoint does not accept CLIENT_SECRET\.`, 1},
 		"no Heroku":           {map[string]string{"HEROKU_API_URL": "http://127.0.0.1:1"}, nil, nil, `^wrong    heroku     Heroku's API cannot be asked: `, 1},
-		"a clock that is off": {map[string]string{"HEROKU_API_URL": heroku(t, time.Now().Add(-10*time.Minute), "hidden-4", "hidden-3")}, nil, nil, `^wrong    clock      This machine's clock and Heroku's differ by (9m59s|10m\d+s)\. Set it`, 1},
+		"a clock that is off": {map[string]string{"HEROKU_API_URL": heroku(t, -10*time.Minute, "hidden-4", "hidden-3")}, nil, nil, `^wrong    clock      This machine's clock and Heroku's differ by (9m59s|10m\d+s)\. Set it`, 1},
 		"nobody is woken":     {map[string]string{"METRICS_TOKEN": ""}, nil, nil, `^warning  metrics    There is no METRICS_TOKEN`, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
