@@ -337,7 +337,7 @@ func (m *machine) until(t *testing.T, what string, within time.Duration, is func
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	poll := time.NewTicker(200 * time.Millisecond)
+	poll := time.NewTicker(2 * time.Second) // a token may ask 120 times in a minute
 	defer poll.Stop()
 	for {
 		last, so := is(ctx)
