@@ -433,7 +433,7 @@ func (w *world) reviewer(t *testing.T, sh *shell, link string) {
 			t.Errorf("nobody knows what this should print: %s", b.text)
 		case strings.Contains(b.text, "heroku access") && strings.Count(said, "backups@example.com") != 1:
 			t.Errorf("the service account sees: %s", said)
-		case strings.Contains(b.text, "audit.sql") && regexp.MustCompile(`\| +(deny|fatal) +\|`).MatchString(said):
+		case strings.Contains(b.text, "audit.sql") && (regexp.MustCompile(`\| +(deny|fatal) +\|`).MatchString(said) || strings.Count(said, "ERROR") != 1): // of the DELETE
 			t.Errorf("the credential is not as it should be: %s", said)
 		case strings.Contains(b.text, "sha256sum"):
 			named := regexp.MustCompile(`"sha256": *"([0-9a-f]{64})"`).FindAllStringSubmatch(said, -1)
