@@ -206,7 +206,7 @@ func (s *Stack) Await(ctx context.Context, ok func(remora.Backup) bool, watch fu
 
 // AwaitProof waits until a backup was restored by a verifier, or could not be.
 func (s *Stack) AwaitProof(ctx context.Context, b remora.Backup) (last remora.Proof, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // of a machine that has much else to do
 	defer cancel()
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
