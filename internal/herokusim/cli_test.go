@@ -61,7 +61,7 @@ func TestTheRealCLILooksAround(t *testing.T) {
 	home := t.TempDir()
 	for command, says := range map[string][]string{
 		"logs -a helper":   {"app[backup.1]: event=backup.succeeded"},
-		"addons -a helper": {"remora-backup", "remora-backup:mako"},
+		"addons -a helper": {"remora-backup (remora-backup-", "mako", "as REMORA_BACKUP"},
 		"pg:info -a shop":  {"DATABASE_URL", "Status:", "Available", "PG Version:", "db-1"},
 	} {
 		cmd := exec.CommandContext(t.Context(), cli, strings.Fields(command)...) //nolint:gosec // the CLI
