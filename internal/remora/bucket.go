@@ -108,10 +108,20 @@ func (p Place) Host() string {
 
 // providers are known by the ends of their hosts.
 var providers = []struct{ end, name string }{
-	{".amazonaws.com", "Amazon S3"}, {".amazonaws.com.cn", "Amazon S3"}, {".r2.cloudflarestorage.com", "Cloudflare R2"}, {".backblazeb2.com", "Backblaze B2"},
-	{".digitaloceanspaces.com", "DigitalOcean Spaces"}, {".wasabisys.com", "Wasabi"}, {"storage.googleapis.com", "Google Cloud Storage"},
-	{".scw.cloud", "Scaleway"}, {".linodeobjects.com", "Akamai Object Storage"}, {".your-objectstorage.com", "Hetzner"}, {".ovh.net", "OVHcloud"},
-	{".tigris.dev", "Tigris"}, {".exo.io", "Exoscale"}, {".idrivee2.com", "IDrive e2"},
+	{".amazonaws.com", "Amazon S3"},
+	{".amazonaws.com.cn", "Amazon S3"},
+	{".r2.cloudflarestorage.com", "Cloudflare R2"},
+	{".backblazeb2.com", "Backblaze B2"},
+	{".digitaloceanspaces.com", "DigitalOcean Spaces"},
+	{".wasabisys.com", "Wasabi"},
+	{"storage.googleapis.com", "Google Cloud Storage"},
+	{".scw.cloud", "Scaleway"},
+	{".linodeobjects.com", "Akamai Object Storage"},
+	{".your-objectstorage.com", "Hetzner"},
+	{".ovh.net", "OVHcloud"},
+	{".tigris.dev", "Tigris"},
+	{".exo.io", "Exoscale"},
+	{".idrivee2.com", "IDrive e2"},
 }
 
 // Provider is whose store it is, as far as the host's name tells; else the host.
