@@ -35,8 +35,11 @@ type Config struct {
 	// leave. Default 30 s each, which is when Heroku's router gives up. A handler whose answer takes longer, a
 	// download, moves its write deadline by http.ResponseController as long as it gets on.
 	Read, Write time.Duration
-	// Stop is how long requests may go on after the server was told to stop. Default 20 s: Heroku kills
-	// after 30.
+	// Linger is how long the server goes on taking requests after it was told to stop, since whoever sends them hears of it
+	// later than we do: what waits to be accepted when a listener closes is reset. Each answer then ends its connection.
+	// Default: not at all.
+	Linger time.Duration
+	// Stop is how long requests may go on after that. Default 20 s: Heroku kills after 30.
 	Stop time.Duration
 }
 
@@ -115,6 +118,11 @@ func (s *Server) headers(next http.Handler) http.Handler {
 		if !s.cfg.Plain {
 			h.Set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 		}
+		select {
+		case <-s.stopping:
+			h.Set("Connection", "close") // so that no next request is sent on it
+		default:
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -126,7 +134,7 @@ func limit(next http.Handler) http.Handler {
 	})
 }
 
-// Run serves on l until ctx ends, then takes no new request and lets those that run end for as long as
+// Run serves on l until ctx ends, lingers, then takes no new request and lets those that run end for as long as
 // configured; what is left then is cut off. It closes l.
 func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	srv := &http.Server{
@@ -141,6 +149,13 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.stop.Do(func() { close(s.stopping) })
+	if s.cfg.Linger > 0 {
+		select {
+		case err := <-served:
+			return fmt.Errorf("serve: %w", err)
+		case <-time.After(s.cfg.Linger):
+		}
+	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Stop)
 	defer cancel()
 	err := srv.Shutdown(stopping)

@@ -340,6 +340,41 @@ func TestStopLetsRequestsEnd(t *testing.T) {
 	}
 }
 
+// Who sends a request to a server that was told to stop, and has not heard of it, is answered, on a connection that is the last of its
+// kind.
+func TestStopLingers(t *testing.T) {
+	t.Parallel()
+	heard := make(chan struct{})
+	r := run(t, httpserver.Config{Linger: 10 * time.Second}, func(s *httpserver.Server) {
+		s.Mux().Get("/endless", func(_ http.ResponseWriter, req *http.Request) { <-httpserver.Stopping(req.Context()) })
+	})
+	go func() {
+		defer close(heard)
+		get(t, r.url+"/endless")
+	}()
+	keeping, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keeping.Close()
+	answers := bufio.NewReader(keeping)
+	for _, closes := range []bool{false, true} {
+		fmt.Fprint(keeping, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); string(body) != "ok\n" || err != nil || resp.Close != closes {
+			t.Errorf("%q %v, and it closes: %v", body, err, resp.Close)
+		}
+		r.stop()
+		<-heard
+	}
+	if resp, body := get(t, r.url+"/healthz"); resp.StatusCode != http.StatusOK {
+		t.Errorf("a new connection: %s %s", resp.Status, body)
+	}
+}
+
 // An answer without an end hears that the server stops, and ends whole.
 func TestStopIsHeard(t *testing.T) {
 	t.Parallel()

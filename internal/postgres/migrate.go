@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -59,30 +61,45 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	return nil
 }
 
-// Behind counts the migrations of this release that our database lacks, River's among them. It changes nothing.
-func Behind(ctx context.Context, pool *pgxpool.Pool) (int, error) {
+// Behind names the migrations of this release that our database lacks, River's among them. It changes nothing. A database that is
+// ahead lacks none: a release runs on what the next one has made of it.
+func Behind(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
 	files, err := fs.Glob(migrations.Files, "*.sql")
 	if err != nil {
-		return 0, fmt.Errorf("read migrations: %w", err)
+		return nil, fmt.Errorf("read migrations: %w", err)
 	}
 	var known bool
 	if err := pool.QueryRow(ctx, "SELECT to_regclass('goose_db_version') IS NOT NULL").Scan(&known); err != nil {
-		return 0, fmt.Errorf("look for migrations: %w", err)
+		return nil, fmt.Errorf("look for migrations: %w", err)
 	}
 	if !known {
-		return len(files), nil
+		return files, nil
 	}
-	var applied int
-	if err := pool.QueryRow(ctx, "SELECT count(DISTINCT version_id) FROM goose_db_version WHERE is_applied AND version_id > 0").Scan(&applied); err != nil {
-		return 0, fmt.Errorf("count migrations: %w", err)
-	}
-	queue, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: RiverSchema})
+	rows, _ := pool.Query(ctx, "SELECT DISTINCT version_id FROM goose_db_version WHERE is_applied")
+	applied, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil {
-		return 0, fmt.Errorf("read the queue's migrations: %w", err)
+		return nil, fmt.Errorf("list migrations: %w", err)
+	}
+	var missing []string
+	for _, name := range files {
+		version, err := goose.NumericComponent(name)
+		if err != nil {
+			return nil, fmt.Errorf("read migrations: %w", err)
+		}
+		if !slices.Contains(applied, version) {
+			missing = append(missing, name)
+		}
+	}
+	queue, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: RiverSchema, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, fmt.Errorf("read the queue's migrations: %w", err)
 	}
 	theirs, err := queue.Validate(ctx, nil)
 	if err != nil {
-		return 0, fmt.Errorf("look at the queue's migrations: %w", err)
+		return nil, fmt.Errorf("look at the queue's migrations: %w", err)
 	}
-	return max(len(files)-applied, 0) + len(theirs.Messages), nil
+	for _, said := range theirs.Messages {
+		missing = append(missing, "the queue's ("+said+")")
+	}
+	return missing, nil
 }

@@ -119,8 +119,8 @@ func (c *checkup) database(ctx context.Context) {
 	case err != nil:
 		c.say(wrong, "database", "It answers, and its migrations cannot be read: "+scrubbed(err)+".", "Run remora migrate.")
 		return
-	case behind > 0:
-		c.say(wrong, "database", fmt.Sprintf("%d migrations of this release are missing.", behind), "Run remora migrate; on Heroku the release phase does.")
+	case len(behind) > 0:
+		c.say(wrong, "database", fmt.Sprintf("%d migrations of this release are missing, the first is %s.", len(behind), behind[0]), "Run remora migrate; on Heroku the release phase does.")
 		return
 	}
 	store, err := p.store(ctx, postgres.Config{Pool: pool, Keys: s.Keys})

@@ -96,7 +96,7 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 		"malformed settings":  {map[string]string{"LEASE": "1s"}, nil, nil, `^wrong    settings   worker: LEASE must be between 10s and 1h0m0s\.$`, 3},
 		"only what is asked":  {map[string]string{"CLIENT_SECRET": ""}, nil, []string{"web", "deleter"}, `^ok       settings   deleter has all that it needs`, 0},
 		"no database":         {map[string]string{"DATABASE_URL": "postgres://remora:hidden-0@127.0.0.1:1/remora"}, nil, nil, `^wrong    database   our database does not answer: check DATABASE_URL`, 1},
-		"not migrated":        {map[string]string{"DATABASE_URL": empty}, nil, nil, `^wrong    database   \d+ migrations of this release are missing\. Run remora migrate`, 1},
+		"not migrated":        {map[string]string{"DATABASE_URL": empty}, nil, nil, `^wrong    database   \d+ migrations of this release are missing, the first is 0001_\w+\.sql\. Run remora migrate`, 1},
 		"no such bucket":      {map[string]string{"S3_BUCKET": "nobodys"}, nil, nil, `^wrong    bucket     It cannot be used: .*Check S3_ENDPOINT`, 2},
 		"no pg_dump":          {nil, func(context.Context, []string, string) []pgdump.Client { return nil }, nil, `^wrong    clients    There is no pg_dump on this machine\. Install`, 1},
 		"majors are missing":  {nil, old, nil, `^warning  clients    There is none of 14, 15, 16, 18\. .*install the client of each\.$`, 0},

@@ -57,7 +57,7 @@ func (p process) deleter(ctx context.Context) error {
 		Schema: postgres.RiverSchema, Workers: list, Logger: p.queueLog, ID: hostname(),
 		Queues:     map[string]river.QueueConfig{jobargs.QueueDeleter: {MaxWorkers: deletions}},
 		JobTimeout: time.Minute, SoftStopTimeout: softStop,
-		LeaderElectionDisabled: true, // a leader must know every kind of job, and this process knows three
+		FetchOnlyKnownKinds: true, LeaderElectionDisabled: true, // a leader must know every kind of job, and this process knows three
 	})
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)

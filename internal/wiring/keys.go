@@ -46,8 +46,8 @@ func (p process) withKeys(ctx context.Context, do func(*postgres.Store) error) e
 	if err != nil {
 		return err
 	}
-	if err := store.Ready(ctx); err != nil {
-		return fmt.Errorf("our database is not at this release: run remora migrate first: %w", err)
+	if err := atThisRelease(ctx, pool); err != nil {
+		return err
 	}
 	return do(store)
 }

@@ -47,7 +47,7 @@ func (p process) news(pool *pgxpool.Pool, store *postgres.Store) (*river.Client[
 		Schema: postgres.RiverSchema, Workers: list, Logger: p.queueLog, ID: hostname(),
 		Queues:     map[string]river.QueueConfig{jobargs.QueueNotify: {MaxWorkers: couriers}},
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 2 * time.Minute, SoftStopTimeout: softStop,
-		PeriodicJobs: p.rounds(),
+		FetchOnlyKnownKinds: true, PeriodicJobs: p.rounds(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("queue: %w", err)

@@ -82,7 +82,7 @@ func (p process) verifier(ctx context.Context) error {
 		Schema: postgres.RiverSchema, Workers: list, Logger: p.queueLog, ID: hostname(),
 		Queues:     queues(p.Verify.Pools, jobargs.Proofs, p.Verify.Proofs),
 		JobTimeout: time.Minute, SoftStopTimeout: softStop,
-		LeaderElectionDisabled: true, // a leader must know every kind of job, and this process knows two
+		FetchOnlyKnownKinds: true, LeaderElectionDisabled: true, // a leader must know every kind of job, and this process knows two
 	})
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)

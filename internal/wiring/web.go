@@ -22,6 +22,9 @@ import (
 	"github.com/remora-backup/remora/internal/websession"
 )
 
+// linger is how long web still takes requests after its SIGTERM, while its router learns of it.
+const linger = 2 * time.Second
+
 func (p process) web(ctx context.Context) error {
 	pool, err := p.pool(ctx, 10+couriers)
 	if err != nil {
@@ -48,6 +51,7 @@ func (p process) web(ctx context.Context) error {
 	cookie := websession.Cookie{Plain: plain}
 	server := httpserver.New(httpserver.Config{
 		Log: p.log, Metrics: p.metrics, Ready: store.Ready, MetricsToken: p.Site.MetricsToken.Reveal(), Plain: plain,
+		Linger: linger,
 	})
 	partner, err := partnerapi.New(partnerapi.Config{
 		Store: store, ID: p.Partner.AddonID, Password: p.Partner.AddonPassword, SSOSalt: p.Partner.SSOSalt, NewKey: newKey,

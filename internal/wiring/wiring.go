@@ -128,8 +128,8 @@ func (p process) store(ctx context.Context, cfg postgres.Config) (*postgres.Stor
 	if err != nil {
 		return nil, err
 	}
-	if err := store.Ready(ctx); err != nil {
-		return nil, fmt.Errorf("our database is not at this release: run remora migrate first: %w", err)
+	if err := atThisRelease(ctx, cfg.Pool); err != nil {
+		return nil, err
 	}
 	if err := store.CheckGuard(ctx); err != nil {
 		return nil, err
@@ -138,6 +138,19 @@ func (p process) store(ctx context.Context, cfg postgres.Config) (*postgres.Stor
 		return nil, err
 	}
 	return store, store.Remember(ctx)
+}
+
+// atThisRelease sees that our database lacks no migration. A process that began without one would answer some requests and fail at
+// others; one that does not begin leaves the work to the release before, which is still there.
+func atThisRelease(ctx context.Context, pool *pgxpool.Pool) error {
+	missing, err := postgres.Behind(ctx, pool)
+	if err != nil {
+		return fmt.Errorf("look for migrations that our database lacks: %w", err)
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("our database is not at this release: run remora migrate first: it lacks %s (%d of its migrations)", missing[0], len(missing))
+	}
+	return nil
 }
 
 // scrubbed keeps the last part of pgx's words: the first repeats host, user and database.

@@ -54,6 +54,8 @@ func TestWhatIsWrongAtTheStartIsSaid(t *testing.T) { //nolint:paralleltest // th
 		"no database server":        {map[string]string{"DATABASE_URL": "postgres://remora:hidden-0@127.0.0.1:1/remora"}, false, database, "connection refused"},
 		"a wrong database password": {nil, false, database, "password authentication failed"},
 		"a database not migrated":   {nil, false, "our database is not at this release: run remora migrate first: ", ""},
+		"a migration behind":        {nil, false, "our database is not at this release: run remora migrate first: it lacks 0", ""},
+		"the queue behind":          {nil, false, "our database is not at this release: run remora migrate first: it lacks the queue's (Unapplied migrations: [", ""},
 		"a superuser":               {nil, false, "row-level security does not hold for the role in DATABASE_URL, in ", ""},
 		"no store":                  {map[string]string{"S3_ENDPOINT": "http://127.0.0.1:1"}, false, bucket, ""},
 		"no such bucket":            {map[string]string{"S3_BUCKET": "nobodys"}, false, bucket, ""},
@@ -71,6 +73,10 @@ func TestWhatIsWrongAtTheStartIsSaid(t *testing.T) { //nolint:paralleltest // th
 				env["DATABASE_URL"] = strings.Replace(pgtest.URL(t), ":remora_owner@", ":hidden-0@", 1)
 			case "a database not migrated":
 				env["DATABASE_URL"] = pgtest.Server(t).SuperuserURL("postgres")
+			case "a migration behind":
+				pgtest.Exec(t, env["DATABASE_URL"], "DELETE FROM goose_db_version WHERE version_id = (SELECT max(version_id) FROM goose_db_version)")
+			case "the queue behind":
+				pgtest.Exec(t, env["DATABASE_URL"], "DELETE FROM river.river_migration WHERE version = (SELECT max(version) FROM river.river_migration)")
 			case "a superuser":
 				own, err := url.Parse(pgtest.URL(t))
 				if err != nil {

@@ -93,7 +93,7 @@ func (p process) worker(ctx context.Context) error {
 		Schema: postgres.RiverSchema, Workers: list, Logger: p.queueLog, ID: hostname(),
 		Queues:     work,
 		JobTimeout: time.Minute, RescueStuckJobsAfter: 2 * time.Minute, SoftStopTimeout: softStop,
-		PeriodicJobs: p.rounds(),
+		FetchOnlyKnownKinds: true, PeriodicJobs: p.rounds(), // the next release's kinds wait for its processes, and cost no attempt
 	})
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)

@@ -21,7 +21,12 @@ type Process struct{ *sandbox.Process }
 
 // Spawn starts a process of the product by its name, with further settings. It is stopped with the stack.
 func (s *Stack) Spawn(name string, settings ...string) (*Process, error) {
-	cmd := exec.Command(s.Program[0], append(s.Program[1:len(s.Program):len(s.Program)], name)...) //nolint:gosec // ourselves
+	return s.SpawnOf(s.Program, name, settings...)
+}
+
+// SpawnOf is Spawn of another program, which is told the same: another release's.
+func (s *Stack) SpawnOf(program []string, name string, settings ...string) (*Process, error) {
+	cmd := exec.Command(program[0], append(program[1:len(program):len(program)], name)...) //nolint:gosec // ourselves
 	cmd.Env = append(append([]string{"REMORA_STACK=1"}, s.env...), settings...)
 	cmd.Stdout, cmd.Stderr = s.Logs, s.Logs
 	c, err := sandbox.Start(cmd, syscall.SIGKILL)
