@@ -125,7 +125,7 @@ func recoded(t *testing.T, dump []byte) proof.Archive {
 		t.Fatal(err)
 	}
 	whole := slices.Concat(a.Raw, body.Bytes())
-	return proof.Archive{Plain: bytes.NewReader(whole), Size: int64(len(whole)), Major: 15, Contents: a.Contents, Limit: time.Minute}
+	return proof.Archive{Plain: bytes.NewReader(whole), Size: int64(len(whole)), Major: 15, Contents: a.Contents, Limit: 5 * time.Minute}
 }
 
 // prove proves, and sees that nothing is left.
