@@ -61,7 +61,8 @@ type bundle struct {
 	*stack.Stack
 	logs        *logtest.Buffer
 	web, worker *stack.Process
-	longer      time.Duration // than usual, for a backup to end
+	running     []*stack.Process // beside them
+	longer      time.Duration    // than usual, for a backup to end
 }
 
 // start brings the stack up, with web and worker, and a filled database. The processes are this program, or
@@ -659,7 +660,7 @@ func TestKilledDeleter(t *testing.T) {
 // heads are the archives that are there whole: what commits one is its head.
 func (b *bundle) heads(t *testing.T) (all []archivestore.Ref) {
 	t.Helper()
-	err := b.Bucket.List(t.Context(), "", func(o objectstore.Object) error {
+	err := b.Bucket.List(t.Context(), archivestore.Prefix, func(o objectstore.Object) error {
 		ref, ok := archivestore.ParseKey(o.Key)
 		if !ok {
 			return fmt.Errorf("%s is nobody's", o.Key)

@@ -50,7 +50,7 @@ func (b *bundle) forgotten(t *testing.T, id remora.ResourceID, names ...string) 
 		}
 		<-poll.C
 	}
-	if stored, rows := b.held(t, own, string(id)); stored != 0 || fmt.Sprint(rows) != "[removals resources]" {
+	if stored, rows := b.held(t, own, string(id)); stored != 1 || fmt.Sprint(rows) != "[removals resources]" { // the mark in the bucket
 		t.Errorf("its identifier is left under %d keys and in %v", stored, rows)
 	}
 	for _, name := range names {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -57,10 +58,21 @@ func TestStorageKeys(t *testing.T) {
 	if open, err := b.bucket.OpenUploads(ctx, archivestore.Prefix); err != nil || len(open) != 0 {
 		t.Error(open, err)
 	}
+	kept := archivestore.KeyCopy{Resource: ref.Resource, Key: b.key.Secret(), Recipient: b.key.Recipient()}
+	by, err := archivestore.PutKey(ctx, b.bucket, b.keys, kept)
+	if err == nil {
+		err = archivestore.PutRemoved(ctx, b.bucket, b.keys, archivestore.Removed{Resource: ref.Resource, AskedAt: time.Now()})
+	}
+	if _, rerr := archivestore.ReadKnown(ctx, b.bucket, b.keys); errors.Join(err, rerr) != nil {
+		t.Fatal(err, rerr)
+	}
+	copied := archivestore.KeysPrefix + string(ref.Resource) + "/key/" + by
 	// And what its thief might try.
 	at := keyOf(ref, "head")
 	for name, err := range map[string]error{
 		"delete":                   b.bucket.Delete(ctx, at),
+		"delete a key":             b.bucket.Delete(ctx, copied),
+		"take back a removal":      archivestore.EraseRemoved(ctx, b.bucket, ref.Resource),
 		"list the whole bucket":    b.bucket.List(ctx, "", func(objectstore.Object) error { return nil }),
 		"list another prefix":      b.bucket.List(ctx, "other/", func(objectstore.Object) error { return nil }),
 		"read outside of archives": b.get(t, root, "other/secret"),
@@ -74,6 +86,7 @@ func TestStorageKeys(t *testing.T) {
 		}
 	}
 	overwrites(t, raw["worker"], cfg.Bucket, at)
+	overwrites(t, raw["worker"], cfg.Bucket, copied)
 	if stored, err := root.Get(ctx, at, 1<<20); err != nil || bytes.Equal(stored, []byte("forged")) {
 		t.Error("the head was replaced: ", err)
 	}
@@ -99,7 +112,9 @@ func TestStorageKeys(t *testing.T) {
 			t.Error(process, n, err)
 		}
 		_, perr := reader.PutIfAbsent(ctx, keyOf(newRef(), "head"), []byte("x"))
+		_, kerr := reader.Get(ctx, copied, 1<<20)
 		for name, err := range map[string]error{
+			"read a key": kerr, "list keys": reader.Reach(ctx, archivestore.KeysPrefix),
 			"write": perr, "delete": reader.Delete(ctx, at), "begin an upload": reader.Probe(ctx),
 			"list the whole bucket": reader.List(ctx, "", func(objectstore.Object) error { return nil }),
 		} {
@@ -115,7 +130,8 @@ func TestStorageKeys(t *testing.T) {
 	_, gerr := deleter.Get(ctx, at, 1<<20)
 	_, perr := deleter.PutIfAbsent(ctx, keyOf(newRef(), "head"), []byte("x"))
 	_, oerr := deleter.OpenRange(ctx, at, 0, 1)
-	for name, err := range map[string]error{"head": gerr, "read": oerr, "write": perr, "delete elsewhere": deleter.Delete(ctx, "other/secret")} {
+	_, kerr := deleter.Get(ctx, copied, 1<<20)
+	for name, err := range map[string]error{"head": gerr, "read a key": kerr, "read": oerr, "write": perr, "delete elsewhere": deleter.Delete(ctx, "other/secret")} {
 		if !denied(err) {
 			t.Errorf("the deleter's key: %s: %v", name, err)
 		}
@@ -126,7 +142,19 @@ func TestStorageKeys(t *testing.T) {
 	if err := archivestore.DeleteBackup(ctx, deleter, ref.Resource, ref.Backup); err != nil {
 		t.Error(err)
 	}
+	if err := archivestore.EraseKeys(ctx, deleter, ref.Resource, by); err != nil {
+		t.Error(err)
+	}
+	if _, err := root.Head(ctx, copied); err != nil {
+		t.Error("the copy that was to stay: ", err)
+	}
+	if err := errors.Join(archivestore.EraseKeys(ctx, deleter, ref.Resource, ""), archivestore.EraseRemoved(ctx, deleter, ref.Resource)); err != nil {
+		t.Error(err)
+	}
 	left := 0
+	if err := root.List(ctx, archivestore.KeysPrefix, func(objectstore.Object) error { left++; return nil }); err != nil || left != 0 {
+		t.Error(left, "copies are left: ", err)
+	}
 	if err := root.List(ctx, archivestore.Prefix, func(objectstore.Object) error { left++; return nil }); err != nil || left != 0 {
 		t.Error(left, "objects are left: ", err)
 	}

@@ -2,6 +2,7 @@ package archivestore
 
 import (
 	"context"
+	"path"
 	"time"
 
 	"github.com/remora-backup/remora/internal/objectstore"
@@ -10,7 +11,8 @@ import (
 // Stored is what lies in the bucket of one run, whole or not.
 type Stored struct {
 	Ref
-	Newest time.Time // when the last of it was written, by the store's clock
+	Newest time.Time        // when the last of it was written, by the store's clock
+	Sizes  map[string]int64 // of its objects, in bytes, by name
 }
 
 // List calls fn for what is stored of each run, in the order of keys, from behind after on, or from the start where
@@ -36,7 +38,10 @@ func list(ctx context.Context, b *objectstore.Bucket, prefix, from string, fn fu
 			}
 			at = Stored{}
 		}
-		at.Ref = ref
+		if at.Ref = ref; at.Sizes == nil {
+			at.Sizes = map[string]int64{}
+		}
+		at.Sizes[path.Base(o.Key)] = o.Size
 		if o.Modified.After(at.Newest) {
 			at.Newest = o.Modified
 		}

@@ -81,6 +81,9 @@ type Manifest struct {
 	Compression    string            `json:"compression"`
 	Tables         int               `json:"tables"`
 	PlainSize      int64             `json:"plain_size"` // bytes of the archive
+	// Origin is what our database must know to make its rows again, remora.Origin as JSON in a letter (seal.Letter) to the
+	// resource's own key, whoever else opens the archive; absent of what was made before it was kept.
+	Origin string `json:"origin,omitempty"`
 	// SealedTo has the fingerprints of the keys of which each opens it; absent of what was made when there was but one.
 	SealedTo []string       `json:"sealed_to,omitempty"`
 	Objects  []StoredObject `json:"objects"` // the head, then the bodies in order

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 
 	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/seal"
 )
 
@@ -158,6 +160,56 @@ func manifest(ctx context.Context, b *objectstore.Bucket, ref Ref, keys MACer) (
 		return Manifest{}, err
 	}
 	return decode(raw, ref, keys)
+}
+
+// ErrNoHead says that an archive was never committed, or is being made or deleted.
+var ErrNoHead = errors.New("archivestore: there is no head, so it is no archive")
+
+// Check tells what a run's archive consists of where what is stored of it is a committed archive: the manifest is ours, every
+// object is there and as long as it says, and the head is the one that was written. It reads no body. Errors: ErrNoHead, those
+// of ReadManifest, objectstore.ErrMismatch, *objectstore.Error.
+func Check(ctx context.Context, b *objectstore.Bucket, s Stored, keys MACer) (Manifest, error) {
+	if _, ok := s.Sizes[headName]; !ok {
+		return Manifest{}, ErrNoHead
+	}
+	m, err := manifest(ctx, b, s.Ref, keys)
+	if err != nil {
+		return m, err
+	}
+	for _, o := range m.Stored() {
+		if size, ok := s.Sizes[o.Name]; !ok || size != o.Size {
+			return m, fmt.Errorf("%w: %s is missing or has another length", objectstore.ErrMismatch, o.Name)
+		}
+	}
+	head := m
+	head.Objects, head.Contents = m.Objects[:1], nil
+	return m, Verify(ctx, b, head)
+}
+
+// OpenOrigin reads what a manifest says of where its archive comes from, with the resource's own key; nil where it says
+// nothing. Errors: seal.ErrWrongKey, seal.ErrForged.
+func (m Manifest) OpenOrigin(key seal.Key) (*remora.Origin, error) {
+	if m.Origin == "" {
+		return nil, nil //nolint:nilnil // as documented
+	}
+	plain, err := seal.OpenLetter(m.Origin, key)
+	if err != nil {
+		return nil, err
+	}
+	o := new(remora.Origin)
+	if err := json.Unmarshal(plain, o); err != nil {
+		return nil, fmt.Errorf("%w: %w", seal.ErrForged, err)
+	}
+	return o, nil
+}
+
+// SealOrigin is Manifest's Origin.
+func SealOrigin(o remora.Origin, recipient string) (string, error) {
+	plain, err := json.Marshal(o)
+	if err != nil {
+		return "", fmt.Errorf("encode where it comes from: %w", err)
+	}
+	return seal.Letter(plain, recipient)
 }
 
 // Size is that of the plain bytes.

@@ -41,6 +41,10 @@ const (
 	OpenArchive Command = "open <from>"
 	KeysCheck   Command = "keys check"
 	KeysRotate  Command = "keys rotate"
+	Rebuild     Command = "rebuild"
+	ShowHold    Command = "deletions show"
+	Hold        Command = "deletions hold <because>"
+	Resume      Command = "deletions resume"
 )
 
 // Settings of one process. Those of another process are empty.
@@ -63,6 +67,8 @@ type Settings struct {
 	Audit    Audit
 	Removal  Removal
 	Removed  string // the identifier of a removed add-on
+	DryRun   bool   // of rebuild: only say what would be done
+	Because  string // why nothing is to be deleted
 	Offer    Offer
 	Open     Open
 	Checkup  []Command // the processes whose settings are looked at
@@ -275,6 +281,27 @@ type cli struct {
 			keys
 		} `cmd:"" help:"Seal with the first key of KEYRING what another has sealed; it may be broken off and called again, while the service runs."`
 	} `cmd:"" help:"The key ring that seals secrets at rest."`
+	Rebuild struct {
+		common
+		keys
+		Store
+		DryRun bool `short:"n" help:"Change nothing, and say what would be done."`
+	} `cmd:"" help:"Make the rows again that our database lacks, from the manifests in the bucket, after it was lost or put back; holds deletions."`
+	Deletions struct {
+		Show struct {
+			common
+			keys
+		} `cmd:"" help:"Say whether deletions are held, since when and why."`
+		Hold struct {
+			common
+			keys
+			Because string `arg:"" help:"Why, in words for whoever looks next."`
+		} `cmd:"" help:"Have nothing deleted, whoever asks, until resume."`
+		Resume struct {
+			common
+			keys
+		} `cmd:"" help:"Let deletions go on."`
+	} `cmd:"" help:"Hold all deletions, or let them go on."`
 	Migrate  struct{ common } `cmd:"" help:"Bring our own database up to this release."`
 	Manifest Offer            `cmd:"" help:"Print the add-on's manifest, from the settings of web."`
 	Plans    struct{}         `cmd:"" help:"Print what the partner portal must be given of each plan."`
@@ -357,6 +384,17 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		s.Database, s.LogText, ring = c.Keys.Check.Database, c.Keys.Check.LogText, c.Keys.Check.Keyring
 	case KeysRotate:
 		s.Database, s.LogText, ring = c.Keys.Rotate.Database, c.Keys.Rotate.LogText, c.Keys.Rotate.Keyring
+	case Rebuild:
+		w := c.Rebuild
+		s.Database, s.LogText, ring, s.Store, s.DryRun = w.Database, w.LogText, w.Keyring, w.Store, w.DryRun
+		err = s.Store.check()
+	case ShowHold:
+		s.Database, s.LogText, ring = c.Deletions.Show.Database, c.Deletions.Show.LogText, c.Deletions.Show.Keyring
+	case Hold:
+		w := c.Deletions.Hold
+		s.Database, s.LogText, ring, s.Because = w.Database, w.LogText, w.Keyring, w.Because
+	case Resume:
+		s.Database, s.LogText, ring = c.Deletions.Resume.Database, c.Deletions.Resume.LogText, c.Deletions.Resume.Keyring
 	case Migrate:
 		s.Database, s.LogText = c.Migrate.Database, c.Migrate.LogText
 		return s, nil

@@ -41,6 +41,7 @@ type Deleter struct {
 	expired   prometheus.Counter
 	refused   prometheus.Gauge
 	overdue   prometheus.Gauge
+	holds     prometheus.Gauge
 	removals  *prometheus.CounterVec
 	late      prometheus.Gauge
 
@@ -73,9 +74,10 @@ func NewDeleter(cfg DeleterConfig) (*Deleter, error) {
 		refused: prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_expiry_refused", Help: "Resources of which the last round let nothing go, for the bucket holds backups that our database does not know."}),
 		overdue: prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_deletions_overdue", Help: "Backups that were to be deleted and are not, within their grace."}),
 	}
+	d.holds = prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_deletions_held", Help: "1 while nothing is deleted until an operator says so."})
 	d.removals = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "remora_removals_total", Help: "Steps done with what was held of removed add-ons."}, []string{"step"})
 	d.late = prometheus.NewGauge(prometheus.GaugeOpts{Name: "remora_removals_overdue", Help: "Removed add-ons whose key or archives should have gone and have not, within their grace."})
-	cfg.Metrics.MustRegister(d.deleted, d.expired, d.refused, d.overdue, d.removals, d.late)
+	cfg.Metrics.MustRegister(d.deleted, d.expired, d.refused, d.overdue, d.holds, d.removals, d.late)
 	for _, step := range []string{"key", "objects", "rows"} {
 		d.removals.WithLabelValues(step)
 	}
@@ -93,11 +95,34 @@ func (d *Deleter) Register(to *river.Workers) {
 	river.AddWorker(to, &removeResources{Deleter: d})
 }
 
+// held tells whether nothing may be deleted until an operator says so.
+func (d *Deleter) held(ctx context.Context) (bool, error) {
+	hold, err := d.Store.DeletionHold(ctx)
+	if err != nil {
+		return true, err
+	}
+	if !hold.InForce() {
+		d.holds.Set(0)
+		return false, nil
+	}
+	d.holds.Set(1)
+	d.Log.WarnContext(ctx, "nothing is deleted until an operator says so: remora deletions resume", "since", hold.Since, "because", hold.Because)
+	return true, nil
+}
+
+// may is asked before anything goes that cannot be brought back; false where a person must look first.
+func (d *Deleter) may(ctx context.Context) (bool, error) {
+	if held, err := d.held(ctx); err != nil || held {
+		return false, err
+	}
+	return d.clocksAgree(ctx)
+}
+
 // mostSkew is how far our database's clock and this process's may differ: all that is to go goes by the database's, and a
 // clock that has run ahead must not let go what is still wanted.
 const mostSkew = 10 * time.Minute
 
-// clocksAgree is asked before anything goes that cannot be brought back; false where a person must look first.
+// clocksAgree is false where a person must set one of them first.
 func (d *Deleter) clocksAgree(ctx context.Context) (bool, error) {
 	at, err := d.Store.Clock(ctx)
 	if err != nil {
@@ -122,10 +147,10 @@ func (*expireBackups) Timeout(*river.Job[jobargs.ExpireBackups]) time.Duration {
 
 // Work implements river.Worker. What goes wrong with one database keeps none of the others.
 func (w *expireBackups) Work(ctx context.Context, _ *river.Job[jobargs.ExpireBackups]) error {
-	if agree, err := w.clocksAgree(ctx); err != nil || !agree {
+	if may, err := w.may(ctx); err != nil || !may {
 		return err
 	}
-	errs := []error{exhaust(ctx, w.Store.EnqueueDeletions), w.overdueDeletions(ctx)}
+	errs := []error{exhaust(ctx, w.Store.EnqueueDeletions), w.overdueDeletions(ctx), w.eraseCopies(ctx)}
 	refused := map[remora.ResourceID]bool{}
 	for after := remora.DatabaseID(""); ; {
 		refs, err := w.Store.DatabasesWithArchives(ctx, after)
@@ -137,6 +162,10 @@ func (w *expireBackups) Work(ctx context.Context, _ *river.Job[jobargs.ExpireBac
 			err := w.expire(ctx, ref)
 			if errors.Is(err, errUnknown) {
 				refused[ref.Resource] = true
+				if may, err := w.may(ctx); err != nil || !may {
+					w.refused.Set(float64(len(refused)))
+					return err
+				}
 				continue
 			}
 			var theirs *remora.Failure
@@ -189,12 +218,13 @@ func (w *Deleter) expire(ctx context.Context, ref postgres.DatabaseRef) error {
 // backups, and would take old ones for the newest.
 func (w *Deleter) known(ctx context.Context, id remora.ResourceID) error {
 	var stored []remora.BackupID
+	written := map[remora.BackupID]time.Time{}
 	buckets, err := w.Store.Buckets(ctx, id)
 	if err != nil {
 		return err
 	}
 	for _, b := range append(buckets, remora.Bucket{InUse: true}) { // the last is ours
-		err := w.storedIn(ctx, id, b.ID, &stored)
+		err := w.storedIn(ctx, id, b.ID, &stored, written)
 		if err != nil && !b.InUse {
 			w.Log.InfoContext(ctx, "a customer's former bucket cannot be looked at", "resource_id", id, "error", err)
 			continue
@@ -204,11 +234,24 @@ func (w *Deleter) known(ctx context.Context, id remora.ResourceID) error {
 		}
 	}
 	unknown, err := w.Store.Unknown(ctx, stored)
-	if err == nil && len(unknown) > 0 {
-		w.Log.ErrorContext(ctx, "nothing expires: "+errUnknown.Error()+"; was it set back?", "resource_id", id, "backup_id", unknown[0], "unknown", len(unknown))
-		return errUnknown
+	if err != nil || len(unknown) == 0 {
+		return err
 	}
-	return err
+	w.Log.ErrorContext(ctx, "nothing expires: "+errUnknown.Error()+"; was it set back?", "resource_id", id, "backup_id", unknown[0], "unknown", len(unknown))
+	hold, err := w.Store.DeletionHold(ctx)
+	if err != nil {
+		return err
+	}
+	for _, b := range unknown { // what was there when an operator looked last holds up its own add-on alone
+		if !hold.InForce() && written[b].After(hold.EndedAt) {
+			if _, err := w.Store.HoldDeletions(ctx, errUnknown.Error()); err != nil {
+				return err
+			}
+			w.holds.Set(1)
+			break
+		}
+	}
+	return errUnknown
 }
 
 // How long a customer's own bucket is looked at, and how much is read of it, before it is taken for one that cannot be.
@@ -217,8 +260,8 @@ const (
 	mostSeen = 50_000
 )
 
-// storedIn adds the backups of a resource that lie in a bucket. Errors of a customer's are *remora.Failure.
-func (w *Deleter) storedIn(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, to *[]remora.BackupID) error {
+// storedIn adds the backups of a resource that lie in a bucket, and when the last of each was written in ours. Errors of a customer's are *remora.Failure.
+func (w *Deleter) storedIn(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, to *[]remora.BackupID, written map[remora.BackupID]time.Time) error {
 	in, err := w.Stores.At(ctx, id, bucket)
 	if err != nil {
 		return err
@@ -234,6 +277,9 @@ func (w *Deleter) storedIn(ctx context.Context, id remora.ResourceID, bucket rem
 			return &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "There is no end to what it lists."}
 		}
 		*to = append(*to, s.Backup)
+		if bucket == "" && s.Newest.After(written[s.Backup]) { // what a customer puts into his own holds up nobody else
+			written[s.Backup] = s.Newest
+		}
 		return nil
 	})
 	return placement.Explain(bucket, err)
@@ -263,9 +309,9 @@ func (*deleteBackup) Timeout(*river.Job[jobargs.DeleteBackup]) time.Duration { r
 
 // Work implements river.Worker. Killed anywhere, it is begun anew: what is gone is no error.
 func (w *deleteBackup) Work(ctx context.Context, job *river.Job[jobargs.DeleteBackup]) error {
-	if agree, err := w.clocksAgree(ctx); err != nil {
+	if may, err := w.may(ctx); err != nil {
 		return err
-	} else if !agree {
+	} else if !may {
 		return river.JobSnooze(mostSkew)
 	}
 	b := job.Args.Backup
@@ -349,6 +395,9 @@ func (w *sweepArchives) Work(ctx context.Context, _ *river.Job[jobargs.SweepArch
 		return nil // a round is at it
 	}
 	defer w.sweeping.Unlock()
+	if held, err := w.held(ctx); err != nil || held {
+		return err
+	}
 	enough := errors.New("enough for one round")
 	n := 0
 	var old []archivestore.Ref

@@ -431,6 +431,19 @@ func TestASetBackDatabaseLetsNothingGo(t *testing.T) {
 	if n := testutil.ToFloat64(a.refused); n != 1 || len(a.in(t, remora.BackupExpired)) > 0 {
 		t.Errorf("refused %v, expired %v", n, a.in(t, remora.BackupExpired))
 	}
+	if h, err := a.Store.DeletionHold(t.Context()); err != nil || !h.InForce() || testutil.ToFloat64(a.holds) != 1 {
+		t.Errorf("deletions are not held: %+v %v", h, err)
+	}
+	// What the operator has seen holds up its own add-on, and nobody else.
+	if was, err := a.Store.ResumeDeletions(t.Context()); err != nil || !was {
+		t.Fatal(was, err)
+	}
+	if err := a.round(t); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := a.Store.DeletionHold(t.Context()); err != nil || h.InForce() || len(a.in(t, remora.BackupExpired)) > 0 {
+		t.Errorf("%+v %v, expired %v", h, err, a.in(t, remora.BackupExpired))
+	}
 	if err := archivestore.Delete(t.Context(), a.real, forgotten); err != nil {
 		t.Fatal(err)
 	}

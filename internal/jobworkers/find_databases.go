@@ -61,6 +61,9 @@ func (w *findDatabases) find(ctx context.Context, id remora.ResourceID, asked bo
 		addon, err = w.Heroku.Addon(ctx, token, string(id)) // the app may have been renamed
 		return err
 	})
+	if errors.Is(err, errNoToken) && r.HelperAppID != "" { // it was rebuilt from the bucket: its Helper App was called so then
+		addon.ID, addon.App.ID, addon.App.Name, err = string(id), r.HelperAppID, r.HelperApp, nil
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read add-on: %w", err)
 	}

@@ -67,7 +67,13 @@ func (w *makeReady) ready(ctx context.Context, id remora.ResourceID) error {
 	if err != nil {
 		return err
 	}
-	return w.Store.SetReady(ctx, id, addon.App.ID, addon.App.Name)
+	if err := w.Store.SetReady(ctx, id, addon.App.ID, addon.App.Name); err != nil {
+		return err
+	}
+	if err := w.copyKey(ctx, id); err != nil { // the round makes it good
+		w.Log.WarnContext(ctx, "the key of a new add-on has no copy in the bucket yet", "resource_id", id, "error", err)
+	}
+	return nil
 }
 
 // exchange turns the grant into tokens, once. The code is good for one exchange: when our database cannot take

@@ -32,11 +32,11 @@ func (w *removeResources) Work(ctx context.Context, _ *river.Job[jobargs.RemoveR
 		return nil // a round is at it
 	}
 	defer w.removing.Unlock()
-	if agree, err := w.clocksAgree(ctx); err != nil || !agree {
+	if may, err := w.may(ctx); err != nil || !may {
 		return err
 	}
 	err := errors.Join(
-		exhaust(ctx, w.Store.AdoptRemovals), w.destroyKeys(ctx),
+		exhaust(ctx, w.Store.AdoptRemovals), each(ctx, w.Store.KeysToDestroy, w.destroyKey),
 		each(ctx, w.Store.RemovalsToDelete, w.deleteStored), each(ctx, w.Store.RemovalsToForget, w.forget),
 		w.lateRemovals(ctx))
 	if err != nil {
@@ -45,15 +45,18 @@ func (w *removeResources) Work(ctx context.Context, _ *river.Job[jobargs.RemoveR
 	return err
 }
 
-func (w *removeResources) destroyKeys(ctx context.Context) error {
-	return exhaust(ctx, func(ctx context.Context) (int, error) {
-		ids, err := w.Store.DestroyKeys(ctx)
-		for _, id := range ids {
-			w.removals.WithLabelValues("key").Inc()
-			w.Log.InfoContext(ctx, "the key of a removed add-on was destroyed", "resource_id", id)
-		}
-		return len(ids), err
-	})
+// destroyKey takes the copies in the bucket first: the key is destroyed once it is nowhere.
+func (w *removeResources) destroyKey(ctx context.Context, id remora.ResourceID) error {
+	if err := archivestore.EraseKeys(ctx, w.Stores.Ours, id, ""); err != nil {
+		w.Log.WarnContext(ctx, "a copy of a removed add-on's key could not be deleted; it is tried again", "resource_id", id, "error", err)
+		return errStored
+	}
+	done, err := w.Store.DestroyKey(ctx, id)
+	if err == nil && done {
+		w.removals.WithLabelValues("key").Inc()
+		w.Log.InfoContext(ctx, "the key of a removed add-on was destroyed", "resource_id", id)
+	}
+	return err
 }
 
 // deleteStored deletes nothing in customers' own buckets: that is theirs.

@@ -107,7 +107,8 @@ func TestARemovedAddonGoesAltogether(t *testing.T) {
 	if a.rows(t, id) == "" || a.rows(t, "planted") == "" || a.rows(t, "remora-backup-1") == "" || len(a.lies(t, id)) < 4 || kept == 0 {
 		t.Fatal("the search finds nothing")
 	}
-	if err := a.Store.DeprovisionResource(ctx, a.id); err != nil {
+	by, err := archivestore.PutKey(ctx, a.real, a.keys, archivestore.KeyCopy{Resource: a.id, Key: redact.New("key"), Addon: remora.OriginAddon{Name: "remora-backup-1"}})
+	if err := errors.Join(err, a.Store.KeyCopied(ctx, a.id, by), a.Store.DeprovisionResource(ctx, a.id)); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Store.DeprovisionResource(ctx, a.id); remora.KindOf(err) != remora.KindGone {
@@ -125,7 +126,32 @@ func TestARemovedAddonGoesAltogether(t *testing.T) {
 		t.Errorf("%d of %d are left while it can be undone", n, held)
 	}
 	a.ahead += remora.DefaultUndo
-	broken := a.lies(t, id)[0]
+	// Neither is destroyed while the operator holds deletions, nor before its copy is.
+	if _, err := a.Store.HoldDeletions(ctx, "test"); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(failed bool) {
+		t.Helper()
+		if err := a.remove(t); (err != nil) != failed {
+			t.Error(err)
+		}
+		if r, err := a.Store.Removal(ctx, a.id); err != nil || !r.KeyDestroyedAt.IsZero() || len(a.lies(t, id)) != held {
+			t.Errorf("%+v %v", r, err)
+		}
+	}
+	refused(false)
+	if was, err := a.Store.ResumeDeletions(ctx); err != nil || !was {
+		t.Fatal(was, err)
+	}
+	a.faults.Add(faultproxy.Rule{
+		Match: func(r *http.Request) bool {
+			return r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/"+archivestore.KeysPrefix)
+		},
+		Do: faultproxy.Answer(http.StatusForbidden, "<Error><Code>AccessDenied</Code></Error>"),
+	})
+	refused(true)
+	a.faults.Clear()
+	broken := a.lies(t, "r/"+id)[0]
 	a.faults.Add(faultproxy.Rule{
 		Match: func(r *http.Request) bool {
 			return r.Method == http.MethodDelete && strings.HasSuffix(r.URL.Path, broken)
@@ -140,6 +166,9 @@ func TestARemovedAddonGoesAltogether(t *testing.T) {
 	}
 	if _, err := a.Store.ResourceKey(ctx, a.id); remora.KindOf(err) != remora.KindGone {
 		t.Error(err)
+	}
+	if copies := a.lies(t, "k/"+id); len(copies) != 0 {
+		t.Errorf("%v are left", copies)
 	}
 	if r, err := a.Store.Removal(ctx, a.id); err != nil || r.KeyDestroyedAt.IsZero() || !r.ObjectsDeletedAt.IsZero() || r.DeletedObjects == 0 {
 		t.Errorf("%+v %v", r, err)
@@ -176,7 +205,7 @@ func TestARemovedAddonGoesAltogether(t *testing.T) {
 		t.Errorf("%d of a neighbour's %d objects are left", n, kept)
 	}
 	r, err := a.Store.Removal(ctx, a.id)
-	if err != nil || !r.Done() || r.Backups != 3 || r.Objects != 3 || r.DeletedObjects+r.AbortedUploads != int64(held) || r.AbortedUploads != 1 {
+	if err != nil || !r.Done() || r.Backups != 3 || r.Objects != 3 || r.DeletedObjects+r.AbortedUploads != int64(held)-1 || r.AbortedUploads != 1 {
 		t.Errorf("%d were held: %+v %v", held, r, err)
 	}
 	if n := testutil.ToFloat64(a.late); n != 0 {

@@ -114,6 +114,11 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	if err != nil {
 		return kept, err
 	}
+	if !c.KeyCopied { // no archive is stored that could not be opened without our database
+		if err := w.copyKey(ctx, c.Resource.ID); err != nil {
+			return kept, err
+		}
+	}
 	target, err := w.locate(ctx, c.Database, c.HelperAppID(), at)
 	if err != nil {
 		return kept, err
@@ -169,6 +174,11 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 			return h.confirming(ctx) // fenced once more, right before the commit
 		},
 		Report: func() any { return look.report() },
+		Origin: func(made pipeline.Made) (string, error) {
+			k := keptOf(made, client.Major)
+			k.LeftOut = look.audit.LeftOut()
+			return archivestore.SealOrigin(c.Origin(k), c.OwnRecipient())
+		},
 	}
 	to := pipeline.Destination{Bucket: bucket, Ref: refOf(c), Recipients: c.Recipients(), Keys: w.Keys}
 	var made pipeline.Made

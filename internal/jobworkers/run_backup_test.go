@@ -203,10 +203,10 @@ func (b *bundle) attempt(t *testing.T) remora.Backup {
 	return b.newest(t)
 }
 
-// nothing checks that the bucket has no object and no open upload.
+// nothing checks that the bucket has no object of an archive and no open upload.
 func (b *bundle) nothing(t *testing.T, bucket *objectstore.Bucket) {
 	t.Helper()
-	if err := bucket.List(t.Context(), "", func(o objectstore.Object) error { return errors.New(o.Key) }); err != nil {
+	if err := bucket.List(t.Context(), archivestore.Prefix, func(o objectstore.Object) error { return errors.New(o.Key) }); err != nil {
 		t.Errorf("left in the bucket: %v", err)
 	}
 	if open, err := bucket.OpenUploads(t.Context(), ""); err != nil || len(open) != 0 {

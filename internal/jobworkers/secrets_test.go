@@ -3,10 +3,13 @@ package jobworkers
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/remora-backup/remora/internal/archivestore"
@@ -29,6 +32,7 @@ func TestTheBucketAloneOpensNothing(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	words := []string{canary, "canary_table", "canary_column"}
+	names := []string{"helper", "postgresql-x", "shop", "REMORA_DB", "remora_ro", b.key.Secret().Reveal(), b.key.Recipient()}
 	objects := 0
 	err := b.Bucket.List(t.Context(), "", func(o objectstore.Object) error {
 		stored, err := b.Bucket.Get(t.Context(), o.Key, 64<<20)
@@ -37,7 +41,7 @@ func TestTheBucketAloneOpensNothing(t *testing.T) {
 		}
 		objects++
 		for _, text := range [][]byte{stored, b.unpacked(t, stored)} {
-			for _, word := range words {
+			for _, word := range slices.Concat(words, names) {
 				if bytes.Contains(text, []byte(word)) {
 					t.Errorf("%s shows %q", o.Key, word)
 				}
@@ -45,7 +49,7 @@ func TestTheBucketAloneOpensNothing(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || objects < 4 {
+	if err != nil || objects < 5 { // the copy of the key among them
 		t.Fatal(objects, err)
 	}
 	ref := archivestore.Ref{Resource: b.id, Backup: got.ID, Epoch: got.Epoch}
@@ -63,6 +67,13 @@ func TestTheBucketAloneOpensNothing(t *testing.T) {
 	plain, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
 	if err != nil {
 		t.Fatal(err)
+	}
+	origin, err := r.Manifest.OpenOrigin(b.key)
+	if err != nil || origin == nil {
+		t.Fatal(origin, err)
+	}
+	if o := fmt.Sprintf("%+v", *origin); !strings.Contains(o, "postgresql-x") || !strings.Contains(o, "remora_ro") || !strings.Contains(o, "REMORA_DB") || origin.Backup.State != got.State || origin.Backup.Rows != got.Rows {
+		t.Errorf("opened, the manifest does not say where it comes from: %s", o)
 	}
 	text := b.unpacked(t, plain)
 	for _, word := range words {

@@ -63,6 +63,7 @@ func (w *tick) Work(ctx context.Context, _ *river.Job[jobargs.Tick]) error {
 	for name, round := range map[string]func(context.Context) (int, error){
 		"schedules ahead": back, "due schedules": w.Store.EnqueueDue, "occurrences": w.Store.EndOccurrences, "attachments": checks, "lost runs": lost, "stranded": stranded,
 		"due proofs": w.Store.EnqueueProofs, "lost proofs": lostProofs,
+		"removals to mark": w.markRemovals,
 	} {
 		if err := exhaust(ctx, round); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
@@ -100,7 +101,7 @@ func exhaust(ctx context.Context, round func(context.Context) (int, error)) erro
 }
 
 // sweepUploads is the janitor: it aborts multipart uploads that no live run owns, which a killed worker or a
-// failed abort has left, and forgets old messages and occurrences.
+// failed abort has left, copies keys that have no copy in the bucket, and forgets old messages and occurrences.
 type sweepUploads struct {
 	river.WorkerDefaults[jobargs.SweepUploads]
 	*Workers
@@ -133,5 +134,5 @@ func (w *sweepUploads) Work(ctx context.Context, _ *river.Job[jobargs.SweepUploa
 		}
 		errs = append(errs, err)
 	}
-	return errors.Join(append(errs, exhaust(ctx, w.Store.PurgeNews), exhaust(ctx, w.Store.PurgeEvents), exhaust(ctx, w.Store.PurgeOccurrences))...)
+	return errors.Join(append(errs, w.copyKeys(ctx), exhaust(ctx, w.Store.PurgeNews), exhaust(ctx, w.Store.PurgeEvents), exhaust(ctx, w.Store.PurgeOccurrences))...)
 }

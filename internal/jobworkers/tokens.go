@@ -19,6 +19,9 @@ const fresh = 5 * time.Minute
 
 var errRevoked = &remora.Failure{Reason: remora.ReasonTokenRevoked}
 
+// errNoToken is of an add-on whose grant was not exchanged yet, or whose tokens were lost with our database.
+var errNoToken = errors.New("there is no token")
+
 // ours tells whether an error is a setting of ours that Heroku does not accept, which a person must mend.
 func ours(err error) bool {
 	return errors.Is(err, herokuapi.ErrClientSecret) || errors.Is(err, errServiceToken)
@@ -62,7 +65,7 @@ func (w *Workers) token(ctx context.Context, id remora.ResourceID, refused time.
 		case t.AccessExpiresAt.Sub(t.Now) > fresh && !t.AccessExpiresAt.Equal(refused):
 			return t.Access, t.AccessExpiresAt, nil
 		case t.Refresh.IsZero():
-			return redact.Secret{}, time.Time{}, errors.New("there is no token yet")
+			return redact.Secret{}, time.Time{}, errNoToken
 		}
 		refresh, mine, err := w.Store.ClaimRefresh(ctx, id, t.AccessExpiresAt)
 		if err != nil {

@@ -37,6 +37,9 @@ func serviceOf(v remora.ServiceView) servicePage {
 	if n := len(v.Undeleted); n > 0 {
 		stuck = append(stuck, areOrIs(n, "deletion", "fails or is late", "fail or are late"))
 	}
+	if v.Hold.InForce() {
+		stuck = append(stuck, "deletions are held")
+	}
 	return servicePage{
 		Frame: frame{"Service", "service"}, ServiceView: v, Trouble: strings.Join(stuck, ", "),
 		Sums: []sum{sumOf("Add-ons", v.Resources), sumOf("Databases", v.Databases), sumOf("Backups of the last day", v.Backups), sumOf("Jobs that are not done", v.Jobs)},

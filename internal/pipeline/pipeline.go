@@ -63,6 +63,9 @@ type Options struct {
 	// Report, asked after Confirm, is what the database was found to be, as JSON: it is stored with the contents, as their
 	// member "report". May be nil.
 	Report func() any
+	// Origin, asked after Report, is what the manifest says of where the archive comes from (archivestore.Manifest.Origin). May
+	// be nil.
+	Origin func(Made) (string, error)
 	Now    func() time.Time
 	// Memory is what the run may take, in bytes, its children's included and the upload's parts not; 0 is without a bound,
 	// less than Overhead and 4 MiB makes no archive. What would take more ends with ReasonMoreMemory, or
@@ -197,10 +200,16 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 			return made, fmt.Errorf("encode contents: %w", err)
 		}
 	}
-	made.Manifest, err = out.Commit(archive.Raw, contents, archivestore.Manifest{
+	facts := archivestore.Manifest{
 		ServerVersion: from.ServerVersion, ClientVersion: from.Client.Version, ArchiveVersion: archive.Version.String(),
 		Compression: string(archive.Compression), Tables: archive.Tables,
-	}, to.Keys, o.Now())
+	}
+	if o.Origin != nil {
+		if facts.Origin, err = o.Origin(made); err != nil {
+			return made, fmt.Errorf("say where it comes from: %w", err)
+		}
+	}
+	made.Manifest, err = out.Commit(archive.Raw, contents, facts, to.Keys, o.Now())
 	return made, err
 }
 

@@ -188,7 +188,7 @@ func TestTheirBucketIsTheirs(t *testing.T) {
 		t.Error(err)
 	}
 	b.ahead += remora.DefaultUndo
-	if all, err := b.DestroyKeys(ctx); err != nil || len(all) != 1 {
+	if all, err := b.destroyKeys(ctx); err != nil || len(all) != 1 {
 		t.Fatal(all, err)
 	}
 	if left := query[int](t, b, "SELECT count(*)::int FROM buckets WHERE sealed_secret IS NOT NULL OR sealed_delete_secret IS NOT NULL OR access_key <> ''"); left[0] != 0 {

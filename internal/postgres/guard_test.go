@@ -20,6 +20,7 @@ import (
 
 // nobodys are the tables that hold no customer's rows, each with why not.
 var nobodys = map[string]string{
+	"deletion_holds":   "when an operator had nothing deleted",
 	"goose_db_version": "which migrations were applied",
 	"retired_keys":     "what checks the signatures of our own former keys",
 }

@@ -19,6 +19,10 @@ const deletionGrace = time.Hour
 func (s *Store) ServiceView(ctx context.Context) (out remora.ServiceView, err error) {
 	err = s.forService(ctx, func(t *tx) error {
 		out.Now = t.now
+		var err error
+		if out.Hold, err = t.hold(ctx); err != nil {
+			return err
+		}
 		resources, err := t.q.CountResources(ctx)
 		if err != nil {
 			return fmt.Errorf("count resources: %w", err)

@@ -65,18 +65,26 @@ func (s *Store) AdoptRemovals(ctx context.Context) (int, error) {
 	return n, err
 }
 
-// DestroyKeys destroys the keys of removed resources that can be undone no longer: what is stored of them is noise from then
-// on. It returns whose; call again while there are any.
-func (s *Store) DestroyKeys(ctx context.Context) (out []remora.ResourceID, err error) {
+// KeysToDestroy lists the removed resources that can be undone no longer and whose key is still there, at most 200 from behind
+// after on, or from the start where that is empty.
+func (s *Store) KeysToDestroy(ctx context.Context, after remora.ResourceID) (out []remora.ResourceID, err error) {
 	err = s.forService(ctx, func(t *tx) error {
-		rows, err := t.q.DestroyKeys(ctx, pgsql.DestroyKeysParams{Now: &t.now, Most: batch})
-		if err != nil {
-			return fmt.Errorf("destroy keys: %w", err)
-		}
+		rows, err := t.q.KeysToDestroy(ctx, pgsql.KeysToDestroyParams{Now: t.now, After: behind(after), Most: batch})
 		out = ids(rows)
-		return nil
+		return err
 	})
 	return out, err
+}
+
+// DestroyKey destroys the key of a removed resource, whose copies in the bucket are gone already: what is stored of it is noise
+// from then on. done is false where its removal was undone at that moment.
+func (s *Store) DestroyKey(ctx context.Context, id remora.ResourceID) (done bool, err error) {
+	err = s.forResource(ctx, id, func(t *tx) error {
+		n, err := t.q.DestroyKey(ctx, pgsql.DestroyKeyParams{ResourceID: string(id), Now: &t.now})
+		done = n > 0
+		return err
+	})
+	return done, err
 }
 
 // RemovalsToDelete lists the removed resources of which something may be stored, and no run goes on, at most 200 from behind

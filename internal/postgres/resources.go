@@ -287,7 +287,7 @@ func (s *Store) open(sealed []byte, column string, id remora.ResourceID) (redact
 func resourceOf(r pgsql.Resource) remora.Resource {
 	return remora.Resource{
 		ID: remora.ResourceID(r.ID), Name: r.Name, Plan: r.Plan, Region: r.Region,
-		State: remora.ResourceState(r.State), Attention: remora.Reason(r.Attention), HelperApp: r.HelperApp,
+		State: remora.ResourceState(r.State), Attention: remora.Reason(r.Attention), HelperApp: r.HelperApp, HelperAppID: r.HelperAppID,
 		CreatedAt: r.CreatedAt, ReadyAt: orZero(r.ReadyAt), CheckedAt: orZero(r.CheckedAt),
 		ShrinksFrom: r.ShrinksFrom, ShrinksAt: orZero(r.ShrinksAt), OverSince: orZero(r.OverSince), ListedAt: orZero(r.ListedAt),
 	}

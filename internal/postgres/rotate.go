@@ -17,10 +17,13 @@ import (
 // sealedMACKey is what a retired key's part is for, bound into it with the key's id.
 const sealedMACKey = "retired_keys.sealed_mac_key"
 
+// inBucket names the copies of keys in the bucket, which workers renew and the deleter erases.
+const inBucket = "copies in the bucket"
+
 // KeyUse is how many values of one column a key has sealed.
 type KeyUse struct {
 	Key    string
-	Column string // table.column
+	Column string // table.column, or the copies in the bucket
 	Values int64
 }
 
@@ -38,6 +41,15 @@ func (s *Store) KeyUses(ctx context.Context) (out []KeyUse, err error) {
 				return fmt.Errorf("count %s: %w", nameOf(c), err)
 			}
 			out = append(out, uses...)
+		}
+		copies, err := t.q.CountKeyCopies(ctx)
+		if err != nil {
+			return fmt.Errorf("count copies: %w", err)
+		}
+		for _, c := range copies {
+			if slices.Contains(s.Keys.IDs()[1:], c.By) { // the first one's are as they should be, and what is not in the ring opens nothing
+				out = append(out, KeyUse{Key: c.By, Column: inBucket, Values: c.N})
+			}
 		}
 		slices.SortStableFunc(out, func(a, b KeyUse) int { return cmp.Compare(a.Key, b.Key) })
 		return nil

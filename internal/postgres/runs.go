@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,12 +28,14 @@ type Claim struct {
 	Sealing remora.Sealing  // as it was when the run began
 	Bucket  remora.BucketID // the customer's own that the run writes to, likewise; empty where it is ours
 
-	recipient   string // the public half of the resource's own key
-	helperAppID string
+	KeyCopied bool // the bucket has a copy of the resource's own key
+
+	origin    remora.Origin
+	recipient string // the public half of the resource's own key
 }
 
 // HelperAppID is Heroku's id of the app to read the credential from.
-func (c Claim) HelperAppID() string { return c.helperAppID }
+func (c Claim) HelperAppID() string { return c.Resource.HelperAppID }
 
 // Recipients are those whose keys open the archive.
 func (c Claim) Recipients() []string {
@@ -85,7 +86,8 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 		}
 		out = Claim{
 			Run: remora.NewID[remora.RunID](), Backup: b, Resource: resourceOf(r), Database: databaseOf(d),
-			Epoch: int(row.Epoch) + 1, Attempt: int(row.Attempts) + 1, recipient: r.Recipient, helperAppID: r.HelperAppID,
+			Epoch: int(row.Epoch) + 1, Attempt: int(row.Attempts) + 1, recipient: r.Recipient,
+			KeyCopied: len(r.KeyCopies) > 0,
 		}
 		if out.Sealing, err = t.sealing(ctx, string(id)); err != nil {
 			return err
@@ -95,6 +97,9 @@ func (s *Store) ClaimBackup(ctx context.Context, b remora.BackupID, worker strin
 			return err
 		}
 		out.Bucket = bucket.ID
+		if out.origin, err = t.origin(ctx, r, d, row, out.Sealing); err != nil {
+			return err
+		}
 		if err := t.include(ctx, &out); err != nil {
 			return err
 		}
@@ -158,10 +163,21 @@ func (s *Store) Beat(ctx context.Context, c Claim, p remora.Progress) error {
 	})
 }
 
+func (t *tx) addObjects(ctx context.Context, id remora.ResourceID, b remora.BackupID, all []remora.Object) error {
+	objects := pgsql.InsertObjectsParams{BackupID: string(b), ResourceID: string(id)}
+	for _, o := range all {
+		objects.Names, objects.Sizes = append(objects.Names, o.Name), append(objects.Sizes, o.Size)
+		objects.PlainSizes, objects.Sha256s = append(objects.PlainSizes, o.PlainSize), append(objects.Sha256s, o.SHA256)
+	}
+	if err := t.q.InsertObjects(ctx, objects); err != nil {
+		return fmt.Errorf("insert objects: %w", err)
+	}
+	return nil
+}
+
 // KeepBackup ends a run well: the archive is stored and confirmed. Errors: KindStale.
 func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 	state, reason := k.Outcome()
-	detail := strings.TrimSpace(k.LeftOut + "\n\n" + k.Unexplained)
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
 		if err := t.endRun(ctx, c, remora.RunDone, reason); err != nil {
 			return err
@@ -169,23 +185,17 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 		if err := t.endAudit(ctx, c, k); err != nil {
 			return err
 		}
-		var stored int64
-		objects := pgsql.InsertObjectsParams{BackupID: string(c.Backup), ResourceID: string(c.Resource.ID)}
-		for _, o := range k.Objects {
-			stored += o.Size
-			objects.Names, objects.Sizes = append(objects.Names, o.Name), append(objects.Sizes, o.Size)
-			objects.PlainSizes, objects.Sha256s = append(objects.PlainSizes, o.PlainSize), append(objects.Sha256s, o.SHA256)
+		if err := t.addObjects(ctx, c.Resource.ID, c.Backup, k.Objects); err != nil {
+			return err
 		}
-		if err := t.q.InsertObjects(ctx, objects); err != nil {
-			return fmt.Errorf("insert objects: %w", err)
-		}
+		stored := k.Stored()
 		reread, err := t.toBeProven(ctx, c, state, k.Alone)
 		if err != nil {
 			return err
 		}
 		err = changed(t.q.KeepBackup(ctx, pgsql.KeepBackupParams{
 			ID: string(c.Backup), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
-			State: string(state), Reason: string(reason), Detail: foreign(detail, maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),
+			State: string(state), Reason: string(reason), Detail: foreign(k.Detail(), maxWords), ServerVersion: foreign(k.ServerVersion, maxWord),
 			ClientVersion: foreign(k.ClientVersion, maxWord), ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
 			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), Rows: k.Rows, //nolint:gosec // bounded by the archive's head
 			PlainSize: k.PlainSize, StoredSize: stored, PeakMemory: k.PeakMemory, RereadAt: &reread,

@@ -28,6 +28,7 @@ type (
 	APITokenID string // one token of the API
 	SealingID  string // somebody's word on whose keys archives are sealed to
 	BucketID   string // a customer's own bucket
+	HoldID     string // a time in which nothing is deleted
 )
 
 // ParseResourceID accepts a UUID in canonical form, in either case, and returns it in lower case.

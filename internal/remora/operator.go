@@ -16,6 +16,7 @@ type ServiceView struct {
 	Jobs      []Counted   // by kind and state, of those that are not done
 	Backups   []Counted   // asked for within the last day, by reason and state
 	Stuck     []StuckRun  // the oldest first
+	Hold      Hold        // whether nothing is deleted
 	Undeleted []Undeleted // the one that is due for longest first
 }
 

@@ -1,6 +1,7 @@
 package remora
 
 import (
+	"strings"
 	"time"
 
 	"github.com/remora-backup/remora/internal/redact"
@@ -29,10 +30,12 @@ type Resource struct {
 	State     ResourceState
 	Attention Reason // why somebody must act; empty where nobody must
 	HelperApp string // the app it is installed on; empty until the token is exchanged
-	CreatedAt time.Time
-	ReadyAt   time.Time // zero until ready
-	CheckedAt time.Time // when a look at its attachments was last begun, or is due; zero until then
-	ListedAt  time.Time // when its attachments were last seen; zero until then
+
+	HelperAppID string // Heroku's id of that
+	CreatedAt   time.Time
+	ReadyAt     time.Time // zero until ready
+	CheckedAt   time.Time // when a look at its attachments was last begun, or is due; zero until then
+	ListedAt    time.Time // when its attachments were last seen; zero until then
 
 	ShrinksFrom string    // the larger plan whose limits hold until ShrinksAt; empty where nothing is pending
 	ShrinksAt   time.Time // zero where nothing is pending
@@ -206,6 +209,17 @@ type Kept struct {
 	Witness        Witness
 	Inventory      Inventory // of the snapshot; nil where it could not be taken
 }
+
+// Stored is how much lies in the store, in bytes.
+func (k Kept) Stored() (bytes int64) {
+	for _, o := range k.Objects {
+		bytes += o.Size
+	}
+	return bytes
+}
+
+// Detail is what a page says beside the outcome; empty where all is well.
+func (k Kept) Detail() string { return strings.TrimSpace(k.LeftOut + "\n\n" + k.Unexplained) }
 
 // Outcome is the state that the backup ends in, and why where that is not verified.
 func (k Kept) Outcome() (BackupState, Reason) {

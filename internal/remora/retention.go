@@ -5,14 +5,14 @@ import "time"
 // Retention is how long the backups of one database are kept: every backup stays that any of the rules keeps. A rule of
 // zero keeps nothing. What the rules mean on the calendar, and what stays whatever they say, is package retention's.
 type Retention struct {
-	Last    int    // the newest so many
-	Days    int    // all that are no older, in days of 24 hours
-	Hourly  int    // the newest of each of the newest so many hours that have a backup
-	Daily   int    // the same of days
-	Weekly  int    // of weeks, which begin on Monday
-	Monthly int    // of months
-	Yearly  int    // of years
-	Zone    string // IANA name of the zone by whose clocks hours, days, weeks, months and years begin
+	Last    int    `json:"last"`    // the newest so many
+	Days    int    `json:"days"`    // all that are no older, in days of 24 hours
+	Hourly  int    `json:"hourly"`  // the newest of each of the newest so many hours that have a backup
+	Daily   int    `json:"daily"`   // the same of days
+	Weekly  int    `json:"weekly"`  // of weeks, which begin on Monday
+	Monthly int    `json:"monthly"` // of months
+	Yearly  int    `json:"yearly"`  // of years
+	Zone    string `json:"zone"`    // IANA name of the zone by whose clocks hours, days, weeks, months and years begin
 }
 
 // Mosts bound each rule: about ten years of it.

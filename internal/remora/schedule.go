@@ -27,13 +27,13 @@ func RuleKinds() []RuleKind {
 // Rule says when a database is backed up, by the clocks of a zone. Fields that its kind does not use are zero. What a
 // rule means on the calendar is package schedule's.
 type Rule struct {
-	Kind    RuleKind
-	Hours   int          // of RuleEveryHours: 2, 3, 4, 6, 8 or 12
-	Minute  int          // past the hour (0 to 59) for RuleHourly, else of the day (0 to 1439)
-	Weekday time.Weekday // of RuleWeekly
-	Day     int          // of RuleMonthly: 1 to 31
-	Cron    string       // of RuleCron: five fields
-	Zone    string       // IANA name, such as Europe/Berlin
+	Kind    RuleKind     `json:"kind"`
+	Hours   int          `json:"hours,omitempty"`   // of RuleEveryHours: 2, 3, 4, 6, 8 or 12
+	Minute  int          `json:"minute"`            // past the hour (0 to 59) for RuleHourly, else of the day (0 to 1439)
+	Weekday time.Weekday `json:"weekday,omitempty"` // of RuleWeekly
+	Day     int          `json:"day,omitempty"`     // of RuleMonthly: 1 to 31
+	Cron    string       `json:"cron,omitempty"`    // of RuleCron: five fields
+	Zone    string       `json:"zone"`              // IANA name, such as Europe/Berlin
 }
 
 // quietFrom and quietMinutes bound the hours in which default schedules are spread: 02:00 to 08:00 UTC is

@@ -9,11 +9,11 @@ import (
 
 // Sealing is whose keys a resource's archives are sealed to. The zero value is the resource's own, which we keep.
 type Sealing struct {
-	Recipients []string // the customer's own, each of whose keys opens an archive
-	Alone      bool     // they alone do: the resource's own key does not, and we cannot
-	Shown      bool     // whoever set it has opened a message that was sealed to them
-	SetBy      string
-	SetAt      time.Time // zero where nobody has set anything
+	Recipients []string  `json:"recipients"` // the customer's own, each of whose keys opens an archive
+	Alone      bool      `json:"alone"`      // they alone do: the resource's own key does not, and we cannot
+	Shown      bool      `json:"shown"`      // whoever set it has opened a message that was sealed to them
+	SetBy      string    `json:"set_by"`
+	SetAt      time.Time `json:"set_at"` // zero where nobody has set anything
 }
 
 // Same tells whether both open archives for the same keys.

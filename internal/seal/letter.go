@@ -3,7 +3,10 @@ package seal
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"strings"
 
+	"filippo.io/age"
 	"filippo.io/age/armor"
 )
 
@@ -26,4 +29,25 @@ func Letter(message []byte, recipients ...string) (string, error) {
 		return "", fmt.Errorf("seal: %w", err)
 	}
 	return out.String(), nil
+}
+
+// maxLetter bounds what is read of a letter, in bytes.
+const maxLetter = 1 << 20
+
+// OpenLetter reads what Letter has sealed to a key. That it was ours to write must be known otherwise. Errors: ErrWrongKey,
+// ErrForged.
+func OpenLetter(letter string, key Key) ([]byte, error) {
+	ids, err := identities([]Key{key})
+	if err != nil {
+		return nil, err
+	}
+	plain, err := age.Decrypt(armor.NewReader(strings.NewReader(letter)), ids...)
+	if err != nil {
+		return nil, notOpened(err)
+	}
+	message, err := io.ReadAll(io.LimitReader(plain, maxLetter))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	return message, nil
 }

@@ -20,7 +20,7 @@ func (p process) keysCheck(ctx context.Context, stdout io.Writer) error {
 // keysRotate has the first key seal what others have sealed, and says what is left to do.
 func (p process) keysRotate(ctx context.Context, stdout io.Writer) error {
 	return p.withKeys(ctx, func(store *postgres.Store) error {
-		done, err := store.Reseal(ctx, []string{archivestore.MACPurpose}, func(column string, n int) {
+		done, err := store.Reseal(ctx, archivestore.Purposes(), func(column string, n int) {
 			if n > 0 {
 				_, _ = fmt.Fprintf(stdout, "%s: %d\n", column, n)
 			}

@@ -79,6 +79,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 		return p.verifyAudit(ctx, stdout)
 	case config.ShowReceipt, config.UndoRemoval:
 		return p.removal(ctx, stdout)
+	case config.Rebuild:
+		return p.rebuild(ctx, stdout)
+	case config.ShowHold, config.Hold, config.Resume:
+		return p.deletions(ctx, stdout)
 	case config.KeysCheck:
 		return p.keysCheck(ctx, stdout)
 	case config.KeysRotate:

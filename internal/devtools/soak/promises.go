@@ -396,12 +396,12 @@ func (s *soak) removed(ctx context.Context) error {
 	})
 }
 
-// gone is what I9 comes to: his id is in no object, no upload and no row but the tombstone's and the receipt's, which says so.
+// gone is what I9 comes to: his id is in no object but the mark of his removal, no upload and no row but the tombstone's and the receipt's, which says so.
 func (s *soak) gone(ctx context.Context) error {
 	id := string(s.resource)
 	var left []string
 	err := s.Bucket.List(ctx, "", func(o objectstore.Object) error {
-		if strings.Contains(o.Key, id) {
+		if strings.Contains(o.Key, id) && o.Key != archivestore.KeysPrefix+id+"/removed" { // that he was removed
 			left = append(left, o.Key)
 		}
 		return nil

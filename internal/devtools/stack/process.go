@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -147,4 +148,16 @@ func Everything(ctx context.Context, url string) (string, error) {
 		}
 	}
 	return all.String(), nil
+}
+
+// Command runs a command of the product to its end and returns what it printed.
+func (s *Stack) Command(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, s.Program[0], append(s.Program[1:len(s.Program):len(s.Program)], args...)...) //nolint:gosec // ourselves
+	cmd.Env = append([]string{"REMORA_STACK=1"}, s.env...)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("remora %s: %w: %s", strings.Join(args, " "), err, said.String())
+	}
+	return out.String(), nil
 }

@@ -84,7 +84,7 @@ func (q *Queries) AddressesToSign(ctx context.Context, arg AddressesToSignParams
 }
 
 const retiredKeys = `-- name: RetiredKeys :many
-SELECT id, purpose, sealed_mac_key, retired_at FROM retired_keys ORDER BY id, purpose
+SELECT id, purpose, sealed_mac_key, retired_at, copied_by FROM retired_keys ORDER BY id, purpose
 `
 
 func (q *Queries) RetiredKeys(ctx context.Context) ([]RetiredKey, error) {
@@ -101,6 +101,7 @@ func (q *Queries) RetiredKeys(ctx context.Context) ([]RetiredKey, error) {
 			&i.Purpose,
 			&i.SealedMacKey,
 			&i.RetiredAt,
+			&i.CopiedBy,
 		); err != nil {
 			return nil, err
 		}

@@ -177,6 +177,13 @@ type Database struct {
 	Also           []string
 }
 
+type DeletionHold struct {
+	ID      string
+	Since   time.Time
+	Because string
+	EndedAt *time.Time
+}
+
 type Delivery struct {
 	ID         string
 	ResourceID string
@@ -346,6 +353,8 @@ type Resource struct {
 	OverSince           *time.Time
 	ServedAt            *time.Time
 	ListedAt            *time.Time
+	KeyCopies           []string
+	MarkedAt            *time.Time
 }
 
 type Retention struct {
@@ -372,6 +381,7 @@ type RetiredKey struct {
 	Purpose      string
 	SealedMacKey []byte
 	RetiredAt    time.Time
+	CopiedBy     string
 }
 
 type Run struct {

@@ -31,40 +31,28 @@ func (q *Queries) DeleteRemoval(ctx context.Context, resourceID string) error {
 	return err
 }
 
-const destroyKeys = `-- name: DestroyKeys :many
-WITH due AS (SELECT r.id FROM removals m JOIN resources r ON r.id = m.resource_id
-              WHERE m.undo_until <= $1 AND m.forgotten_at IS NULL AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned'
-              ORDER BY m.undo_until LIMIT $2 FOR NO KEY UPDATE OF r SKIP LOCKED),
-     destroyed AS (UPDATE resources r SET sealed_key = NULL, recipient = '' FROM due WHERE r.id = due.id),
-     left_be AS (UPDATE buckets x SET access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL FROM due WHERE x.resource_id = due.id)
-UPDATE removals m SET key_destroyed_at = $1 FROM due WHERE m.resource_id = due.id
-RETURNING m.resource_id
+const destroyKey = `-- name: DestroyKey :execrows
+WITH removed AS (SELECT r.id FROM removals m JOIN resources r ON r.id = m.resource_id
+                  WHERE r.id = $2 AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned' FOR NO KEY UPDATE OF r),
+     none AS (UPDATE resources SET key_copies = '{}', sealed_key = CASE WHEN EXISTS (SELECT FROM removed) THEN NULL ELSE sealed_key END,
+                     recipient = CASE WHEN EXISTS (SELECT FROM removed) THEN '' ELSE recipient END
+               WHERE resources.id = $2),
+     left_be AS (UPDATE buckets x SET access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL FROM removed WHERE x.resource_id = removed.id)
+UPDATE removals m SET key_destroyed_at = $1 FROM removed WHERE m.resource_id = removed.id
 `
 
-type DestroyKeysParams struct {
-	Now  *time.Time
-	Most int32
+type DestroyKeyParams struct {
+	Now        *time.Time
+	ResourceID string
 }
 
-// Of those that can be undone no longer, in the service's scope.
-func (q *Queries) DestroyKeys(ctx context.Context, arg DestroyKeysParams) ([]string, error) {
-	rows, err := q.db.Query(ctx, destroyKeys, arg.Now, arg.Most)
+// Its copies in the bucket are gone already. Of one whose removal was undone at that moment the key stays, and is copied again.
+func (q *Queries) DestroyKey(ctx context.Context, arg DestroyKeyParams) (int64, error) {
+	result, err := q.db.Exec(ctx, destroyKey, arg.Now, arg.ResourceID)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	defer rows.Close()
-	items := []string{}
-	for rows.Next() {
-		var resource_id string
-		if err := rows.Scan(&resource_id); err != nil {
-			return nil, err
-		}
-		items = append(items, resource_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return result.RowsAffected(), nil
 }
 
 const endRemoval = `-- name: EndRemoval :exec
@@ -283,6 +271,39 @@ func (q *Queries) InsertRemoval(ctx context.Context, arg InsertRemovalParams) er
 	return err
 }
 
+const keysToDestroy = `-- name: KeysToDestroy :many
+SELECT m.resource_id FROM removals m JOIN resources r ON r.id = m.resource_id
+ WHERE m.undo_until <= $1 AND m.forgotten_at IS NULL AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned' AND m.resource_id > $2
+ ORDER BY m.resource_id LIMIT $3
+`
+
+type KeysToDestroyParams struct {
+	Now   time.Time
+	After string
+	Most  int32
+}
+
+// Of those that can be undone no longer, in the service's scope.
+func (q *Queries) KeysToDestroy(ctx context.Context, arg KeysToDestroyParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, keysToDestroy, arg.Now, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var resource_id string
+		if err := rows.Scan(&resource_id); err != nil {
+			return nil, err
+		}
+		items = append(items, resource_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const leaveTombstone = `-- name: LeaveTombstone :exec
 UPDATE resources
    SET name = '', plan = '', region = '', attention = '', helper_app_id = '', helper_app = '', sealed_grant = NULL, grant_expires_at = NULL,
@@ -457,11 +478,11 @@ func (q *Queries) RemovedWithoutRemoval(ctx context.Context, most int32) ([]Remo
 }
 
 const undeprovision = `-- name: Undeprovision :exec
-UPDATE resources SET state = 'needs_attention', attention = 'token_revoked', deprovisioned_at = NULL
+UPDATE resources SET state = 'needs_attention', attention = 'token_revoked', deprovisioned_at = NULL, key_copies = '{}'
  WHERE id = $1 AND state = 'deprovisioned'
 `
 
-// Its tokens are gone, and only Heroku can give others.
+// Its tokens are gone, and only Heroku can give others. Whether the bucket still has a copy of its key is looked at anew.
 func (q *Queries) Undeprovision(ctx context.Context, resourceID string) error {
 	_, err := q.db.Exec(ctx, undeprovision, resourceID)
 	return err

@@ -134,7 +134,7 @@ func (q *Queries) Deprovision(ctx context.Context, arg DeprovisionParams) (int64
 }
 
 const getResource = `-- name: GetResource :one
-SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, shrinks_from, shrinks_at, over_since, served_at, listed_at FROM resources WHERE id = $1
+SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, shrinks_from, shrinks_at, over_since, served_at, listed_at, key_copies, marked_at FROM resources WHERE id = $1
 `
 
 func (q *Queries) GetResource(ctx context.Context, id string) (Resource, error) {
@@ -166,6 +166,8 @@ func (q *Queries) GetResource(ctx context.Context, id string) (Resource, error) 
 		&i.OverSince,
 		&i.ServedAt,
 		&i.ListedAt,
+		&i.KeyCopies,
+		&i.MarkedAt,
 	)
 	return i, err
 }
@@ -257,7 +259,7 @@ func (q *Queries) KeysInUse(ctx context.Context) ([]KeysInUseRow, error) {
 }
 
 const lockResource = `-- name: LockResource :one
-SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, shrinks_from, shrinks_at, over_since, served_at, listed_at FROM resources WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, name, plan, region, state, attention, helper_app_id, helper_app, sealed_grant, grant_expires_at, sealed_access, access_expires_at, sealed_refresh, refresh_claimed_until, sealed_key, recipient, created_at, ready_at, checked_at, deprovisioned_at, shrinks_from, shrinks_at, over_since, served_at, listed_at, key_copies, marked_at FROM resources WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // Not against rows that only point at it: they are added by those who hold one of its backups.
@@ -290,6 +292,8 @@ func (q *Queries) LockResource(ctx context.Context, id string) (Resource, error)
 		&i.OverSince,
 		&i.ServedAt,
 		&i.ListedAt,
+		&i.KeyCopies,
+		&i.MarkedAt,
 	)
 	return i, err
 }

@@ -27,15 +27,21 @@ SELECT r.id, r.deprovisioned_at::timestamptz AS at FROM resources r
  WHERE r.state = 'deprovisioned' AND (r.name <> '' OR r.sealed_key IS NOT NULL) AND NOT EXISTS (SELECT FROM removals m WHERE m.resource_id = r.id)
  ORDER BY r.id LIMIT sqlc.arg(most);
 
--- name: DestroyKeys :many
+-- name: KeysToDestroy :many
 -- Of those that can be undone no longer, in the service's scope.
-WITH due AS (SELECT r.id FROM removals m JOIN resources r ON r.id = m.resource_id
-              WHERE m.undo_until <= sqlc.arg(now) AND m.forgotten_at IS NULL AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned'
-              ORDER BY m.undo_until LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF r SKIP LOCKED),
-     destroyed AS (UPDATE resources r SET sealed_key = NULL, recipient = '' FROM due WHERE r.id = due.id),
-     left_be AS (UPDATE buckets x SET access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL FROM due WHERE x.resource_id = due.id)
-UPDATE removals m SET key_destroyed_at = sqlc.arg(now) FROM due WHERE m.resource_id = due.id
-RETURNING m.resource_id;
+SELECT m.resource_id FROM removals m JOIN resources r ON r.id = m.resource_id
+ WHERE m.undo_until <= sqlc.arg(now) AND m.forgotten_at IS NULL AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned' AND m.resource_id > sqlc.arg(after)
+ ORDER BY m.resource_id LIMIT sqlc.arg(most);
+
+-- name: DestroyKey :execrows
+-- Its copies in the bucket are gone already. Of one whose removal was undone at that moment the key stays, and is copied again.
+WITH removed AS (SELECT r.id FROM removals m JOIN resources r ON r.id = m.resource_id
+                  WHERE r.id = sqlc.arg(resource_id) AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned' FOR NO KEY UPDATE OF r),
+     none AS (UPDATE resources SET key_copies = '{}', sealed_key = CASE WHEN EXISTS (SELECT FROM removed) THEN NULL ELSE sealed_key END,
+                     recipient = CASE WHEN EXISTS (SELECT FROM removed) THEN '' ELSE recipient END
+               WHERE resources.id = sqlc.arg(resource_id)),
+     left_be AS (UPDATE buckets x SET access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL FROM removed WHERE x.resource_id = removed.id)
+UPDATE removals m SET key_destroyed_at = sqlc.arg(now) FROM removed WHERE m.resource_id = removed.id;
 
 -- name: RemovalsToDelete :many
 -- Whose key is destroyed, and which were asked for so long ago that no run goes on. In the service's scope.
@@ -117,8 +123,8 @@ UPDATE removals SET forgotten_at = sqlc.arg(now), sealed_token = NULL, problem =
  WHERE resource_id = sqlc.arg(resource_id);
 
 -- name: Undeprovision :exec
--- Its tokens are gone, and only Heroku can give others.
-UPDATE resources SET state = 'needs_attention', attention = 'token_revoked', deprovisioned_at = NULL
+-- Its tokens are gone, and only Heroku can give others. Whether the bucket still has a copy of its key is looked at anew.
+UPDATE resources SET state = 'needs_attention', attention = 'token_revoked', deprovisioned_at = NULL, key_copies = '{}'
  WHERE id = sqlc.arg(resource_id) AND state = 'deprovisioned';
 
 -- name: EndedSchedules :many
