@@ -187,7 +187,7 @@ func ReadKnown(ctx context.Context, b *objectstore.Bucket, keys *keyring.Keyring
 		id, err := remora.ParseResourceID(parts[1])
 		switch {
 		case err != nil || string(id) != parts[1]:
-			return nil
+			return nil //nolint:nilerr // it is not of ours
 		case o.Key == removedOf(id):
 			r, err := readRemoved(ctx, b, keys, id)
 			k.Removed[id] = r

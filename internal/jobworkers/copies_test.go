@@ -68,7 +68,7 @@ func TestCopiesFollowTheMasterKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := newBundle(t)
-		b.Workers.Store, b.Workers.Keys, b.Workers.Stores = store, keys, storesOf(t, store, bucket, false)
+		b.Store, b.Keys, b.Stores = store, keys, storesOf(t, store, bucket, false)
 		return b
 	}
 	b := with(k1)

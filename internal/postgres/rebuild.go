@@ -144,7 +144,7 @@ func (t *tx) rebuild(ctx context.Context, b FromBucket) (out Rebuilt, err error)
 			if !ok {
 				newest = a
 			}
-			added := 0
+			var added int
 			if dbs[id], added, err = t.rebuildDatabase(ctx, b.Resource, newest); err != nil {
 				return out, err
 			}
