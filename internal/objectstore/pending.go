@@ -65,9 +65,9 @@ var errStill = errors.New("objectstore: an aborted upload is still listed")
 
 // Abort drops the upload and everything the store keeps of it, even when the upload's context has ended.
 //
-// It waits for parts on their way first, because a part that the store is still receiving when it is told to
-// abort can be kept, with the upload. After Grace they are cut off; Abort takes 15 seconds more at most. It may be called after anything, any number of times, and does nothing after a
-// Commit that succeeded. An error means that parts may be left for the janitor, nothing worse.
+// It waits for what is on its way first, because a part that the store is still receiving when it is told to abort can be
+// kept, with the upload, and an upload that it is still opening is not listed yet. After Grace they are cut off; Abort takes 15
+// seconds more at most. It may be called after anything, any number of times, and does nothing after a Commit that succeeded. An error means that parts may be left for the janitor, nothing worse.
 func (u *Upload) Abort() error {
 	if u.ended {
 		return nil

@@ -29,7 +29,7 @@ type Upload struct {
 	b      *Bucket
 	ctx    context.Context // of the whole upload: when it ends, nothing new is sent
 	cancel context.CancelFunc
-	parted context.Context // of the parts on their way, which outlives ctx: see Abort
+	parted context.Context // of what is on its way, which outlives ctx: see Abort
 	cut    context.CancelFunc
 	want   Object
 	sha    hash.Hash
@@ -162,7 +162,9 @@ func (u *Upload) give(n int) {
 // open begins the store's part of the upload, while the next bytes are taken already.
 func (u *Upload) open() {
 	var out *s3.CreateMultipartUploadOutput
-	err := u.b.try(u.ctx, "CreateMultipartUpload", u.want.Key, func(ctx context.Context) (err error) {
+	err := u.b.try(u.ctx, "CreateMultipartUpload", u.want.Key, func(context.Context) (err error) {
+		ctx, cancel := context.WithTimeout(u.parted, u.b.cfg.AttemptTimeout)
+		defer cancel()
 		out, err = u.b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
 			Bucket: &u.b.cfg.Bucket, Key: u.b.at(u.want.Key), Metadata: map[string]string{writerTag: u.want.writer},
 			ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumType: types.ChecksumTypeFullObject,

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"net/http"
 	"runtime"
 	"sync"
 	"testing"
@@ -107,6 +108,40 @@ func TestAbortWhileAPartIsOnItsWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(release)
+	nothingPending(t, direct)
+}
+
+// A store that takes its time to open an upload would list it only after Abort had looked.
+func TestAbortWhileTheUploadIsOpened(t *testing.T) {
+	t.Parallel()
+	direct, b, proxy := behind(t, small(t))
+	arrived, ended, opened := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	proxy.Add(faultproxy.Rule{
+		Match: func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploads") }, Times: 1,
+		Do: func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			defer close(opened)
+			close(arrived)
+			select {
+			case <-r.Context().Done(): // nobody waits for it
+				<-ended
+			case <-time.After(300 * time.Millisecond):
+			}
+			next.ServeHTTP(w, r.WithContext(t.Context()))
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	u := b.Create(ctx, "k")
+	if _, err := u.Write(random(3, 6*mib)); err != nil {
+		t.Fatal(err)
+	}
+	<-arrived
+	cancel()
+	if err := u.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	close(ended)
+	<-opened
 	nothingPending(t, direct)
 }
 
