@@ -1,5 +1,7 @@
 .DEFAULT_GOAL := help
 TOOLS := -modfile=internal/devtools/tools/go.mod
+# What takes many minutes, and make ops-test runs.
+DRILLS := ^(TestOurDatabaseIsLost|TestRollingRestart)$$
 
 .PHONY: help
 help: ## what can be made
@@ -11,15 +13,15 @@ demo: setup/demo bin/s3dev bin/remora-demo ## the whole service on this machine,
 
 .PHONY: test
 test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
-	go test -race -timeout 15m ./...
+	go test -race -timeout 15m -skip '$(DRILLS)' ./...
 
 .PHONY: ops-test
-ops-test: setup/ops bin/s3dev bin/remora-demo ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; an alert that fires when workers are stopped; our database lost and rebuilt; this release and the one before it on each other's schema (PREVIOUS=revision or folder); and from a clone to a restored copy by the pages alone (root)
+ops-test: setup/ops bin/s3dev bin/remora-demo ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; an alert that fires when workers are stopped; our database lost and rebuilt; webs and workers replaced under load; this release and the one before it on each other's schema (PREVIOUS=revision or folder); and from a clone to a restored copy by the pages alone (root)
 	@before=$$(internal/devtools/previous.sh bin/previous $(PREVIOUS)) && \
 		go test -count=1 -timeout 30m ./internal/devtools/opstest -prometheus "$${XDG_CACHE_HOME:-$$HOME/.cache}/remora/prometheus" -previous "$$before"
 	go test -count=1 -run 'Manifest|Portal' ./internal/partnerapi
 	go test -count=1 -run Checkup ./internal/wiring
-	go test -count=1 -timeout 30m -run TestOurDatabaseIsLost ./cmd/remora-demo
+	go test -count=1 -timeout 30m -run '$(DRILLS)' ./cmd/remora-demo
 	go test -count=1 -timeout 30m ./internal/devtools/firstrun -first-run
 
 .PHONY: screenshots
