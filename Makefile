@@ -13,7 +13,7 @@ demo: setup/demo bin/s3dev bin/remora-demo ## the whole service on this machine,
 
 .PHONY: test
 test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector, on a real Postgres, a real S3 server and the real Heroku CLI
-	go test -race -timeout 15m -skip '$(DRILLS)' ./...
+	go test -race -timeout 25m -skip '$(DRILLS)' ./...
 
 .PHONY: ops-test
 ops-test: setup/ops bin/s3dev bin/remora-demo ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; an alert that fires when workers are stopped; our database lost and rebuilt; webs and workers replaced under load; this release and the one before it on each other's schema (PREVIOUS=revision or folder); and from a clone to a restored copy by the pages alone (root)

@@ -26,6 +26,9 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 				return nil, nil
 			},
 			Sealer: sealer{},
+			Probe: func(context.Context, remora.ResourceID, remora.Place, remora.BucketKeys) (bool, error) {
+				return false, nil
+			},
 		}
 	}
 	if _, err := dashboard.New(whole()); err != nil {
@@ -35,7 +38,7 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 		"store": func(c *dashboard.Config) { c.Store = nil }, "log": func(c *dashboard.Config) { c.Log = nil },
 		"address": func(c *dashboard.Config) { c.BaseURL = "" }, "account": func(c *dashboard.Config) { c.ServiceAccount = "" },
 		"archives": func(c *dashboard.Config) { c.Open = nil }, "contents": func(c *dashboard.Config) { c.Contents = nil }, "script": func(c *dashboard.Config) { c.Script = nil },
-		"sealed files": func(c *dashboard.Config) { c.Sealed = nil }, "keys": func(c *dashboard.Config) { c.Sealer = nil },
+		"sealed files": func(c *dashboard.Config) { c.Sealed = nil }, "keys": func(c *dashboard.Config) { c.Sealer = nil }, "buckets": func(c *dashboard.Config) { c.Probe = nil },
 	} {
 		cfg := whole()
 		without(&cfg)
