@@ -60,7 +60,7 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 	db := n.reported(t, findings...)
 	const me = "owner@example.com"
 	page, at := "/dashboard/databases/"+string(db), "/dashboard/backups/"+string(b.ID)
-	var backup, channel, link, token, apiToken string // made by one step for another
+	var backup, bucket, channel, link, token, apiToken string // made by one step for another
 	looked := func() url.Values {
 		a := n.submit(t, page+"/retention", "last", "4", "zone", "UTC", "do", "look")
 		return url.Values{"last": {"4"}, "zone": {"UTC"}, "do": {"save"}, "seen": {html.UnescapeString(seen.FindStringSubmatch(a.body)[1])}}
@@ -108,6 +108,9 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 		{"/dashboard/settings/notifications/{channel}/remove", notifications + "/{channel}/remove", form(), me + " remove channel slack"},
 		{"/dashboard/settings/tokens", "/dashboard/settings/tokens", form("name", "ci", "scope", "read", "days", "90"), me + " make api token ci"},
 		{"/dashboard/settings/tokens/{apitoken}/revoke", "/dashboard/settings/tokens/{apitoken}/revoke", form(), me + " revoke api token ci"},
+		{storagePage, storagePage, func() url.Values { return bucketForm("backups-one") }, me + " set bucket backups-one/remora at "},
+		{storagePage + "/leave", storagePage + "/leave", form(), me + " leave bucket ours"},
+		{storagePage + "/{bucket}/remove", storagePage + "/{bucket}/remove", form(), me + " remove bucket backups-one/remora at "},
 		{keysPage, keysPage, form("who", "both", "keys", ownKey, "do", "save"), me + " set keys 1 key of the customer’s and ours: " + ownKey},
 		{keysPage + "/own", keysPage + "/own", form("name", "remora-backup-clean-1"), me + " download key age1"},
 		{"/dashboard/backups/{backup}/links", at + "/links", form("to", "local"), me + " make link " + string(b.ID)},
@@ -126,7 +129,7 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 		if live := n.view(t).Backups[0]; !live.State.Ended() {
 			backup = string(live.ID)
 		}
-		if strings.HasSuffix(c.path, "/remove") {
+		if strings.HasPrefix(c.path, notifications) && strings.HasSuffix(c.path, "/remove") {
 			if _, _, err := n.AddChannel(t.Context(), n.id, remora.NewChannel{Kind: remora.ChannelSlack, Address: redact.New("https://hooks.slack.com/x")}, "p"); err != nil {
 				t.Fatal(err)
 			}
@@ -138,6 +141,9 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 		}
 		if all, err := n.APITokens(t.Context(), n.id); err == nil && len(all) > 0 {
 			apiToken = string(all[0].ID)
+		}
+		if all, err := n.Buckets(t.Context(), n.id); err == nil && len(all) > 0 {
+			bucket = string(all[0].ID)
 		}
 		switch c.path {
 		case page + "/forget":
@@ -152,7 +158,7 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 		}
 		fields := c.form() // which may look first, and leaves nothing
 		before := n.lines(t)
-		path := strings.NewReplacer("{backup}", backup, "{link}", link, "{channel}", channel, "{token}", token, "{apitoken}", apiToken).Replace(c.path)
+		path := strings.NewReplacer("{backup}", backup, "{bucket}", bucket, "{link}", link, "{channel}", channel, "{token}", token, "{apitoken}", apiToken).Replace(c.path)
 		a := n.post(t, path, fields)
 		after := n.lines(t)
 		if a.StatusCode >= 400 || len(after) != len(before)+1 {
