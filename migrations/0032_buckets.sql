@@ -31,4 +31,5 @@ ALTER TABLE runs
     ADD COLUMN tidy_at   timestamptz;                       -- when what a failed run may have left in it is to be deleted; null where nothing is
 
 CREATE INDEX backups_by_bucket ON backups (bucket_id) WHERE bucket_id IS NOT NULL;
+CREATE INDEX runs_by_bucket ON runs (bucket_id) WHERE bucket_id IS NOT NULL;
 CREATE INDEX runs_to_tidy ON runs (tidy_at) WHERE tidy_at IS NOT NULL;
