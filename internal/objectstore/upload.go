@@ -162,7 +162,10 @@ func (u *Upload) give(n int) {
 // open begins the store's part of the upload, while the next bytes are taken already.
 func (u *Upload) open() {
 	var out *s3.CreateMultipartUploadOutput
-	err := u.b.try(u.ctx, "CreateMultipartUpload", u.want.Key, func(context.Context) (err error) {
+	err := u.b.try(u.ctx, "CreateMultipartUpload", u.want.Key, func(asked context.Context) (err error) {
+		if err := asked.Err(); err != nil {
+			return err
+		}
 		ctx, cancel := context.WithTimeout(u.parted, u.b.cfg.AttemptTimeout)
 		defer cancel()
 		out, err = u.b.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
