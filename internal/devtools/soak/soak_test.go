@@ -51,7 +51,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer logs.Close()
+	t.Cleanup(func() { _ = logs.Close() })                                                                                                                                             // after it was read
 	s := &soak{seconds: 20, seed: uint64(time.Now().UnixNano()), root: filepath.Join("..", "..", ".."), program: []string{self}, logs: logs, out: t.Output(), round: 20 * time.Second} //nolint:gosec // any number will do
 	t.Logf("seed %d", s.seed)
 	if err := s.start(ctx); err != nil {
@@ -200,9 +200,17 @@ func (s *soak) breaks(t *testing.T) map[string]map[string]func() (mend func()) {
 				rows("UPDATE occurrences SET at = at - interval '1 second' WHERE at = (SELECT min(at) FROM occurrences)")
 			}
 		}, "an outcome that is not the backup's": func() func() {
-			rows("UPDATE occurrences SET outcome = 'pending', ended_at = NULL, backup_id = coalesce(backup_id, $1) WHERE at = (SELECT min(at) FROM occurrences)", some.Backup)
+			const first = " WHERE at = (SELECT min(at) FROM occurrences)"
+			var outcome string
+			var ended *time.Time
+			var backup *string
+			err := s.own(ctx, "SELECT outcome, ended_at, backup_id::text FROM occurrences"+first, func(scan func(...any) error) error { return scan(&outcome, &ended, &backup) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows("UPDATE occurrences SET outcome = 'pending', ended_at = NULL, backup_id = coalesce(backup_id, $1)"+first, some.Backup)
 			return func() {
-				rows("UPDATE occurrences SET outcome = 'skipped', ended_at = now(), backup_id = nullif(backup_id, $1) WHERE at = (SELECT min(at) FROM occurrences)", some.Backup)
+				rows("UPDATE occurrences SET outcome = $1, ended_at = $2, backup_id = $3"+first, outcome, ended, backup)
 			}
 		}},
 		"I5": {"an epoch without a run": func() func() {

@@ -20,17 +20,22 @@ func (s *Stack) Processes() string {
 		if pid == os.Getpid() || !below(parents, pid) {
 			continue
 		}
-		command := CommandOf(pid) // before the environment: a process that was only forked has both of its parent's
+		// Looked at before the environment and after it: a process that was only forked has both of its parent's, and one that is
+		// just being executed has an environment a moment before it has a command.
+		command := CommandOf(pid)
 		all.WriteString(command + "\n")
-		if strings.HasPrefix(command, s.Program[0]+" ") || strings.Contains(command, "s3dev -addr") {
+		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil || s.hasSettings(command) || s.hasSettings(CommandOf(pid)) { // it has ended, or is one of those
 			continue
 		}
-		environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err == nil { // else it has ended
-			all.WriteString(strings.ReplaceAll(string(environment), "\x00", "\n") + "\n")
-		}
+		all.WriteString(strings.ReplaceAll(string(environment), "\x00", "\n") + "\n")
 	}
 	return all.String()
+}
+
+// hasSettings tells whether a process is one that the operator's settings are in.
+func (s *Stack) hasSettings(command string) bool {
+	return strings.HasPrefix(command, s.Program[0]+" ") || strings.Contains(command, "s3dev -addr")
 }
 
 // below tells whether a process descends from this one.
