@@ -15,6 +15,12 @@ type Stored struct {
 	Sizes  map[string]int64 // of its objects, in bytes, by name
 }
 
+// Committed tells whether there is a head, without which it is no backup.
+func (s Stored) Committed() bool {
+	_, there := s.Sizes[headName]
+	return there
+}
+
 // List calls fn for what is stored of each run, in the order of keys, from behind after on, or from the start where
 // that is zero, until fn returns an error, which List returns. What is no archive's is passed over.
 func List(ctx context.Context, b *objectstore.Bucket, after Ref, fn func(Stored) error) error {

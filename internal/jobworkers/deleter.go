@@ -1,11 +1,13 @@
 package jobworkers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,7 +49,10 @@ type Deleter struct {
 
 	removing sync.Mutex
 	sweeping sync.Mutex
-	behind   archivestore.Ref // where the next round of the sweep begins; zero is the start
+	expiring sync.Mutex
+	warned   atomic.Bool       // that deletions are held
+	putOff   remora.DatabaseID // behind which the next round begins, since this one had no time left for a customer's buckets; empty is the start
+	behind   archivestore.Ref  // where the next round of the sweep begins; zero is the start
 }
 
 // NewDeleter returns a deleter. It does no I/O.
@@ -103,10 +108,13 @@ func (d *Deleter) held(ctx context.Context) (bool, error) {
 	}
 	if !hold.InForce() {
 		d.holds.Set(0)
+		d.warned.Store(false)
 		return false, nil
 	}
 	d.holds.Set(1)
-	d.Log.WarnContext(ctx, "nothing is deleted until an operator says so: remora deletions resume", "since", hold.Since, "because", hold.Because)
+	if !d.warned.Swap(true) { // it is asked often
+		d.Log.WarnContext(ctx, "nothing is deleted until an operator says so: remora deletions resume", "since", hold.Since, "because", hold.Because)
+	}
 	return true, nil
 }
 
@@ -135,7 +143,7 @@ func (d *Deleter) clocksAgree(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// expireBackups is the round over all databases. Any number may run at once: each database is decided on with its resource
+// expireBackups is the round over all databases. Processes may be at it at once: each database is decided on with its resource
 // held.
 type expireBackups struct {
 	river.WorkerDefaults[jobargs.ExpireBackups]
@@ -145,45 +153,35 @@ type expireBackups struct {
 // Timeout implements river.Worker. A hundred thousand databases at some milliseconds each take less.
 func (*expireBackups) Timeout(*river.Job[jobargs.ExpireBackups]) time.Duration { return time.Hour }
 
+// round is what one round has met.
+type round struct {
+	refused map[remora.ResourceID]bool  // where our bucket holds what our database does not know
+	held    bool                        // for which nothing goes any more
+	theirs  map[remora.ResourceID]error // of a look into a customer's own buckets, which is done once
+	looking time.Duration               // that those looks took
+}
+
 // Work implements river.Worker. What goes wrong with one database keeps none of the others.
 func (w *expireBackups) Work(ctx context.Context, _ *river.Job[jobargs.ExpireBackups]) error {
+	if !w.expiring.TryLock() {
+		return nil // a round is at it
+	}
+	defer w.expiring.Unlock()
 	if may, err := w.may(ctx); err != nil || !may {
 		return err
 	}
 	errs := []error{exhaust(ctx, w.Store.EnqueueDeletions), w.overdueDeletions(ctx), w.eraseCopies(ctx)}
-	refused := map[remora.ResourceID]bool{}
-	for after := remora.DatabaseID(""); ; {
-		refs, err := w.Store.DatabasesWithArchives(ctx, after)
-		if err != nil || len(refs) == 0 {
-			errs = append(errs, err)
-			break
-		}
-		for _, ref := range refs {
-			err := w.expire(ctx, ref)
-			if errors.Is(err, errUnknown) {
-				refused[ref.Resource] = true
-				if may, err := w.may(ctx); err != nil || !may {
-					w.refused.Set(float64(len(refused)))
-					return err
-				}
-				continue
-			}
-			var theirs *remora.Failure
-			if errors.As(err, &theirs) {
-				w.Log.InfoContext(ctx, "nothing expires: a customer's own bucket cannot be looked at", "resource_id", ref.Resource, "database_id", ref.Database, "error", err)
-				continue
-			}
-			if err != nil && remora.KindOf(err) != remora.KindGone {
-				errs = append(errs, fmt.Errorf("database %s: %w", ref.Database, err))
-			}
-			if ctx.Err() != nil {
-				return errors.Join(errs...)
-			}
-		}
-		after = refs[len(refs)-1].Database
+	r := &round{refused: map[remora.ResourceID]bool{}, theirs: map[remora.ResourceID]error{}}
+	from := w.putOff
+	w.putOff = ""
+	errs = append(errs, w.over(ctx, r, from, ""))
+	if from != "" {
+		errs = append(errs, w.over(ctx, r, "", from))
 	}
-	errs = append(errs, w.Store.ForgetDatabases(ctx))
-	w.refused.Set(float64(len(refused)))
+	w.refused.Set(float64(len(r.refused)))
+	if !r.held {
+		errs = append(errs, w.Store.ForgetDatabases(ctx))
+	}
 	err := errors.Join(errs...)
 	if err != nil {
 		w.Log.ErrorContext(ctx, "the round over what is to expire met errors", "error", err)
@@ -191,10 +189,50 @@ func (w *expireBackups) Work(ctx context.Context, _ *river.Job[jobargs.ExpireBac
 	return err
 }
 
-// errUnknown says that nothing may go on the word of our database.
-var errUnknown = errors.New("the bucket holds backups that our database does not know")
+// over takes the databases behind one, up to another or to the end.
+func (w *expireBackups) over(ctx context.Context, r *round, after, last remora.DatabaseID) error {
+	var errs []error
+	for !r.held {
+		refs, err := w.Store.DatabasesWithArchives(ctx, after)
+		if err != nil || len(refs) == 0 {
+			return errors.Join(append(errs, err)...)
+		}
+		for _, ref := range refs {
+			if last != "" && ref.Database > last {
+				return errors.Join(errs...)
+			}
+			if errs = append(errs, w.one(ctx, r, after, ref)); r.held || ctx.Err() != nil {
+				return errors.Join(errs...)
+			}
+			after = ref.Database
+		}
+	}
+	return nil
+}
 
-func (w *Deleter) expire(ctx context.Context, ref postgres.DatabaseRef) error {
+// one is for one database, the next one behind another.
+func (w *expireBackups) one(ctx context.Context, r *round, behind remora.DatabaseID, ref postgres.DatabaseRef) error {
+	err := w.expire(ctx, r, ref)
+	var theirs *remora.Failure
+	switch {
+	case errors.Is(err, errUnknown):
+		r.refused[ref.Resource] = true
+		may, err := w.may(ctx)
+		r.held = !may
+		return err
+	case errors.Is(err, errPutOff):
+		w.putOff = cmp.Or(w.putOff, behind)
+		return nil
+	case errors.As(err, &theirs):
+		w.Log.InfoContext(ctx, "nothing expires: a customer's own bucket cannot be looked at, or holds backups that our database does not know", "resource_id", ref.Resource, "database_id", ref.Database, "error", err)
+		return nil
+	case err == nil || remora.KindOf(err) == remora.KindGone:
+		return nil
+	}
+	return fmt.Errorf("database %s: %w", ref.Database, err)
+}
+
+func (w *expireBackups) expire(ctx context.Context, r *round, ref postgres.DatabaseRef) error {
 	now, err := w.Store.Retention(ctx, ref.Resource, ref.Database)
 	if err != nil {
 		return err
@@ -206,6 +244,9 @@ func (w *Deleter) expire(ctx context.Context, ref postgres.DatabaseRef) error {
 	if err := w.known(ctx, ref.Resource); err != nil {
 		return err
 	}
+	if err := w.theirs(ctx, r, ref.Resource); err != nil {
+		return err
+	}
 	gone, err := w.Store.Expire(ctx, ref.Resource, ref.Database, w.Delay)
 	for _, v := range gone {
 		w.expired.Inc()
@@ -214,24 +255,23 @@ func (w *Deleter) expire(ctx context.Context, ref postgres.DatabaseRef) error {
 	return err
 }
 
-// known holds our database against the bucket before anything goes by it: one that was set back has forgotten the newest
-// backups, and would take old ones for the newest.
+// errUnknown says that nothing may go on the word of our database.
+var errUnknown = errors.New("the bucket holds backups that our database does not know")
+
+// known holds our database against our bucket before anything goes by it: one that was set back has forgotten the newest
+// backups, and would take old ones for the newest. Errors: errUnknown.
 func (w *Deleter) known(ctx context.Context, id remora.ResourceID) error {
 	var stored []remora.BackupID
 	written := map[remora.BackupID]time.Time{}
-	buckets, err := w.Store.Buckets(ctx, id)
+	err := archivestore.RunsOf(ctx, w.Stores.Ours, id, func(s archivestore.Stored) error {
+		if s.Committed() {
+			stored = append(stored, s.Backup)
+			written[s.Backup] = s.Newest
+		}
+		return nil
+	})
 	if err != nil {
 		return err
-	}
-	for _, b := range append(buckets, remora.Bucket{InUse: true}) { // the last is ours
-		err := w.storedIn(ctx, id, b.ID, &stored, written)
-		if err != nil && !b.InUse {
-			w.Log.InfoContext(ctx, "a customer's former bucket cannot be looked at", "resource_id", id, "error", err)
-			continue
-		}
-		if err != nil {
-			return err
-		}
 	}
 	unknown, err := w.Store.Unknown(ctx, stored)
 	if err != nil || len(unknown) == 0 {
@@ -254,35 +294,78 @@ func (w *Deleter) known(ctx context.Context, id remora.ResourceID) error {
 	return errUnknown
 }
 
-// How long a customer's own bucket is looked at, and how much is read of it, before it is taken for one that cannot be.
+// A customer's own bucket is looked at for a minute, and so many runs of it are read, before it is taken for one that cannot be
+// looked at; all customers' together for ten minutes of a round.
 const (
-	lookTime = time.Minute
-	mostSeen = 50_000
+	lookTime    = time.Minute
+	mostSeen    = 50_000
+	mostLooking = 10 * time.Minute
 )
 
-// storedIn adds the backups of a resource that lie in a bucket, and when the last of each was written in ours. Errors of a customer's are *remora.Failure.
-func (w *Deleter) storedIn(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, to *[]remora.BackupID, written map[remora.BackupID]time.Time) error {
-	in, err := w.Stores.At(ctx, id, bucket)
+// errPutOff says that a round has no time left for customers' buckets.
+var errPutOff = errors.New("customers' own buckets are looked at again in the next round")
+
+// theirs is known for a resource's own buckets.
+func (w *expireBackups) theirs(ctx context.Context, r *round, id remora.ResourceID) error {
+	if err, looked := r.theirs[id]; looked {
+		return err
+	}
+	if r.looking > mostLooking {
+		return errPutOff
+	}
+	began := w.Now()
+	r.theirs[id] = w.knownToThem(ctx, id)
+	r.looking += w.Now().Sub(began)
+	return r.theirs[id]
+}
+
+// knownToThem is known for a resource's own buckets. What a customer puts into his own holds up nobody else, and alarms nobody:
+// errors of a customer's are *remora.Failure.
+func (w *Deleter) knownToThem(ctx context.Context, id remora.ResourceID) error {
+	buckets, err := w.Store.Buckets(ctx, id)
 	if err != nil {
 		return err
 	}
-	if bucket != "" {
-		limited, cancel := context.WithTimeout(ctx, lookTime)
-		defer cancel()
-		ctx = limited
+	for _, b := range buckets {
+		stored, err := w.lookInto(ctx, id, b.ID)
+		var theirs *remora.Failure
+		if errors.As(err, &theirs) && !b.InUse {
+			w.Log.InfoContext(ctx, "a customer's former bucket cannot be looked at", "resource_id", id, "error", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		unknown, err := w.Store.Unknown(ctx, stored)
+		if err != nil {
+			return err
+		}
+		if len(unknown) > 0 {
+			return &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "It holds backups that our database does not know."}
+		}
+	}
+	return nil
+}
+
+// lookInto lists the backups of a resource that lie in a bucket of its own.
+func (w *Deleter) lookInto(ctx context.Context, id remora.ResourceID, bucket remora.BucketID) (stored []remora.BackupID, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	in, err := w.Stores.At(ctx, id, bucket)
+	if err != nil {
+		return nil, err
 	}
 	n := 0
 	err = archivestore.RunsOf(ctx, in, id, func(s archivestore.Stored) error {
-		if n++; bucket != "" && n > mostSeen {
+		if n++; n > mostSeen {
 			return &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "There is no end to what it lists."}
 		}
-		*to = append(*to, s.Backup)
-		if bucket == "" && s.Newest.After(written[s.Backup]) { // what a customer puts into his own holds up nobody else
-			written[s.Backup] = s.Newest
+		if s.Committed() {
+			stored = append(stored, s.Backup)
 		}
 		return nil
 	})
-	return placement.Explain(bucket, err)
+	return stored, placement.Explain(bucket, err)
 }
 
 // overdueDeletions tells the operator of what should have been deleted and was not.
@@ -352,7 +435,7 @@ func (w *deleteBackup) deleteEverywhere(ctx context.Context, id remora.ResourceI
 	if err != nil {
 		return err
 	}
-	var errs []error
+	var ours, theirs []error
 	for _, bucket := range buckets {
 		in, err := w.Stores.At(ctx, id, bucket)
 		if remora.KindOf(err) == remora.KindGone {
@@ -361,9 +444,17 @@ func (w *deleteBackup) deleteEverywhere(ctx context.Context, id remora.ResourceI
 		if err == nil {
 			err = w.deleteIn(ctx, in, bucket, id, b)
 		}
-		errs = append(errs, err)
+		var f *remora.Failure
+		if errors.As(err, &f) {
+			theirs = append(theirs, err)
+		} else {
+			ours = append(ours, err)
+		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(ours...); err != nil { // which a failure of a customer's must not hide
+		return err
+	}
+	return errors.Join(theirs...)
 }
 
 func (w *deleteBackup) deleteIn(ctx context.Context, in *objectstore.Bucket, bucket remora.BucketID, id remora.ResourceID, b remora.BackupID) error {

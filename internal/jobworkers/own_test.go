@@ -118,16 +118,20 @@ func TestABackupInItsOwnersBucket(t *testing.T) {
 		}
 	}
 	d := newDeleter(t, b.Store, b.Bucket)
-	if err := d.known(t.Context(), b.id); err != nil {
+	if err := errors.Join(d.known(t.Context(), b.id), d.knownToThem(t.Context(), b.id)); err != nil {
 		t.Error(err)
 	}
-	// A backup in the customer's bucket that our database does not know keeps everything, as one in ours does.
+	// A backup in the customer's bucket that our database does not know keeps everything of his, and nobody is alarmed.
 	stray := archivestore.Ref{Resource: b.id, Backup: remora.NewID[remora.BackupID](), Epoch: 1}
 	if _, err := root.PutIfAbsent(t.Context(), archivestore.Prefix+string(b.id)+"/b/"+string(stray.Backup)+"/1/head", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.known(t.Context(), b.id); !errors.Is(err, errUnknown) {
+	var failure *remora.Failure
+	if err := d.knownToThem(t.Context(), b.id); !errors.As(err, &failure) {
 		t.Error(err)
+	}
+	if hold, err := b.Store.DeletionHold(t.Context()); err != nil || hold.InForce() {
+		t.Error(hold, err)
 	}
 	del := &deleteBackup{Deleter: d}
 	if err := del.deleteEverywhere(t.Context(), b.id, theirs.ID); err != nil {

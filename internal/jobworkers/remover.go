@@ -36,8 +36,8 @@ func (w *removeResources) Work(ctx context.Context, _ *river.Job[jobargs.RemoveR
 		return err
 	}
 	err := errors.Join(
-		exhaust(ctx, w.Store.AdoptRemovals), each(ctx, w.Store.KeysToDestroy, w.destroyKey),
-		each(ctx, w.Store.RemovalsToDelete, w.deleteStored), each(ctx, w.Store.RemovalsToForget, w.forget),
+		exhaust(ctx, w.Store.AdoptRemovals), each(ctx, w.Store.KeysToDestroy, w.unlessHeld(w.destroyKey)),
+		each(ctx, w.Store.RemovalsToDelete, w.unlessHeld(w.deleteStored)), each(ctx, w.Store.RemovalsToForget, w.forget),
 		w.lateRemovals(ctx))
 	if err != nil {
 		w.Log.ErrorContext(ctx, "the round over removed add-ons met errors", "error", err)
@@ -45,11 +45,23 @@ func (w *removeResources) Work(ctx context.Context, _ *river.Job[jobargs.RemoveR
 	return err
 }
 
+// unlessHeld asks again before each step that cannot be undone: a round may take an hour.
+func (w *removeResources) unlessHeld(do func(context.Context, remora.ResourceID) error) func(context.Context, remora.ResourceID) error {
+	return func(ctx context.Context, id remora.ResourceID) error {
+		if may, err := w.may(ctx); err != nil || !may {
+			return err
+		}
+		return do(ctx, id)
+	}
+}
+
 // destroyKey takes the copies in the bucket first: the key is destroyed once it is nowhere.
 func (w *removeResources) destroyKey(ctx context.Context, id remora.ResourceID) error {
 	if err := archivestore.EraseKeys(ctx, w.Stores.Ours, id, ""); err != nil {
 		w.Log.WarnContext(ctx, "a copy of a removed add-on's key could not be deleted; it is tried again", "resource_id", id, "error", err)
-		return errStored
+		after, cancel := cleanup(ctx)
+		defer cancel()
+		return errors.Join(errStored, w.Store.SaveDeleted(after, id, postgres.Deleted{Problem: err.Error()}))
 	}
 	done, err := w.Store.DestroyKey(ctx, id)
 	if err == nil && done {

@@ -36,11 +36,6 @@ func (v *Verifier) reread(ctx context.Context, c postgres.ProofClaim, told func(
 	if err != nil {
 		return remora.ProofOutcome{}, err
 	}
-	if c.Backup.Bucket != "" { // which may give a byte now and then, for hours
-		limited, cancel := context.WithTimeout(ctx, remora.ProofLimit(c.Backup.StoredSize))
-		defer cancel()
-		ctx = limited
-	}
 	m, err := archivestore.ReadManifest(ctx, bucket, archivestore.Ref{Resource: c.Resource.ID, Backup: c.Backup.ID, Epoch: c.Backup.Epoch}, v.Keys)
 	if err != nil {
 		return remora.ProofOutcome{}, err

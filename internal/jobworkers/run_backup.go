@@ -116,7 +116,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	}
 	if !c.KeyCopied { // no archive is stored that could not be opened without our database
 		if err := w.copyKey(ctx, c.Resource.ID); err != nil {
-			return kept, err
+			return kept, failureOf(err) // of our bucket's, wherever the archive is to lie
 		}
 	}
 	target, err := w.locate(ctx, c.Database, c.HelperAppID(), at)

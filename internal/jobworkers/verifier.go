@@ -110,10 +110,18 @@ func (v *Verifier) work(ctx context.Context, id remora.ProofID) error {
 	return v.end(ctx, c, o, err, took)
 }
 
+// errSlowStore ends an attempt at what lies in a customer's own bucket, after twice as long as restoring may take.
+var errSlowStore = &remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "Reading the backup took too long."}
+
 // attempt looks, beside the proof's heartbeat; whichever fails stops the other.
 func (v *Verifier) attempt(ctx context.Context, c postgres.ProofClaim, look look) (remora.ProofOutcome, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	if c.Backup.Bucket != "" { // which may give a byte now and then, for hours, and others wait for their turn
+		limited, cancel := context.WithTimeoutCause(ctx, 2*remora.ProofLimit(c.Backup.PlainSize), errSlowStore)
+		defer cancel()
+		ctx = limited
+	}
 	var mu sync.Mutex
 	var done int64
 	var what string

@@ -45,8 +45,8 @@ type Config struct {
 	PathStyle bool          // http://HOST/BUCKET/KEY, which most servers other than Amazon's want
 	HTTP      *http.Client  // sends the requests; required. It must not follow redirects; the caller closes its connections
 
-	// Observe, if not nil, is told of every request: one of Operations, and one of Outcomes.
-	Observe func(op, outcome string)
+	// Observe, if not nil, is told of every request: one of Operations, one of Outcomes, and the error that it is of.
+	Observe func(op, outcome string, err error)
 
 	PartSize    int // bytes of every part but the last; zero: 5 MiB. From MinPartSize to 1 GiB
 	Concurrency int // parts of one upload that travel at a time; zero: 2

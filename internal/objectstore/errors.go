@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -22,12 +23,18 @@ var (
 	ErrMismatch = errors.New("objectstore: the store does not hold what was sent")
 )
 
+// mostKey is how many bytes of a key an error prints: a stranger's store lists what it likes.
+const mostKey = 200
+
+// readable is what an S3 error's code is made of. Another is not repeated to anybody.
+var readable = regexp.MustCompile(`^[A-Za-z0-9._-]{1,60}$`)
+
 // Error is a request that the store refused or that did not reach it. It prints no address, no header and
 // none of the store's prose, which can quote a request.
 type Error struct {
 	Op     string // S3's name of the operation
 	Key    string // of the object or prefix; may be empty
-	Code   string // S3's error code; empty where there was no answer
+	Code   string // S3's error code; empty where there was no answer, UnreadableCode where it is none
 	Status int    // HTTP's; 0 where there was no answer
 	kind   error  // one of the sentinels, or nil
 	cause  error  // what went wrong in transport, or nil
@@ -36,7 +43,7 @@ type Error struct {
 func (e *Error) Error() string {
 	msg := "objectstore: " + e.Op
 	if e.Key != "" {
-		msg += " " + e.Key
+		msg += " " + e.Key[:min(len(e.Key), mostKey)]
 	}
 	if e.Code != "" || e.Status != 0 {
 		msg += fmt.Sprintf(": %d %s", e.Status, e.Code)
@@ -106,7 +113,9 @@ func fail(op, key string, err error) error {
 	e := &Error{Op: op, Key: key}
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		e.Code = api.ErrorCode()
+		if e.Code = api.ErrorCode(); e.Code != "" && !readable.MatchString(e.Code) {
+			e.Code = "UnreadableCode"
+		}
 	}
 	var resp *smithyhttp.ResponseError
 	if errors.As(err, &resp) {

@@ -205,7 +205,7 @@ func TestRequestsAreObserved(t *testing.T) {
 	cfg := s3test.Config(t)
 	cfg.Attempts = 2
 	seen := map[string]int{}
-	cfg.Observe = func(op, outcome string) {
+	cfg.Observe = func(op, outcome string, _ error) {
 		if !slices.Contains(objectstore.Operations(), op) || !slices.Contains(objectstore.Outcomes(), outcome) {
 			t.Errorf("%s %q", op, outcome)
 		}

@@ -32,7 +32,7 @@ func (b *Bucket) once(ctx context.Context, op, key string, send func(context.Con
 		err = fail(op, key, err)
 	}
 	if b.cfg.Observe != nil {
-		b.cfg.Observe(op, outcome(err))
+		b.cfg.Observe(op, outcome(err), err)
 	}
 	return err
 }

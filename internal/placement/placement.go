@@ -91,7 +91,7 @@ func (s *Stores) At(ctx context.Context, id remora.ResourceID, bucket remora.Buc
 	}
 	cfg := s.config(where.Place, keys, s.Deletes)
 	cfg.Attempts, cfg.AttemptTimeout, cfg.MaxBackoff = attempts, attemptTimeout, 5*time.Second
-	cfg.Observe = func(_, outcome string) { s.heard(bucket, outcome) }
+	cfg.Observe = func(_, outcome string, err error) { s.heard(bucket, outcome, err) }
 	b, err := s.Ours.Beside(cfg)
 	if err != nil {
 		return nil, &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "Its address or its keys cannot be used.", Cause: err}
@@ -99,12 +99,13 @@ func (s *Stores) At(ctx context.Context, id remora.ResourceID, bucket remora.Buc
 	return b, nil
 }
 
-func (s *Stores) heard(bucket remora.BucketID, outcome string) {
+func (s *Stores) heard(bucket remora.BucketID, outcome string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch outcome {
-	case "canceled": // which says nothing of the store
-	case "silent":
+	switch {
+	case outcome == "canceled": // which says nothing of the store
+	case outcome == "silent" && !comesBack(err): // it was we who did not ask
+	case outcome == "silent":
 		x := s.silent[bucket]
 		if x.times++; x.times >= attempts {
 			x = silence{until: s.Now().Add(rest)}

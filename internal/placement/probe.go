@@ -11,8 +11,12 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// probeTime bounds a whole probe, for a person waits for it.
-const probeTime = 25 * time.Second
+// A probe's requests are not repeated, and have four seconds each: a person waits for them, on a page whose request Heroku's router
+// ends after 30 seconds. Whole, it takes probeTime at most, and as long again as Grace and what deletes its object.
+const (
+	probeTime    = 15 * time.Second
+	probeRequest = 4 * time.Second
+)
 
 // Probe tries a bucket out as backups will use it, below its prefix: an object is written, not written over, read and listed, an
 // upload is begun and aborted, and everything is deleted, by the key that is to do it. It tells whether the key that writes may
@@ -66,7 +70,7 @@ func (s *Stores) begin(id remora.ResourceID) (done func(), err error) {
 
 func (s *Stores) prober(p remora.Place, keys remora.BucketKeys, deletes bool) (*objectstore.Bucket, error) {
 	cfg := s.config(p, keys, deletes)
-	cfg.Attempts, cfg.AttemptTimeout, cfg.MaxBackoff = 2, 10*time.Second, time.Second
+	cfg.Attempts, cfg.AttemptTimeout, cfg.Grace = 1, probeRequest, time.Second
 	b, err := s.Ours.Beside(cfg)
 	if err != nil { // the package is stricter than what a person is told
 		return nil, &remora.Error{Kind: remora.KindInvalid, Public: "The endpoint must begin with https://.", Cause: err}
@@ -85,7 +89,7 @@ func probe(ctx context.Context, writer, deleter *objectstore.Bucket, key string)
 		return failed("writing an object", err)
 	}
 	defer func() {
-		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeRequest)
 		defer cancel()
 		if err := deleter.Delete(after, key); err != nil && wrong == nil {
 			wrong = failed("deleting an object", err)

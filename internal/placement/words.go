@@ -1,9 +1,9 @@
 package placement
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"regexp"
 
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/objectstore"
@@ -13,9 +13,7 @@ import (
 func comesBack(err error) bool {
 	var e *objectstore.Error
 	var refused *dialer.RefusedError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	if !errors.As(err, &e) || errors.As(err, &refused) || errors.As(err, &unknown) || errors.As(err, &host) || errors.Is(err, dialer.ErrPlainHTTP) || errors.Is(err, dialer.ErrNotFound) {
+	if !errors.As(err, &e) || errors.As(err, &refused) || badCertificate(err) || errors.Is(err, dialer.ErrPlainHTTP) || errors.Is(err, dialer.ErrNotFound) {
 		return false
 	}
 	switch e.Code {
@@ -23,6 +21,14 @@ func comesBack(err error) bool {
 		return false
 	}
 	return e.Status == 0 || e.Status == 429 || e.Status >= 500 && e.Status != 501 && e.Status != 507 || errors.Is(err, objectstore.ErrMismatch)
+}
+
+// badCertificate tells whether a store's certificate was not taken, for whatever reason: an authority, a name, a date.
+func badCertificate(err error) bool {
+	var unverified *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	return errors.As(err, &unverified) || errors.As(err, &unknown) || errors.As(err, &host)
 }
 
 // asked are S3's operations in the words of a policy.
@@ -33,15 +39,10 @@ var asked = map[string]string{
 	"AbortMultipartUpload": "abort an upload (s3:AbortMultipartUpload)", "ListMultipartUploads": "list unfinished uploads (s3:ListBucketMultipartUploads)",
 }
 
-// code is what an S3 error's may be; anything else is not repeated to anybody.
-var code = regexp.MustCompile(`^[A-Za-z0-9.]{1,60}$`)
-
 // words say what is wrong with a customer's store, and never hold a secret, an address or the store's own prose.
 func words(err error) string {
 	var e *objectstore.Error
 	var refused *dialer.RefusedError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
 	switch {
 	case errors.As(err, &refused):
 		return "The endpoint's host is not a public address, so we do not connect to it."
@@ -49,8 +50,8 @@ func words(err error) string {
 		return "The endpoint must begin with https://."
 	case errors.Is(err, dialer.ErrNotFound):
 		return "The endpoint's host has no address. Is it spelt right?"
-	case errors.As(err, &unknown), errors.As(err, &host):
-		return "The endpoint's certificate is not one for its host from an authority that is commonly known."
+	case badCertificate(err):
+		return "The endpoint's certificate is not one for its host from an authority that is commonly known, or is out of date."
 	case !errors.As(err, &e):
 		return "It could not be asked."
 	}
@@ -75,6 +76,8 @@ func words(err error) string {
 		return "The store has no room left, or the bucket's quota is used up."
 	case errors.Is(err, objectstore.ErrExists):
 		return "An object of this name is there already, which nobody but us should have written."
+	case errors.Is(err, objectstore.ErrNotFound) && (e.Op == "PutObject" || e.Op == "CreateMultipartUpload"):
+		return "There is no S3 store at this endpoint: it does not know where to write."
 	case errors.Is(err, objectstore.ErrNotFound):
 		return "What was written is not there any more."
 	case errors.Is(err, objectstore.ErrMismatch):
@@ -85,7 +88,7 @@ func words(err error) string {
 		return "The store did not answer."
 	case e.Status == 400 && (e.Op == "HeadObject" || e.Code == ""):
 		return "The store did not understand the request. Is the region right, and the way in which the bucket is named in addresses?"
-	case code.MatchString(e.Code):
+	case e.Code != "":
 		return "The store refused to let us " + asked[e.Op] + ", and said: " + e.Code + "."
 	}
 	return "The store refused to let us " + asked[e.Op] + "."

@@ -31,7 +31,7 @@ func (s *Store) DatabasesWithArchives(ctx context.Context, after remora.Database
 	}
 	var out []DatabaseRef
 	err := s.forService(ctx, func(t *tx) error {
-		rows, err := t.q.DatabasesWithArchives(ctx, pgsql.DatabasesWithArchivesParams{After: string(after), Most: batch})
+		rows, err := t.q.DatabasesWithArchives(ctx, pgsql.DatabasesWithArchivesParams{Nameless: nameless, After: string(after), Most: batch})
 		if err != nil {
 			return fmt.Errorf("list databases: %w", err)
 		}

@@ -15,20 +15,13 @@ import (
 	"github.com/remora-backup/remora/internal/schedule"
 )
 
-// BackupStanding is how a backup stands in our database.
-type BackupStanding struct {
-	Resource remora.ResourceID
-	State    remora.BackupState
-	Epoch    int
-}
-
-// BackupsStanding returns how those of the backups stand that our database knows.
-func (s *Store) BackupsStanding(ctx context.Context, backups []remora.BackupID) (map[remora.BackupID]BackupStanding, error) {
-	out := map[remora.BackupID]BackupStanding{}
+// BackupStates returns the states of those of the backups that our database knows.
+func (s *Store) BackupStates(ctx context.Context, backups []remora.BackupID) (map[remora.BackupID]remora.BackupState, error) {
+	out := map[remora.BackupID]remora.BackupState{}
 	err := s.forService(ctx, func(t *tx) error {
-		rows, err := t.q.StandingOf(ctx, words(backups))
+		rows, err := t.q.StatesOf(ctx, words(backups))
 		for _, r := range rows {
-			out[remora.BackupID(r.ID)] = BackupStanding{remora.ResourceID(r.ResourceID), remora.BackupState(r.State), int(r.Epoch)}
+			out[remora.BackupID(r.ID)] = remora.BackupState(r.State)
 		}
 		return err
 	})
@@ -58,11 +51,12 @@ type Rebuilt struct {
 	Addons, Databases, Backups int
 	Ended                      int // backups that our database took for queued or running
 	Nameless                   int // backups, among those, whose manifest does not say of which database they are
+	Plans                      int // add-ons that are on another plan than our database says
 }
 
 // Add counts both.
 func (r Rebuilt) Add(o Rebuilt) Rebuilt {
-	return Rebuilt{r.Addons + o.Addons, r.Databases + o.Databases, r.Backups + o.Backups, r.Ended + o.Ended, r.Nameless + o.Nameless}
+	return Rebuilt{r.Addons + o.Addons, r.Databases + o.Databases, r.Backups + o.Backups, r.Ended + o.Ended, r.Nameless + o.Nameless, r.Plans + o.Plans}
 }
 
 // errDry undoes what was only to be counted.
@@ -71,8 +65,11 @@ var errDry = errors.New("postgres: nothing was to be changed")
 // ErrOtherKey says that our database and the bucket have different keys of one add-on.
 var ErrOtherKey = errors.New("our database has another key of this add-on than the bucket")
 
+// ErrUndone says that the bucket's word of a removal is older than ours, that it was undone.
+var ErrUndone = errors.New("the bucket says that this add-on was removed, and our database that this was undone; the deleter takes the bucket's mark away")
+
 // Rebuild makes the rows of an add-on that our database lacks, and counts them; of what it has it changes what can only be so since it was put
-// back: backups that ended, while it takes them for queued or running. Dry undoes all of it. A second time it makes none. Nobody is told: for customers
+// back: backups that ended, while it takes them for queued or running, and the plan. Dry undoes all of it. A second time it makes none. Nobody is told: for customers
 // nothing has happened. Errors: KindGone where our database knows that the add-on was removed, ErrOtherKey.
 func (s *Store) Rebuild(ctx context.Context, b FromBucket, dry bool) (out Rebuilt, err error) {
 	err = s.forResource(ctx, b.Resource, func(t *tx) error {
@@ -126,6 +123,13 @@ func (t *tx) rebuild(ctx context.Context, b FromBucket) (out Rebuilt, err error)
 	plan, err := remora.PlanOf(row.Plan)
 	if err != nil {
 		return out, err
+	}
+	if newest, err := remora.PlanOf(addon.Plan); err == nil && out.Addons == 0 && len(b.Archives) > 0 && newest.Slug != plan.Slug { // an archive that it does not know is newer than it
+		resource := resourceOf(row)
+		if err := t.setPlan(ctx, &resource, newest); err != nil {
+			return out, err
+		}
+		plan, out.Plans = newest, 1
 	}
 	last := map[remora.DatabaseID]FromManifest{} // of each database
 	for _, a := range b.Archives {
@@ -183,6 +187,9 @@ func (t *tx) rebuildDatabase(ctx context.Context, id remora.ResourceID, newest F
 	}
 	if row.Added {
 		added = 1
+		if err := t.q.ProveSoon(ctx, pgsql.ProveSoonParams{ID: row.ID, ResourceID: string(id), Now: &t.now}); err != nil { // nothing says when it was last
+			return "", 0, fmt.Errorf("set when a proof is due: %w", err)
+		}
 	}
 	if row.Added && d.Schedule != nil {
 		if err := t.rebuildSchedule(ctx, id, row.ID, *d.Schedule); err != nil {
@@ -235,7 +242,10 @@ func (t *tx) rebuildBackup(ctx context.Context, id remora.ResourceID, db string,
 	if o.StartedAt.IsZero() {
 		o.StartedAt = o.QueuedAt
 	}
-	reread := plan.NextReread(t.now)
+	reread := plan.NextReread(a.MadeAt)
+	if late := t.now.Sub(reread); late > 0 { // as far apart as they were, or all would be due at once
+		reread = reread.Add((late/plan.RereadEvery + 1) * plan.RereadEvery)
+	}
 	n, err := t.q.RebuildBackup(ctx, pgsql.RebuildBackupParams{
 		ID: string(a.Backup), ResourceID: string(id), DatabaseID: db, RequestedBy: o.RequestedBy, State: string(o.State), Reason: string(o.Reason),
 		Detail: foreign(o.Detail, maxWords), Epoch: int32(a.Epoch), ServerVersion: foreign(a.ServerVersion, maxWord), ClientVersion: foreign(a.ClientVersion, maxWord), //nolint:gosec // one a run
@@ -266,12 +276,14 @@ func (t *tx) rebuildBackup(ctx context.Context, id remora.ResourceID, db string,
 
 // RebuildRemoved sees that an add-on which the bucket says was removed is not revived: what our database takes for an add-on
 // still is removed now, as if Heroku had just asked, with as long to undo it; of one that it does not know, what becomes of it goes on from
-// where it was. Its key may be zero where that is destroyed already. changed tells whether our database did not know it.
+// where it was. Its key may be zero where that is destroyed already. changed tells whether our database did not know it. Errors: ErrUndone.
 func (s *Store) RebuildRemoved(ctx context.Context, b FromBucket, r Removed, dry bool) (changed bool, err error) {
 	err = s.forResource(ctx, b.Resource, func(t *tx) error {
 		row, err := t.q.LockResource(ctx, string(b.Resource))
 		if err == nil {
-			changed = row.State != string(remora.ResourceDeprovisioned)
+			if changed = row.State != string(remora.ResourceDeprovisioned); changed && row.MarkedAt != nil {
+				return ErrUndone
+			}
 			return nil
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {

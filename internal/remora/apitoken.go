@@ -38,7 +38,7 @@ func (s APIScope) Says() string {
 	return map[APIScope]string{
 		ScopeRead:    "look at databases, backups, reports and settings; never at your data",
 		ScopeOperate: "also back up, cancel, check and prove, and make links that open your data",
-		ScopeAdmin:   "also change schedules, retention, locks, channels, badges, pings and keys, and download the add-on’s key",
+		ScopeAdmin:   "also change schedules, retention, locks, channels, badges, pings, storage and keys, download the add-on’s key, end links and visits, and have a detached database forgotten",
 	}[s]
 }
 

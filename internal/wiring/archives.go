@@ -67,7 +67,7 @@ func (a archives) open(ctx context.Context, id remora.ResourceID, b remora.Backu
 	if errors.As(err, &long) {
 		return nil, &remora.Error{Kind: remora.KindConflict, Public: "This archive lists so many objects that single tables cannot be taken out of it here. Download it whole and use pg_restore --table.", Cause: err}
 	}
-	return part, err
+	return part, placement.Refuse(b.Bucket, err)
 }
 
 // contents is dashboard.Config's Contents.
@@ -122,6 +122,9 @@ func (a archives) needs(ctx context.Context, id remora.ResourceID, b remora.Back
 		return out, err
 	}
 	head, err := pgarchive.ReadHead(io.NewSectionReader(archive, 0, min(archive.Size(), headOfPage)))
+	if objectstore.IsStore(err) {
+		return out, placement.Refuse(b.Bucket, err)
+	}
 	if err != nil {
 		return out, &remora.Error{Kind: remora.KindConflict, Public: "What it needs is not listed here: the archive's list of objects is too long, or newer than our reader.", Cause: err}
 	}

@@ -116,6 +116,9 @@ func (r *rebuilder) all(ctx context.Context) error {
 	return nil
 }
 
+// errNotMarked says that an add-on may have been given back to its customer since our database was put back.
+var errNotMarked = errors.New("our database says that this add-on was removed, and the bucket does not: if its removal was undone since our database was put back, undo it again (remora removal undo) before deletions go on")
+
 // addon makes the rows of one add-on. Its error is our database's or the store's, which ends the command; it may be called again.
 func (r *rebuilder) addon(ctx context.Context, id remora.ResourceID, stored []archivestore.Stored) error {
 	r.addons++
@@ -133,7 +136,10 @@ func (r *rebuilder) addon(ctx context.Context, id remora.ResourceID, stored []ar
 	}
 	key, err := r.key(ctx, b)
 	if remora.KindOf(err) == remora.KindGone {
-		return nil // our database knows that it was removed
+		if len(stored) > 0 {
+			r.unusable(archivestore.Prefix+string(id)+"/", errNotMarked)
+		}
+		return nil
 	}
 	if err != nil {
 		return err
@@ -167,6 +173,10 @@ func (r *rebuilder) gone(ctx context.Context, b postgres.FromBucket, gone archiv
 		b.Archives = append(b.Archives, postgres.FromManifest{Backup: s.Backup, Kept: remora.Kept{Objects: sizes(s)}})
 	}
 	changed, err := r.store.RebuildRemoved(ctx, b, postgres.Removed(gone), r.DryRun)
+	if errors.Is(err, postgres.ErrUndone) {
+		r.unusable(archivestore.KeysPrefix+string(b.Resource)+"/removed", err)
+		return nil
+	}
 	if changed {
 		r.removed++
 	}
@@ -201,7 +211,7 @@ func (r *rebuilder) read(ctx context.Context, stored []archivestore.Stored, key 
 	for i, s := range stored {
 		ids[i] = s.Backup
 	}
-	standing, err := r.store.BackupsStanding(ctx, ids)
+	states, err := r.store.BackupStates(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +223,7 @@ func (r *rebuilder) read(ctx context.Context, stored []archivestore.Stored, key 
 	room := make(chan struct{}, readers)
 	var wg sync.WaitGroup
 	for i, s := range stored {
-		if at, ok := standing[s.Backup]; ok && at.State.Ended() {
+		if at, ok := states[s.Backup]; ok && at.Ended() {
 			continue // what became of it is known
 		}
 		room <- struct{}{}
@@ -305,6 +315,7 @@ func (r *rebuilder) say() error {
 		says string
 	}{
 		{r.made.Ended, "of the backups that our database took for queued or running have ended"},
+		{r.made.Plans, "of the add-ons are on another plan than our database had, as their newest archive says"},
 		{r.made.Nameless, "of the backups are older than manifests that name the database; they are those of a database called unknown"},
 		{r.removed, "of the add-ons were removed, which our database did not know; they are not revived"},
 		{r.leftover, "of the runs were never committed, or are being made; they are no archives"},

@@ -187,7 +187,7 @@ func (p process) bucket() (*objectstore.Bucket, error) {
 		}
 	}
 	return objectstore.New(objectstore.Config{
-		Observe:  func(op, outcome string) { requests.WithLabelValues(op, outcome).Inc() },
+		Observe:  func(op, outcome string, _ error) { requests.WithLabelValues(op, outcome).Inc() },
 		Endpoint: p.Store.Endpoint, Region: p.Store.Region, Bucket: p.Store.Bucket, AccessKey: p.Store.AccessKey,
 		SecretKey: p.Store.SecretKey, PathStyle: p.Store.PathStyle, HTTP: dialer.HTTPClient(0),
 	})

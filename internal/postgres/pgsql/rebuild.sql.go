@@ -278,33 +278,26 @@ func (q *Queries) RebuildSealing(ctx context.Context, arg RebuildSealingParams) 
 	return result.RowsAffected(), nil
 }
 
-const standingOf = `-- name: StandingOf :many
-SELECT id, resource_id, state, epoch FROM backups WHERE id = ANY ($1::uuid[])
+const statesOf = `-- name: StatesOf :many
+SELECT id, state FROM backups WHERE id = ANY ($1::uuid[])
 `
 
-type StandingOfRow struct {
-	ID         string
-	ResourceID string
-	State      string
-	Epoch      int32
+type StatesOfRow struct {
+	ID    string
+	State string
 }
 
-// How the backups of some ids stand. In the service's scope.
-func (q *Queries) StandingOf(ctx context.Context, ids []string) ([]StandingOfRow, error) {
-	rows, err := q.db.Query(ctx, standingOf, ids)
+// Of the backups of some ids. In the service's scope.
+func (q *Queries) StatesOf(ctx context.Context, ids []string) ([]StatesOfRow, error) {
+	rows, err := q.db.Query(ctx, statesOf, ids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []StandingOfRow{}
+	items := []StatesOfRow{}
 	for rows.Next() {
-		var i StandingOfRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.ResourceID,
-			&i.State,
-			&i.Epoch,
-		); err != nil {
+		var i StatesOfRow
+		if err := rows.Scan(&i.ID, &i.State); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -33,7 +33,7 @@ func (q *Queries) DeleteRemoval(ctx context.Context, resourceID string) error {
 
 const destroyKey = `-- name: DestroyKey :execrows
 WITH removed AS (SELECT r.id FROM removals m JOIN resources r ON r.id = m.resource_id
-                  WHERE r.id = $2 AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned' FOR NO KEY UPDATE OF r),
+                  WHERE r.id = $2 AND m.key_destroyed_at IS NULL AND m.undo_until <= $1 AND r.state = 'deprovisioned' FOR NO KEY UPDATE OF r),
      none AS (UPDATE resources SET key_copies = '{}', sealed_key = CASE WHEN EXISTS (SELECT FROM removed) THEN NULL ELSE sealed_key END,
                      recipient = CASE WHEN EXISTS (SELECT FROM removed) THEN '' ELSE recipient END
                WHERE resources.id = $2),
@@ -273,7 +273,7 @@ func (q *Queries) InsertRemoval(ctx context.Context, arg InsertRemovalParams) er
 
 const keysToDestroy = `-- name: KeysToDestroy :many
 SELECT m.resource_id FROM removals m JOIN resources r ON r.id = m.resource_id
- WHERE m.undo_until <= $1 AND m.forgotten_at IS NULL AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned' AND m.resource_id > $2
+ WHERE m.undo_until <= $1 AND m.forgotten_at IS NULL AND (m.key_destroyed_at IS NULL OR r.key_copies <> '{}') AND r.state = 'deprovisioned' AND m.resource_id > $2
  ORDER BY m.resource_id LIMIT $3
 `
 
@@ -283,7 +283,7 @@ type KeysToDestroyParams struct {
 	Most  int32
 }
 
-// Of those that can be undone no longer, in the service's scope.
+// Of those that can be undone no longer, in the service's scope. A process of an older release destroys a key and leaves its copies in the bucket.
 func (q *Queries) KeysToDestroy(ctx context.Context, arg KeysToDestroyParams) ([]string, error) {
 	rows, err := q.db.Query(ctx, keysToDestroy, arg.Now, arg.After, arg.Most)
 	if err != nil {

@@ -100,15 +100,16 @@ func (q *Queries) CountOverdueDeletions(ctx context.Context, before *time.Time) 
 
 const databasesWithArchives = `-- name: DatabasesWithArchives :many
 SELECT d.id, d.resource_id FROM databases d JOIN resources r ON r.id = d.resource_id
- WHERE d.id > $1 AND r.state IN ('active', 'needs_attention')
+ WHERE d.id > $1 AND r.state IN ('active', 'needs_attention') AND d.addon_id <> $2
    AND EXISTS (SELECT 1 FROM backups b WHERE b.database_id = d.id
                 AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
- ORDER BY d.id LIMIT $2
+ ORDER BY d.id LIMIT $3
 `
 
 type DatabasesWithArchivesParams struct {
-	After string
-	Most  int32
+	After    string
+	Nameless string
+	Most     int32
 }
 
 type DatabasesWithArchivesRow struct {
@@ -116,9 +117,10 @@ type DatabasesWithArchivesRow struct {
 	ResourceID string
 }
 
-// For the round over all of them. Runs in the service's scope.
+// For the round over all of them, but for what was rebuilt and is nobody knows which database's: of several, the last of one could
+// go as one of many. Runs in the service's scope.
 func (q *Queries) DatabasesWithArchives(ctx context.Context, arg DatabasesWithArchivesParams) ([]DatabasesWithArchivesRow, error) {
-	rows, err := q.db.Query(ctx, databasesWithArchives, arg.After, arg.Most)
+	rows, err := q.db.Query(ctx, databasesWithArchives, arg.After, arg.Nameless, arg.Most)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
--- name: StandingOf :many
--- How the backups of some ids stand. In the service's scope.
-SELECT id, resource_id, state, epoch FROM backups WHERE id = ANY (sqlc.arg(ids)::uuid[]);
+-- name: StatesOf :many
+-- Of the backups of some ids. In the service's scope.
+SELECT id, state FROM backups WHERE id = ANY (sqlc.arg(ids)::uuid[]);
 
 -- name: RebuildResource :execrows
 -- Without Heroku's tokens, which are nowhere else: its Helper App is read with the service account's.

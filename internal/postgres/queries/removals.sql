@@ -28,15 +28,15 @@ SELECT r.id, r.deprovisioned_at::timestamptz AS at FROM resources r
  ORDER BY r.id LIMIT sqlc.arg(most);
 
 -- name: KeysToDestroy :many
--- Of those that can be undone no longer, in the service's scope.
+-- Of those that can be undone no longer, in the service's scope. A process of an older release destroys a key and leaves its copies in the bucket.
 SELECT m.resource_id FROM removals m JOIN resources r ON r.id = m.resource_id
- WHERE m.undo_until <= sqlc.arg(now) AND m.forgotten_at IS NULL AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned' AND m.resource_id > sqlc.arg(after)
+ WHERE m.undo_until <= sqlc.arg(now) AND m.forgotten_at IS NULL AND (m.key_destroyed_at IS NULL OR r.key_copies <> '{}') AND r.state = 'deprovisioned' AND m.resource_id > sqlc.arg(after)
  ORDER BY m.resource_id LIMIT sqlc.arg(most);
 
 -- name: DestroyKey :execrows
 -- Its copies in the bucket are gone already. Of one whose removal was undone at that moment the key stays, and is copied again.
 WITH removed AS (SELECT r.id FROM removals m JOIN resources r ON r.id = m.resource_id
-                  WHERE r.id = sqlc.arg(resource_id) AND m.key_destroyed_at IS NULL AND r.state = 'deprovisioned' FOR NO KEY UPDATE OF r),
+                  WHERE r.id = sqlc.arg(resource_id) AND m.key_destroyed_at IS NULL AND m.undo_until <= sqlc.arg(now) AND r.state = 'deprovisioned' FOR NO KEY UPDATE OF r),
      none AS (UPDATE resources SET key_copies = '{}', sealed_key = CASE WHEN EXISTS (SELECT FROM removed) THEN NULL ELSE sealed_key END,
                      recipient = CASE WHEN EXISTS (SELECT FROM removed) THEN '' ELSE recipient END
                WHERE resources.id = sqlc.arg(resource_id)),

@@ -36,9 +36,10 @@ UPDATE locks SET released_at = sqlc.arg(now), released_by = sqlc.arg(released_by
  WHERE backup_id = sqlc.arg(backup_id) AND resource_id = sqlc.arg(resource_id) AND released_at IS NULL;
 
 -- name: DatabasesWithArchives :many
--- For the round over all of them. Runs in the service's scope.
+-- For the round over all of them, but for what was rebuilt and is nobody knows which database's: of several, the last of one could
+-- go as one of many. Runs in the service's scope.
 SELECT d.id, d.resource_id FROM databases d JOIN resources r ON r.id = d.resource_id
- WHERE d.id > sqlc.arg(after) AND r.state IN ('active', 'needs_attention')
+ WHERE d.id > sqlc.arg(after) AND r.state IN ('active', 'needs_attention') AND d.addon_id <> sqlc.arg(nameless)
    AND EXISTS (SELECT 1 FROM backups b WHERE b.database_id = d.id
                 AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
  ORDER BY d.id LIMIT sqlc.arg(most);
