@@ -88,6 +88,12 @@ type Store interface {
 	SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, person string) error
 	LeaveBucket(ctx context.Context, id remora.ResourceID, person string) error
 	RemoveBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, person string) error
+
+	Access(ctx context.Context, id remora.ResourceID) (remora.Access, error)
+	RevokeAllLinks(ctx context.Context, id remora.ResourceID, person string) error
+	CloseSessions(ctx context.Context, id remora.ResourceID, person string) error
+	ForgetDatabase(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	UndoForget(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
 }
 
 // Config of the API.
@@ -160,7 +166,7 @@ func (a *API) Routes(r chi.Router) {
 		h.UseMiddleware(a.admit)
 		for _, register := range []func(huma.API){
 			a.tokenOperations, a.overviewOperations, a.auditOperations, a.databaseOperations, a.scheduleOperations, a.retentionOperations, a.freshnessOperations,
-			a.backupOperations, a.restoreOperations, a.channelOperations, a.keyOperations, a.storageOperations, a.problemOperations,
+			a.backupOperations, a.restoreOperations, a.channelOperations, a.keyOperations, a.storageOperations, a.dangerOperations, a.problemOperations,
 		} {
 			register(h)
 		}

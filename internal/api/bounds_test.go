@@ -130,7 +130,8 @@ var example = map[string]m{
 	"pauseSchedule": {}, "previewRetention": {"daily": 7, "zone": "UTC"}, "setRetention": {"daily": 7, "zone": "UTC"}, "makeBadge": {}, "setPing": {"address": "https://hc-ping.com/x"},
 	"lockBackup": {}, "addChannel": {"kind": "slack", "address": "https://hooks.slack.com/x"}, "setChannel": {"enabled": true, "mutes": []string{}},
 	"setKeys": {"opened_by": "ours"}, "makeKeyChallenge": {"recipients": []string{someKey}}, "takeOwnKey": {"confirm": "another"},
-	"setStorage": {"endpoint": "https://s3.eu-west-1.amazonaws.com", "bucket": "backups", "access_key": "AKIA", "secret_key": "secret"},
+	"forgetDatabase": {"confirm": "postgresql-curved-1"},
+	"setStorage":     {"endpoint": "https://s3.eu-west-1.amazonaws.com", "bucket": "backups", "access_key": "AKIA", "secret_key": "secret"},
 }
 
 // body is what to send to an operation.

@@ -36,6 +36,7 @@ type Database struct {
 	Stored    Stored    `json:"stored"`
 
 	Credentials CredentialVerdict `json:"credential_check" doc:"What the permission doctor's newest report comes to."`
+	ForgetAt    time.Time         `json:"forget_at,omitzero" doc:"When its backups begin to go, because somebody asked for it."`
 	ProveAt     time.Time         `json:"prove_at,omitzero" doc:"When its newest backup is to be restored and compared."`
 	LastProof   *Proof            `json:"last_proof,omitempty" doc:"The newest restore of any of its backups."`
 	Overdue     string            `json:"overdue,omitempty" doc:"Which looks at what is stored are overdue."`
@@ -77,7 +78,7 @@ func databaseOf(s remora.Summary) Database {
 		Problem: s.Problem, ServerVersion: s.ServerVersion, SizeBytes: s.SizeBytes, FoundAt: s.FoundAt, Health: Health{h.State, h.Says},
 		NextRunAt: s.NextRunAt, Pause: opt(s.Pause, pauseOf), LastGood: opt(s.LastGood, backupOf), Running: opt(s.Running, backupOf),
 		Failing: opt(s.Failing(), backupOf), Stored: Stored{s.Stored.Backups, s.Stored.Bytes}, ProveAt: s.ProveAt, LastProof: opt(s.LastProof, proofOf),
-		Overdue:     s.OverdueSays(s.Now),
+		Overdue: s.OverdueSays(s.Now), ForgetAt: s.ForgetAt,
 		Credentials: CredentialVerdict{Verdict: "unchecked", Says: "What this credential may do has not been looked at yet.", Checking: s.Checking},
 	}
 	if s.Audit != nil {

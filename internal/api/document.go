@@ -33,6 +33,7 @@ const (
 	tagFreshness = "Freshness"
 	tagChannels  = "Notifications"
 	tagKeys      = "Keys"
+	tagDanger    = "Danger zone"
 	tagToken     = "Token"
 	tagDocument  = "Document"
 )
@@ -67,6 +68,7 @@ func (a *API) config() huma.Config {
 				{Name: tagFreshness, Description: "A database's freshness, as it is seen from outside."},
 				{Name: tagChannels, Description: "Who is told of what."},
 				{Name: tagKeys, Description: "Whose keys archives are sealed to."},
+				{Name: tagDanger, Description: "What cannot be taken back, or ends what others use."},
 				{Name: tagToken, Description: "The token itself."},
 				{Name: tagDocument, Description: "This document, and what problems mean; for everybody."},
 			},

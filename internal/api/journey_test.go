@@ -142,6 +142,7 @@ func TestJourney(t *testing.T) {
 	}
 	n.do("GET", "/plan", nil, 200)
 	n.audits()
+	n.danger(db)
 
 	// The end of the token.
 	n.do("DELETE", "/token", nil, 204)
@@ -331,6 +332,36 @@ func (n *tenant) channels() {
 }
 
 // storage uses a bucket of one's own, and another, and ours again.
+// danger ends what others use. An attached database is not forgotten.
+func (n *tenant) danger(db string) {
+	t := n.t
+	t.Helper()
+	good := into[api.Database](t, n.do("GET", db, nil, 200)).LastGood
+	n.do("POST", "/backups/"+good.ID+"/links", nil, 201)
+	if got := into[api.Access](t, n.do("GET", "/access", nil, 200)); got.Links != 1 || got.Visits != 1 || got.Tokens != 2 {
+		t.Errorf("%+v", got)
+	}
+	n.do("DELETE", "/links", nil, 204)
+	n.do("DELETE", "/visits", nil, 204)
+	if got := into[api.Access](t, n.do("GET", "/access", nil, 200)); got != (api.Access{Tokens: 2}) {
+		t.Errorf("%+v", got)
+	}
+	n.do("POST", db+"/forget", m{"confirm": "another"}, 422)
+	name := m{"confirm": n.overview().Databases[0].Addon}
+	n.do("POST", db+"/forget", name, 409)
+	n.do("DELETE", db+"/forget", nil, 409)
+	if err := n.SaveFound(t.Context(), n.id, "helper", nil); err != nil {
+		t.Fatal(err)
+	}
+	n.do("POST", db+"/forget", name, 409)
+	n.do("DELETE", "/backups/"+good.ID+"/lock", nil, 204)
+	n.do("POST", db+"/forget", name, 204)
+	if d := into[api.Database](t, n.do("GET", db, nil, 200)); time.Until(d.ForgetAt) < 23*time.Hour {
+		t.Errorf("%+v", d)
+	}
+	n.do("DELETE", db+"/forget", nil, 204)
+}
+
 func (n *tenant) storage() {
 	t := n.t
 	t.Helper()
