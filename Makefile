@@ -17,7 +17,7 @@ test: setup/test bin/s3dev bin/remora-demo ## all tests, with the race detector,
 
 .PHONY: ops-test
 ops-test: setup/ops bin/s3dev bin/remora-demo ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; an alert that fires when workers are stopped; our database lost and rebuilt; webs and workers replaced under load; this release and the one before it on each other's schema (PREVIOUS=revision or folder); and from a clone to a restored copy by the pages alone (root)
-	@before=$$(internal/devtools/previous.sh bin/previous $(PREVIOUS)) && \
+	@before=$$(internal/devtools/previous.sh bin/previous $(PREVIOUS)) && test -n "$$before" && \
 		go test -count=1 -timeout 30m ./internal/devtools/opstest -prometheus "$${XDG_CACHE_HOME:-$$HOME/.cache}/remora/prometheus" -previous "$$before"
 	go test -count=1 -run 'Manifest|Portal' ./internal/partnerapi
 	go test -count=1 -run Checkup ./internal/wiring

@@ -107,7 +107,7 @@ Drive it with the real Heroku CLI, in another shell:
   heroku addons:destroy remora-backup -a %[2]s --confirm %[2]s
 The processes' log: %[7]s
 It all stays up until Ctrl-C.
-`, s.SimURL, stack.HelperApp, "remora-backup", s.Sim.CLIEnv(), must(stack.CLI()), stack.ShopApp, logFile.Name())
+`, s.SimURL, stack.HelperApp, "remora-backup", s.Sim.CLILine(), must(stack.CLI()), stack.ShopApp, logFile.Name())
 	<-ctx.Done()
 	return nil
 }

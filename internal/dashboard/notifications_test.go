@@ -65,7 +65,7 @@ func TestNotificationsPage(t *testing.T) {
 	n := s.tenant(t, shop())
 	n.told(t)
 	page := n.do(t, "GET", notifications).body
-	says(t, page, "Heroku log stream", "https://1.us.logplex.io/…", "heroku logs --tail -a helper", "o…@example.com", "unconfirmed", "https://hooks.slack.com/…", "https://ops.example.com/…",
+	says(t, page, "Heroku log stream", "https://1.us.logplex.io/…", "<code>heroku logs ", "</span> helper</code>", "o…@example.com", "unconfirmed", "https://hooks.slack.com/…", "https://ops.example.com/…",
 		"It did not answer in time. Given up after 8 tries.", "Permission gap", "Question whether it wants news", "Send a test", "Remove",
 		"not", "secret", "t.1@", "owner@example.com</bdi>")
 	says(t, n.do(t, "GET", "/dashboard/settings").body, "https://hooks.slack.com/…", "failing")

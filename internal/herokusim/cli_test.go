@@ -4,9 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,10 +63,7 @@ func TestTheRealCLILooksAround(t *testing.T) {
 		"pg:info -a shop":  {"DATABASE_URL", "Status:", "Available", "PG Version:", "db-1"},
 	} {
 		cmd := exec.CommandContext(t.Context(), cli, strings.Fields(command)...) //nolint:gosec // the CLI
-		cmd.Env = []string{
-			"PATH=" + filepath.Dir(cli) + ":" + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CACHE_HOME=" + home, "XDG_CONFIG_HOME=" + home,
-			"HEROKU_HOST=" + at, "HEROKU_DATA_HOST=localhost", "HEROKU_API_KEY=key", "HEROKU_SKIP_NEW_VERSION_CHECK=1", "DISABLE_TELEMETRY=true", "TERM=dumb", "NO_COLOR=1", "CI=1",
-		}
+		cmd.Env = stack.CLIEnv(cli, home, at, "key")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Errorf("heroku %s: %v\n%s", command, err, out)

@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -181,13 +182,22 @@ func (s *Sim) page(w http.ResponseWriter, _ *http.Request) {
 	}
 	sort.Slice(apps, func(i, k int) bool { return apps[i].Name < apps[k].Name })
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_ = indexPage.Execute(w, map[string]any{"Apps": apps, "Calls": s.calls, "Env": s.CLIEnv()})
+	_ = indexPage.Execute(w, map[string]any{"Apps": apps, "Calls": s.calls, "Env": s.CLILine()})
 }
 
-// CLIEnv are the lines that point the real Heroku CLI at the simulator.
-func (s *Sim) CLIEnv() string {
-	return "export HEROKU_HOST=" + s.cfg.URL + " HEROKU_DATA_HOST=localhost HEROKU_API_KEY=" + s.cfg.APIKey +
-		" HEROKU_SKIP_NEW_VERSION_CHECK=1 DISABLE_TELEMETRY=true"
+// CLIEnv is what has the real Heroku CLI ask a simulator at that address, by that key, and nobody else. Without an address it asks
+// Heroku's own.
+func CLIEnv(url, key string) []string {
+	env := []string{"HEROKU_API_KEY=" + key, "HEROKU_SKIP_NEW_VERSION_CHECK=1", "HEROKU_DISABLE_AUTOUPDATE=1", "DISABLE_TELEMETRY=true"}
+	if url != "" {
+		env = append([]string{"HEROKU_HOST=" + url, "HEROKU_DATA_HOST=localhost"}, env...)
+	}
+	return env
+}
+
+// CLILine points a shell's Heroku CLI at the simulator.
+func (s *Sim) CLILine() string {
+	return "export " + strings.Join(CLIEnv(s.cfg.URL, s.cfg.APIKey), " ")
 }
 
 // ServiceToken is the token of the second account.

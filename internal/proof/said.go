@@ -48,9 +48,9 @@ func complaints(said string) (all []complaint) {
 
 // valued is where the server's words have a row's value: at their end, or before what it is not in the range of. Names have
 // no colon before them.
-var valued = regexp.MustCompile(`(?s)(: )".*|^(value )".*"( is out of range)`)
+var valued = regexp.MustCompile(`(?s)(: )".*|^(value )".*"( is out of range)|^".*"( is out of range)`)
 
-func unvalued(words string) string { return valued.ReplaceAllString(words, `$1$2"…"$3`) }
+func unvalued(words string) string { return valued.ReplaceAllString(words, `$1$2"…"$3$4`) }
 
 func short(s string, most int) string {
 	if len(s) <= most {

@@ -48,7 +48,8 @@ func TestFromACloneToARestoredCopy(t *testing.T) {
 	t.Parallel()
 	switch {
 	case !*asked:
-		return // make ops-test has it
+		t.Log("not asked to by -first-run, as make ops-test does")
+		return
 	case os.Getenv(inside) == "":
 		enter(t)
 		return
@@ -333,10 +334,8 @@ func (w *world) guest(t *testing.T) {
 	home := filepath.Join(w.dir, "customer")
 	must(t, os.Mkdir(home, 0o755)) //nolint:gosec // a folder to work in
 	sh := newShell(t, home)
-	for name, value := range map[string]string{
-		"PATH": filepath.Dir(cli) + ":" + os.Getenv("PATH"), "HOME": home, "XDG_DATA_HOME": home, "XDG_CACHE_HOME": home, "XDG_CONFIG_HOME": home,
-		"NODE_EXTRA_CA_CERTS": w.authority, "HEROKU_API_KEY": "the-customers-key", "HEROKU_SKIP_NEW_VERSION_CHECK": "1", "DISABLE_TELEMETRY": "true", "TERM": "dumb", "NO_COLOR": "1", "CI": "1",
-	} {
+	for _, set := range append(stack.CLIEnv(cli, home, "", "the-customers-key"), "NODE_EXTRA_CA_CERTS="+w.authority) {
+		name, value, _ := strings.Cut(set, "=")
 		sh.set(t, name, value)
 	}
 	guide := blocks(t, read(t, filepath.Join(w.checkout, "docs", "guide.md")))

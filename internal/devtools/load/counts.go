@@ -45,10 +45,13 @@ func (l *load) count(ctx context.Context) (*counting, error) {
 	return c, err
 }
 
+// goodBackups counts them.
+const goodBackups = "SELECT count(*) FROM backups WHERE state IN ('verified', 'proven')"
+
 // tally is what the counters say at one moment.
 type tally struct {
 	at         time.Time
-	backups    int64            // that have ended
+	backups    int64            // that are good
 	statements map[string]int64 // calls, by whose they are
 	calls      map[string]int64 // by their words
 	wal        int64            // bytes
@@ -78,7 +81,7 @@ func (c *counting) look(ctx context.Context) (t tally, err error) {
 	t = tally{at: time.Now(), statements: map[string]int64{}, calls: map[string]int64{}, rows: map[string]int64{}}
 	// A process tells its counters to the others after a second at the latest; what is left out here was left out before, too.
 	var inserted, updated, deleted int64
-	err = c.pool.QueryRow(ctx, `SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn, (SELECT count(*) FROM backups WHERE ended_at IS NOT NULL AND state <> 'canceled'),
+	err = c.pool.QueryRow(ctx, `SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn, (`+goodBackups+`),
 		(SELECT sum(n_tup_ins) FROM pg_stat_user_tables), (SELECT sum(n_tup_upd) FROM pg_stat_user_tables), (SELECT sum(n_tup_del) FROM pg_stat_user_tables),
 		(SELECT count(*) FROM pg_stat_activity WHERE usename = 'remora')`).Scan(&t.wal, &t.backups, &inserted, &updated, &deleted, &t.sessions)
 	if err != nil {

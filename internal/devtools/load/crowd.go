@@ -79,7 +79,7 @@ func (l *load) fake(ctx context.Context, processes int) (f figures, err error) {
 		}
 		defer func() { err = errors.Join(err, p.End(syscall.SIGTERM)) }()
 	}
-	if err := l.until(ctx, start.backups+100, time.Minute); err != nil { // they are all up, more or less
+	if err := l.warm(ctx, start.backups+100, time.Minute); err != nil { // they are all up, more or less
 		return f, err
 	}
 	partner, err := l.partner(ctx)
@@ -88,7 +88,7 @@ func (l *load) fake(ctx context.Context, processes int) (f figures, err error) {
 	}
 	from, err := l.counts.look(ctx)
 	if err == nil {
-		err = l.until(ctx, start.backups+int64(l.resources)*95/100, l.window)
+		_, err = l.until(ctx, start.backups+int64(l.resources)*95/100, l.window)
 	}
 	if err != nil {
 		return f, err
@@ -152,8 +152,17 @@ func (l *load) due(ctx context.Context, what, region string) error {
 	return l.tell(what, 1, to.since(from, int64(all)))
 }
 
-// until waits until so many backups have ended, or for so long; 0 is for ever.
-func (l *load) until(ctx context.Context, backups int64, most time.Duration) error {
+// warm is until, for what nothing can be measured without.
+func (l *load) warm(ctx context.Context, backups int64, most time.Duration) error {
+	n, err := l.until(ctx, backups, most)
+	if err == nil && n < backups {
+		err = fmt.Errorf("of %d good backups there are %d after %s", backups, n, most)
+	}
+	return err
+}
+
+// until waits until there are so many good backups, or for so long; 0 is for ever. It returns how many there are.
+func (l *load) until(ctx context.Context, backups int64, most time.Duration) (n int64, err error) {
 	if most == 0 {
 		most = 24 * time.Hour
 	}
@@ -161,18 +170,17 @@ func (l *load) until(ctx context.Context, backups int64, most time.Duration) err
 	poll := time.NewTicker(250 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		var n int64
-		if err := l.counts.pool.QueryRow(ctx, "SELECT count(*) FROM backups WHERE ended_at IS NOT NULL AND state <> 'canceled'").Scan(&n); err != nil {
-			return err
+		if err := l.counts.pool.QueryRow(ctx, goodBackups).Scan(&n); err != nil {
+			return n, err
 		}
 		if n >= backups {
-			return nil
+			return n, nil
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return n, ctx.Err()
 		case <-deadline:
-			return nil
+			return n, nil
 		case <-poll.C:
 		}
 	}

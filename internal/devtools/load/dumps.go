@@ -28,7 +28,7 @@ func (l *load) dumps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.until(ctx, int64(l.real), 10*time.Minute); err != nil {
+	if err := l.warm(ctx, int64(l.real), 10*time.Minute); err != nil {
 		return err
 	}
 	if err := worker.Stop(); err != nil {
@@ -63,12 +63,12 @@ func (l *load) dump(ctx context.Context, processes int) error {
 		}
 		workers = append(workers, w)
 	}
-	if err := l.until(ctx, start.backups+int64(2*processes), time.Minute); err != nil { // they are all up, more or less
+	if err := l.warm(ctx, start.backups+int64(2*processes), time.Minute); err != nil { // they are all up, more or less
 		return err
 	}
 	from, err := l.counts.look(ctx)
 	if err == nil {
-		err = l.until(ctx, start.backups+int64(l.real)*95/100, l.window)
+		_, err = l.until(ctx, start.backups+int64(l.real)*95/100, l.window)
 	}
 	if err != nil {
 		return err

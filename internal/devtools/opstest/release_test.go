@@ -32,6 +32,9 @@ var previous = flag.String("previous", "", "the folders of earlier releases, eac
 // what the new one has written, to the end of the add-on. Nobody signs on anew, nothing fails and nothing is an error in the log.
 func TestPreviousRelease(t *testing.T) {
 	t.Parallel()
+	if *previous == "" {
+		t.Log("no earlier release is named by -previous, as make ops-test does")
+	}
 	for _, folder := range strings.Fields(*previous) {
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			t.Parallel()

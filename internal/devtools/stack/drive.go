@@ -40,6 +40,14 @@ func CLI() (string, error) {
 	return p, nil
 }
 
+// CLIEnv is the whole environment of the real Heroku CLI, whose own folder home is, as herokusim.CLIEnv has it.
+func CLIEnv(cli, home, url, key string) []string {
+	return append([]string{
+		"PATH=" + filepath.Dir(cli) + ":" + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CACHE_HOME=" + home, "XDG_CONFIG_HOME=" + home,
+		"TERM=dumb", "NO_COLOR=1", "CI=1",
+	}, herokusim.CLIEnv(url, key)...)
+}
+
 // Heroku runs the real Heroku CLI against the simulator and returns what it printed.
 func (s *Stack) Heroku(ctx context.Context, args ...string) (string, error) {
 	cli, err := CLI()
@@ -51,11 +59,7 @@ func (s *Stack) Heroku(ctx context.Context, args ...string) (string, error) {
 		return "", err
 	}
 	cmd := exec.CommandContext(ctx, cli, args...) //nolint:gosec // the CLI
-	cmd.Env = []string{
-		"PATH=" + filepath.Dir(cli) + ":" + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CACHE_HOME=" + home, "XDG_CONFIG_HOME=" + home,
-		"HEROKU_HOST=" + s.SimURL, "HEROKU_DATA_HOST=localhost", "HEROKU_API_KEY=demo-api-key",
-		"HEROKU_SKIP_NEW_VERSION_CHECK=1", "HEROKU_DISABLE_AUTOUPDATE=1", "DISABLE_TELEMETRY=true", "TERM=dumb", "NO_COLOR=1", "CI=1",
-	}
+	cmd.Env = CLIEnv(cli, home, s.SimURL, "demo-api-key")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
