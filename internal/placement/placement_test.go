@@ -435,3 +435,16 @@ func TestOursIsExplainedByNobody(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Of an upload one part is refused and the others are cut off for it: it is the refusal that its owner is told of, and that no
+// waiting heals.
+func TestARefusalIsToldOfBesideWhatItCutOff(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []error{objectstore.ErrDenied, objectstore.ErrFull} {
+		var f *remora.Failure
+		err := placement.Explain(theirs, errors.Join(&objectstore.Error{Op: "UploadPart"}, kind))
+		if !errors.As(err, &f) || f.Reason != remora.ReasonOwnBucketRefused || strings.Contains(f.Detail, "did not answer") {
+			t.Errorf("%v: %+v", kind, f)
+		}
+	}
+}

@@ -16,6 +16,9 @@ func comesBack(err error) bool {
 	if !errors.As(err, &e) || errors.As(err, &refused) || badCertificate(err) || errors.Is(err, dialer.ErrPlainHTTP) || errors.Is(err, dialer.ErrNotFound) {
 		return false
 	}
+	if errors.Is(err, objectstore.ErrDenied) || errors.Is(err, objectstore.ErrFull) { // though other parts were cut off for it
+		return false
+	}
 	switch e.Code {
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "NoSuchBucket", "NotImplemented":
 		return false
