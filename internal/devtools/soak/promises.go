@@ -47,8 +47,16 @@ func (s *soak) promises() []promise {
 	}
 }
 
-// holds lets everything come to rest and then looks at each promise.
+// holds sees that a backup is made after all that, lets everything come to rest and then looks at each promise.
 func (s *soak) holds(ctx context.Context) error {
+	killed := time.Now()
+	err := s.within(ctx, func(ctx context.Context) error {
+		s.ask(ctx)
+		return s.none(ctx, "no backup is good that ended after", "SELECT $1::timestamptz::text WHERE NOT EXISTS (SELECT FROM backups WHERE state IN ('verified', 'proven') AND ended_at > $1)", killed)
+	})
+	if err != nil {
+		return fmt.Errorf("it does not recover: %w", err)
+	}
 	if err := s.within(ctx, s.rested); err != nil {
 		return fmt.Errorf("it does not come to rest: %w", err)
 	}
