@@ -66,6 +66,13 @@ func TestCanaryIsNowhere(t *testing.T) {
 	if _, err := v.Post(ctx, "/dashboard/settings/notifications", url.Values{"kind": {"email"}, "address": {"owner@example.com"}}); err != nil {
 		t.Fatal(err)
 	}
+	theirs, form, err := b.TheirBucket(ctx) // in which all that is made from now on lies
+	if err == nil {
+		_, err = v.Post(ctx, "/dashboard/settings/storage", form)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	canaries := b.canaries(t, v, api)
 	canaries[mailing] = "the mail server's password"
 	password := b.Sim.Secrets()["a credential's password"][0]
@@ -113,6 +120,10 @@ func TestCanaryIsNowhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := b.verified(t, good.ID)
+	if held.Bucket == "" {
+		t.Error("it does not lie in the customer's bucket")
+	}
+	b.equal(t, v, held.ID, "from_theirs")
 
 	// A failure of each kind that could quote it: a login refused, a permission missing, a mail not taken.
 	if err := stack.Exec(ctx, b.Customer.SuperuserURL("postgres"), "ALTER ROLE "+stack.Credential+" NOLOGIN"); err != nil {
@@ -150,10 +161,10 @@ func TestCanaryIsNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := map[string]string{
-			"log": b.logs.String(), "rows": rows, "metrics of web": b.metrics(t, b.WebURL), "metrics of the worker": b.metrics(t, b.Metrics) + measures, "store": b.unsealed(t),
+			"log": b.logs.String(), "rows": rows, "metrics of web": b.metrics(t, b.WebURL), "metrics of the worker": b.metrics(t, b.Metrics) + measures, "store": b.unsealed(t, b.Bucket), "their store": b.unsealed(t, theirs),
 		}
 		for _, page := range []string{
-			"/dashboard", "/dashboard/live", "/dashboard/settings", "/dashboard/settings/tokens", "/dashboard/settings/notifications", "/dashboard/databases/" + string(good.Database),
+			"/dashboard", "/dashboard/live", "/dashboard/settings", "/dashboard/settings/tokens", "/dashboard/settings/notifications", "/dashboard/settings/storage", "/dashboard/databases/" + string(good.Database),
 			"/dashboard/backups/" + string(good.ID), "/dashboard/backups/" + string(good.ID) + "/tables", "/dashboard/backups/" + string(refused.ID), "/dashboard/backups/" + string(denied.ID),
 		} {
 			all[page] = b.get(t, v, page)
@@ -164,7 +175,7 @@ func TestCanaryIsNowhere(t *testing.T) {
 	clean["processes"] = before + listed()
 	for place, want := range map[string]string{
 		"log": "login_refused", "rows": "run_backup", "metrics of web": "remora_http_request", "metrics of the worker": "remora_runs_total", "/dashboard/backups/" + string(denied.ID): "has no SELECT",
-		"processes": "/pg_restore ", "store": "age-encryption.org",
+		"processes": "/pg_restore ", "store": "age-encryption.org", "their store": "age-encryption.org",
 	} {
 		if !strings.Contains(clean[place], want) {
 			t.Errorf("the search does not see %q in %s, so it proves nothing", want, place)
@@ -275,13 +286,13 @@ func (b *bundle) sample(t *testing.T) (end func() string) {
 
 // unsealed is what somebody gets out of the store who has only that: each object as it is, and, where head and bodies are
 // an archive, what pg_restore makes of it.
-func (b *bundle) unsealed(t *testing.T) string {
+func (b *bundle) unsealed(t *testing.T, bucket *objectstore.Bucket) string {
 	t.Helper()
 	ctx := t.Context()
 	var all strings.Builder
 	parts := map[archivestore.Ref][][]byte{}
-	err := b.Bucket.List(ctx, "", func(o objectstore.Object) error {
-		body, err := b.Bucket.Get(ctx, o.Key, 1<<30)
+	err := bucket.List(ctx, "", func(o objectstore.Object) error {
+		body, err := bucket.Get(ctx, o.Key, 1<<30)
 		if err != nil {
 			return err
 		}

@@ -147,7 +147,7 @@ func (s *Stack) servers(ctx context.Context) (err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if s.S3, err = locals3.Start(filepath.Join(s.Root, "bin", "s3dev"), dir, "demo-access", "demo-secret-key"); err != nil {
+	if s.S3, err = locals3.Start(filepath.Join(s.Root, "bin", "s3dev"), dir, ourAccess, ourSecret, theirAccess+":"+theirSecret); err != nil {
 		return err
 	}
 	s.OnClose(s.S3.Stop)
@@ -208,7 +208,7 @@ func (s *Stack) settings() (err error) {
 	database := s.Own.URL("remora", s.ownPassword, "remora")
 	_, master, _ := strings.Cut(ring.Reveal(), ":")
 	s.secrets = map[string][]string{
-		"the master key": {master}, "the password of our database": {s.ownPassword}, "the store's key": {"demo-secret-key"},
+		"the master key": {master}, "the password of our database": {s.ownPassword}, "the store's key": {ourSecret}, "the key of a customer's bucket": {theirSecret},
 		"the partner password": {"partner-password"}, "the salt of sign-ons": {"sso-salt"}, "the metrics token": {"demo-metrics"},
 	}
 	s.env = []string{
@@ -216,13 +216,13 @@ func (s *Stack) settings() (err error) {
 		"DATABASE_URL=" + database, "KEYRING=" + ring.Reveal(), "ADDON_PASSWORD=partner-password", "SSO_SALT=sso-salt",
 		"CLIENT_SECRET=client-secret", "SERVICE_ACCOUNT=" + Service, "SERVICE_TOKEN=" + s.Sim.ServiceToken(),
 		"HEROKU_API_URL=" + s.SimURL, "HEROKU_ID_URL=" + s.SimURL, "PORT=" + port, "BIND=127.0.0.1", "PUBLIC_URL=" + s.WebURL,
-		"S3_ENDPOINT=" + s.S3.Endpoint(), "S3_BUCKET=" + bucketName, "S3_ACCESS_KEY=demo-access", "S3_SECRET_KEY=demo-secret-key", "S3_PATH_STYLE=true",
+		"S3_ENDPOINT=" + s.S3.Endpoint(), "S3_BUCKET=" + bucketName, "S3_ACCESS_KEY=" + ourAccess, "S3_SECRET_KEY=" + ourSecret, "S3_PATH_STYLE=true",
 		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "ALLOW_OUTDATED_PG=true", "PG_SERVER_DIRS=" + s.Customer.BinDir(), "SCRATCH_DIR=" + s.Scratch, "SCRATCH_DISK_MB=4096", "GATHER_NEWS=1s", "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "EXPIRE_EVERY=2s", "DELETE_AFTER=1m", "LEASE=12s", "CHECK_EVERY=10s",
 		"SMTP_URL=smtp://127.0.0.1:" + strconv.Itoa(s.Mail.Port()), "MAIL_FROM=Remora Backup <news@remora.example>",
 		"METRICS_TOKEN=demo-metrics", "WATCH_EVERY=1s", "WORKER_METRICS=127.0.0.1" + s.Metrics[len("http://localhost"):],
 	}
 	if s.Bucket, err = objectstore.New(objectstore.Config{
-		Endpoint: s.S3.Endpoint(), Region: "us-east-1", Bucket: bucketName, AccessKey: "demo-access", SecretKey: redact.New("demo-secret-key"),
+		Endpoint: s.S3.Endpoint(), Region: "us-east-1", Bucket: bucketName, AccessKey: ourAccess, SecretKey: redact.New(ourSecret),
 		PathStyle: true, HTTP: dialer.HTTPClient(0),
 	}); err != nil {
 		return err
