@@ -511,3 +511,40 @@ func TestWhatIsReadWaits(t *testing.T) {
 		t.Errorf("the link of one that has gone: %v", err)
 	}
 }
+
+// Customers' own buckets have so much of a round and no more. What it does not come to stays as it is, and comes first in the next.
+func TestTheirBucketsHaveSoMuchOfARound(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	a := newAgeing(t, 14)
+	err := a.Store.SetBucket(ctx, a.id, remora.Place{Endpoint: a.faults.URL, Region: "us-east-1", Bucket: "nobodys", PathStyle: true},
+		remora.BucketKeys{AccessKey: "test-access", SecretKey: redact.New("test-secret-key")}, "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &expireBackups{Deleter: a.Deleter}
+	const behind = remora.DatabaseID("ffffffff-ffff-4fff-8fff-ffffffffffff")
+	ref := postgres.DatabaseRef{Resource: a.id, Database: a.db}
+	over := &round{theirs: map[remora.ResourceID]error{}, looking: mostLooking + 1}
+	if err := w.one(ctx, over, behind, ref); err != nil || w.putOff != behind || len(over.theirs) != 0 {
+		t.Error(err, w.putOff, over.theirs)
+	}
+	if err := a.round(t); err != nil || w.putOff != "" || len(a.in(t, remora.BackupExpired)) != 0 { // it was looked at, and is none
+		t.Error(err, w.putOff, a.in(t, remora.BackupExpired))
+	}
+	asked := 0
+	a.faults.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/nobodys") }, Do: func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		asked++
+		_, _ = w.Write([]byte(`<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>`))
+	}})
+	w.putOff = behind
+	if err := a.round(t); err != nil || asked != 1 || len(a.in(t, remora.BackupExpired)) == 0 {
+		t.Error(err, asked, a.in(t, remora.BackupExpired))
+	}
+	// A round that is at it is enough.
+	w.expiring.Lock()
+	w.putOff = behind
+	if err := a.round(t); err != nil || w.putOff != behind {
+		t.Error(err, w.putOff)
+	}
+}
