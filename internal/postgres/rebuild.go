@@ -281,9 +281,11 @@ func (s *Store) RebuildRemoved(ctx context.Context, b FromBucket, r Removed, dry
 	err = s.forResource(ctx, b.Resource, func(t *tx) error {
 		row, err := t.q.LockResource(ctx, string(b.Resource))
 		if err == nil {
-			if changed = row.State != string(remora.ResourceDeprovisioned); changed && row.MarkedAt != nil {
+			lives := row.State != string(remora.ResourceDeprovisioned)
+			if lives && row.MarkedAt != nil {
 				return ErrUndone
 			}
+			changed = lives
 			return nil
 		}
 		if !errors.Is(err, pgx.ErrNoRows) {
