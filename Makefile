@@ -26,9 +26,10 @@ race: setup/test bin/s3dev bin/remora-demo ## all tests with the race detector, 
 	go test -race -timeout 40m -skip '$(DRILLS)' ./...
 
 .PHONY: ops-test
-ops-test: setup/ops bin/s3dev bin/remora-demo ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; an alert that fires when workers are stopped; our database lost and rebuilt; webs and workers replaced under load; this release and the one before it on each other's schema (PREVIOUS=revision or folder); and from a clone to a restored copy by the pages alone (root)
+ops-test: setup/ops bin/s3dev bin/remora-demo bin/dockerfile ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; the Dockerfile, checked, and its steps run in chroots (root, Debian); an alert that fires when workers are stopped; our database lost and rebuilt; webs and workers replaced under load; this release and the one before it on each other's schema (PREVIOUS=revision or folder); and from a clone to a restored copy by the pages alone (root)
 	@before=$$(internal/devtools/previous.sh bin/previous $(PREVIOUS)) && test -n "$$before" && \
 		go test -count=1 -timeout 30m ./internal/devtools/opstest -prometheus "$${XDG_CACHE_HOME:-$$HOME/.cache}/remora/prometheus" -previous "$$before"
+	go test -count=1 -v -timeout 20m ./internal/devtools/image -dockerfile $(CURDIR)/bin/dockerfile
 	go test -count=1 -run 'Manifest|Portal' ./internal/partnerapi
 	go test -count=1 -run Checkup ./internal/wiring
 	go test -count=1 -timeout 30m -run '$(DRILLS)' ./cmd/remora-demo
@@ -100,7 +101,7 @@ build: bin/remora ## the product's one program
 setup/demo setup/test setup/bench setup/ops:
 	@internal/devtools/setup.sh $(@F)
 
-.PHONY: bin/s3dev bin/sdkupload bin/remora bin/remora-demo bin/bench bin/simulate bin/soak bin/load
+.PHONY: bin/s3dev bin/sdkupload bin/dockerfile bin/remora bin/remora-demo bin/bench bin/simulate bin/soak bin/load
 bin/s3dev:
 	@go build -C internal/devtools/s3dev -o ../../../bin/s3dev .
 bin/remora:
@@ -109,6 +110,8 @@ bin/sdkupload:
 	@go build -C internal/devtools/sdkupload -o ../../../bin/sdkupload .
 bin/bench:
 	@go build -o bin/bench ./internal/devtools/bench
+bin/dockerfile:
+	@go build -C internal/devtools/dockerfile -o ../../../bin/dockerfile .
 bin/simulate:
 	@go build -o bin/simulate ./internal/devtools/simulate
 bin/load:

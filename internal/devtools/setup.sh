@@ -36,6 +36,10 @@ if [ "$what" = test ] && ! command -v age >/dev/null; then
 	say "age is missing, with which archives are opened without us."
 	packages+=(age)
 fi
+if [ "$what" = ops ] && ! command -v mmdebstrap >/dev/null; then
+	say "mmdebstrap is missing, which makes the chroots that the Dockerfile's steps are run in."
+	packages+=(mmdebstrap)
+fi
 if [ "$what" = bench ]; then
 	for program in zstd rclone; do
 		command -v "$program" >/dev/null || { say "$program is missing, which a backup is measured beside."; packages+=("$program"); }
