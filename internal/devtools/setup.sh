@@ -40,6 +40,11 @@ if [ "$what" = ops ] && ! command -v mmdebstrap >/dev/null; then
 	say "mmdebstrap is missing, which makes the chroots that the Dockerfile's steps are run in."
 	packages+=(mmdebstrap)
 fi
+if [ "$what" = test ]; then
+	for program in curl jq python3; do
+		command -v "$program" >/dev/null || { say "$program is missing, with which the commands of the pages are typed."; packages+=("$program"); }
+	done
+fi
 if [ "$what" = bench ]; then
 	for program in zstd rclone; do
 		command -v "$program" >/dev/null || { say "$program is missing, which a backup is measured beside."; packages+=("$program"); }

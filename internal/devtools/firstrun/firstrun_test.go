@@ -24,6 +24,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/devtools/locals3"
+	"github.com/remora-backup/remora/internal/devtools/pages"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/herokusim"
 	"github.com/remora-backup/remora/internal/logtest"
@@ -128,7 +129,7 @@ func newWorld(t *testing.T, m *machine) *world {
 		"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "url." + w.checkout + ".insteadOf", "GIT_CONFIG_VALUE_0": "https://github.com/remora-backup/remora",
 		"GIT_CONFIG_KEY_1": "safe.directory", "GIT_CONFIG_VALUE_1": "*",
 	} {
-		m.shell.set(t, name, value)
+		m.shell.Set(t, name, value)
 	}
 	return w
 }
@@ -192,48 +193,27 @@ func (w *world) bucket(t *testing.T) {
 	must(t, err)
 }
 
-// block is what a page has between fences.
-type block struct{ section, kind, text string }
-
-var fenced = regexp.MustCompile("(?ms)^## ([^\n]+)$|^```([a-z]*)\n(.*?)^```$")
-
-func blocks(t *testing.T, page string) (all []block) {
-	t.Helper()
-	section := ""
-	for _, m := range fenced.FindAllStringSubmatch(page, -1) {
-		if m[1] != "" {
-			section = m[1]
-			continue
-		}
-		all = append(all, block{section, m[2], m[3]})
-	}
-	if len(all) < 5 {
-		t.Fatalf("%d blocks were found", len(all))
-	}
-	return all
-}
-
 // operator follows deploy/own-servers.md: what is to be typed into a shell is typed into one, what is to be filled in is filled in.
 func (w *world) operator(t *testing.T) {
 	t.Helper()
 	checkups, starts := 0, 0
-	for _, b := range blocks(t, read(t, filepath.Join(w.checkout, "deploy", "own-servers.md"))) {
-		switch b.kind {
+	for _, b := range pages.Read(t, filepath.Join(w.checkout, "deploy", "own-servers.md")) {
+		switch b.Kind {
 		case "ini":
-			fill(t, settings, b.text)
+			fill(t, settings, b.Text)
 			continue
 		case "sh":
 		default:
 			continue // what is installed already, and another program's file
 		}
-		out := w.shell.run(t, b.text)
-		if strings.Contains(b.text, "remora settings >") {
+		out := w.shell.Run(t, b.Text)
+		if strings.Contains(b.Text, "remora settings >") {
 			w.outdated(t)
 		}
-		if strings.Contains(b.text, "addon-manifest.json") {
+		if strings.Contains(b.Text, "addon-manifest.json") {
 			w.portal(t, out)
 		}
-		if strings.Contains(b.text, "systemctl") {
+		if strings.Contains(b.Text, "systemctl") {
 			if starts == 0 {
 				w.proxy(t)
 			}
@@ -241,7 +221,7 @@ func (w *world) operator(t *testing.T) {
 			w.systemd(t)
 			w.answers(t)
 		}
-		if strings.HasSuffix(b.text, "remora checkup\n") {
+		if strings.HasSuffix(b.Text, "remora checkup\n") {
 			checkups++
 			w.allIsWell(t, out, checkups == 2)
 			if checkups == 2 {
@@ -336,41 +316,31 @@ func (w *world) guest(t *testing.T) {
 	sh := newShell(t, home)
 	for _, set := range append(stack.CLIEnv(cli, home, "", "the-customers-key"), "NODE_EXTRA_CA_CERTS="+w.authority) {
 		name, value, _ := strings.Cut(set, "=")
-		sh.set(t, name, value)
+		sh.Set(t, name, value)
 	}
-	guide := blocks(t, read(t, filepath.Join(w.checkout, "docs", "guide.md")))
-	in := func(section string) (commands []string) {
-		for _, b := range guide {
-			if b.section == section {
-				commands = append(commands, b.text)
-			}
-		}
-		if len(commands) == 0 {
-			t.Fatalf("the customer's guide has nothing to type in %q", section)
-		}
-		return commands
-	}
+	guide := pages.Read(t, filepath.Join(w.checkout, "docs", "guide.md"))
+	in := func(section string) []string { return pages.In(t, guide, section) }
 	install, opened := strings.CutSuffix(in("Install")[0], "heroku addons:open remora-backup -a shop-backups\n") // which would start a browser
 	if !opened {
 		t.Error("the add-on is not opened")
 	}
-	sh.run(t, install)
-	sh.run(t, strings.ReplaceAll(in("Share the Helper App")[0], "ACCOUNT", "backups@example.com"))
+	sh.Run(t, install)
+	sh.Run(t, strings.ReplaceAll(in("Share the Helper App")[0], "ACCOUNT", "backups@example.com"))
 	made := in("Make the credential")
 	create, _, _ := strings.Cut(made[0], "heroku pg:psql")
-	sh.run(t, create)
+	sh.Run(t, create)
 	must(t, stack.Exec(t.Context(), w.customer.URL(owner, password, "shop"), made[1])) // what is to be typed into psql
-	sh.run(t, made[2])
+	sh.Run(t, made[2])
 
 	backup, token := w.verified(t)
 	var link struct{ URL string }
 	w.api(t, http.MethodPost, "/backups/"+backup+"/links", token, &link)
 	at, port := w.customer.Addr()
 	for name, value := range map[string]string{"PGHOST": at, "PGPORT": fmt.Sprint(port), "PGUSER": owner, "PGPASSWORD": password, "PGDATABASE": "postgres"} {
-		sh.set(t, name, value)
+		sh.Set(t, name, value)
 	}
 	fetched := func(commands string) string {
-		return sh.run(t, strings.NewReplacer("LINK", link.URL, "TARGET", "restored").Replace(commands))
+		return sh.Run(t, strings.NewReplacer("LINK", link.URL, "TARGET", "restored").Replace(commands))
 	}
 	restore := in("Restore")
 	fetched(restore[1]) // onto your machine
@@ -386,20 +356,20 @@ func (w *world) guest(t *testing.T) {
 }
 
 // reviewer is who must say yes in the customer's company, and tries what docs/security.md says.
-func (w *world) reviewer(t *testing.T, sh *shell, link string) {
+func (w *world) reviewer(t *testing.T, sh *pages.Shell, link string) {
 	t.Helper()
-	clone := filepath.Join(w.shell.dir, "remora")
+	clone := filepath.Join(w.shell.Dir, "remora")
 	export := w.page(t, "/dashboard/settings/audit.json")
 	var log struct{ Addon string }
 	must(t, json.Unmarshal([]byte(export), &log))
 	write(t, filepath.Join(clone, "audit.json"), export)
 	write(t, filepath.Join(clone, "key.txt"), w.post(t, "/dashboard/settings/keys/own", url.Values{"name": {log.Addon}}))
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOFLAGS"} {
-		sh.set(t, name, strings.TrimSpace(run(t, "go", "env", name)))
+		sh.Set(t, name, strings.TrimSpace(run(t, "go", "env", name)))
 	}
-	sh.run(t, "cd '"+clone+"'")
+	sh.Run(t, "cd '"+clone+"'")
 	attached := ""
-	for line := range strings.Lines(sh.run(t, "heroku config -a shop-backups --shell")) {
+	for line := range strings.Lines(sh.Run(t, "heroku config -a shop-backups --shell")) {
 		if name, value, _ := strings.Cut(line, "="); strings.Contains(value, "postgres://") {
 			attached = name
 		}
@@ -412,29 +382,29 @@ func (w *world) reviewer(t *testing.T, sh *shell, link string) {
 		"curl -sS -o":   `(?is)content-security-policy: default-src 'none'.*strict-transport-security: max-age=63072000`,
 		"go mod verify": `(?s)github\.com/remora-backup/remora.*all modules verified.*\nok `,
 	}
-	for _, b := range blocks(t, read(t, filepath.Join(w.checkout, "docs", "security.md"))) {
-		if b.kind != "sh" {
-			t.Errorf("what is not run: %s", b.text)
+	for _, b := range pages.Read(t, filepath.Join(w.checkout, "docs", "security.md")) {
+		if b.Kind != "sh" {
+			t.Errorf("what is not run: %s", b.Text)
 			continue
 		}
-		said := sh.run(t, strings.NewReplacer("LINK", link, "ATTACHMENT_URL", attached).Replace(b.text))
+		said := sh.Run(t, strings.NewReplacer("LINK", link, "ATTACHMENT_URL", attached).Replace(b.Text))
 		known := false
 		for what, want := range wants {
-			if strings.Contains(b.text, what) {
+			if strings.Contains(b.Text, what) {
 				known = true
 				if !regexp.MustCompile(want).MatchString(said) {
-					t.Errorf("%s\nprints no %s:\n%s", b.text, want, said)
+					t.Errorf("%s\nprints no %s:\n%s", b.Text, want, said)
 				}
 			}
 		}
 		switch {
 		case !known:
-			t.Errorf("nobody knows what this should print: %s", b.text)
-		case strings.Contains(b.text, "heroku access") && strings.Count(said, "backups@example.com") != 1:
+			t.Errorf("nobody knows what this should print: %s", b.Text)
+		case strings.Contains(b.Text, "heroku access") && strings.Count(said, "backups@example.com") != 1:
 			t.Errorf("the service account sees: %s", said)
-		case strings.Contains(b.text, "audit.sql") && (regexp.MustCompile(`\| +(deny|fatal) +\|`).MatchString(said) || strings.Count(said, "ERROR") != 1): // of the DELETE
+		case strings.Contains(b.Text, "audit.sql") && (regexp.MustCompile(`\| +(deny|fatal) +\|`).MatchString(said) || strings.Count(said, "ERROR") != 1): // of the DELETE
 			t.Errorf("the credential is not as it should be: %s", said)
-		case strings.Contains(b.text, "sha256sum"):
+		case strings.Contains(b.Text, "sha256sum"):
 			named := regexp.MustCompile(`"sha256": *"([0-9a-f]{64})"`).FindAllStringSubmatch(said, -1)
 			for _, m := range named {
 				if !strings.Contains(said, "\n"+m[1]+"  stored/") {

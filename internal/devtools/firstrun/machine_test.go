@@ -1,7 +1,6 @@
 package firstrun_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/ecdsa"
@@ -28,6 +27,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/remora-backup/remora/internal/devtools/pages"
 	"github.com/remora-backup/remora/internal/logtest"
 	"github.com/remora-backup/remora/internal/sandbox"
 )
@@ -45,8 +45,8 @@ const customersHost = "ec2-52-0-0-50.compute-1.amazonaws.com"
 type machine struct {
 	dir         string // ours, on the side
 	certificate tls.Certificate
-	authority   string // a file
-	shell       *shell
+	authority   string             // a file
+	shell       *pages.Shell       // root's
 	asked       string             // a file with what systemctl was asked
 	units       map[string]*daemon // by process
 	log         *logtest.Buffer    // what they say
@@ -177,63 +177,10 @@ func (m *machine) proxy(t *testing.T) {
 	}})
 }
 
-// shell is root's, in which the pages' commands are typed one after the other.
-type shell struct {
-	dir    string
-	in     io.WriteCloser
-	out    *bufio.Reader
-	number int
-}
-
-func newShell(t *testing.T, dir string) *shell {
+// newShell is a shell in which the pages' commands are typed one after the other.
+func newShell(t *testing.T, dir string) *pages.Shell {
 	t.Helper()
-	s := &shell{dir: filepath.Join(dir, "root")}
-	must(t, os.Mkdir(s.dir, 0o755)) //nolint:gosec // a folder to work in
-	cmd := exec.Command("bash", "--noprofile", "--norc")
-	cmd.Dir, cmd.Env = s.dir, os.Environ()
-	r, w := io.Pipe()
-	cmd.Stdout, cmd.Stderr = w, w
-	var err error
-	s.in, err = cmd.StdinPipe()
-	must(t, err)
-	s.out = bufio.NewReader(r)
-	p, err := sandbox.Start(cmd, syscall.SIGKILL)
-	must(t, err)
-	go func() {
-		<-p.Done()
-		_ = w.Close()
-	}()
-	t.Cleanup(func() { must(t, p.End(syscall.SIGKILL)) })
-	return s
-}
-
-// set gives the shell a variable, which its commands get too.
-func (s *shell) set(t *testing.T, name, value string) {
-	t.Helper()
-	_, err := fmt.Fprintf(s.in, "export %s='%s'\n", name, strings.ReplaceAll(value, "'", `'\''`))
-	must(t, err)
-}
-
-// run types commands and returns what they print. The first that fails ends the test.
-func (s *shell) run(t *testing.T, commands string) string {
-	t.Helper()
-	s.number++
-	file, mark := filepath.Join(s.dir, fmt.Sprintf(".typed-%d", s.number)), fmt.Sprintf("the end of what was typed, %d:", s.number)
-	write(t, file, "set -e -o pipefail\n"+commands+"\nset +e\n")
-	_, err := fmt.Fprintf(s.in, ". %s </dev/null\nprintf '\\n%s %%d\\n' $?\n", file, mark)
-	must(t, err)
-	var out strings.Builder
-	for {
-		line, err := s.out.ReadString('\n')
-		if err != nil {
-			t.Fatalf("a command has failed:\n%s\n%s", commands, out.String())
-		}
-		if strings.HasPrefix(line, mark) {
-			t.Logf("%s\n%s", commands, out.String())
-			return out.String()
-		}
-		out.WriteString(line)
-	}
+	return pages.NewShell(t, filepath.Join(dir, "root"), "-e -o pipefail", os.Environ())
 }
 
 // daemon is a running unit.

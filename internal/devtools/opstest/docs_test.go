@@ -249,6 +249,36 @@ func TestRunbooksQueriesRun(t *testing.T) {
 	}
 }
 
+// changes are what a page has an operator change in our database by one line.
+var changes = regexp.MustCompile(`(?m)^heroku pg:psql -a APP -c "([^"$\x60\\]+)"$`) // nothing that the shell reads otherwise
+
+// What a page has an operator change in our database can be changed by our role, and what waits in a pool is given to workers
+// that know none.
+func TestPagesChangesRun(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.Pool(t)
+	ctx := t.Context()
+	if _, err := pool.Exec(ctx, `INSERT INTO river.river_job (kind, args, max_attempts, queue) VALUES ('run_backup', '{}', 1, 'backups_eu'), ('prove_backup', '{}', 1, 'proofs_eu'), ('tick', '{}', 1, 'default')`); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for page, text := range pages(t) {
+		for _, m := range changes.FindAllStringSubmatch(text, -1) {
+			n++
+			if _, err := pool.Exec(ctx, m[1]); err != nil {
+				t.Errorf("%s: %v: %s", page, err, m[1])
+			}
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d changes were found", n)
+	}
+	var queues string
+	if err := pool.QueryRow(ctx, "SELECT string_agg(queue, ' ' ORDER BY queue) FROM river.river_job").Scan(&queues); err != nil || queues != "backups default proofs" {
+		t.Errorf("%s %v", queues, err)
+	}
+}
+
 var needed = regexp.MustCompile(` --([a-z0-9-]+)=`)
 
 // What app.json asks for is what the processes read, and nothing that they need is left out.
