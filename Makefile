@@ -49,7 +49,7 @@ majors: setup/test ## archives of PostgreSQL 13, 17 and 18 beside the installed 
 
 .PHONY: memory
 memory: setup/demo bin/s3dev bin/remora-demo ## the worker's peak memory for archives of 100 MB and 1 GB; MB=1000 for 1 and 10 GB (takes 30 GB of disk)
-	go test -count=1 -v -timeout 60m -run TestMemory ./cmd/remora-demo -memory-mb $(or $(MB),100)
+	LOCALPG_ON_DISK=1 go test -count=1 -v -timeout 60m -run TestMemory ./cmd/remora-demo -memory-mb $(or $(MB),100)
 
 .PHONY: bench
 bench: setup/bench bin/s3dev bin/sdkupload bin/remora-demo bin/bench ## a backup measured beside other ways to make one; OUT=file.json, ARGS=-h tells more
