@@ -37,7 +37,13 @@ func TestCustomersPagesAreTyped(t *testing.T) {
 	r.checking(second)
 	third := r.withoutUs(second)
 	r.audit()
+	destroys := r.readme(third)
 	r.guide(third)
+	r.heroku(t, "addons:create", "remora-backup:mako", "-a", stack.HelperApp)
+	r.sh.Run(t, destroys)
+	if id := b.Sim.AddonID("remora-backup", stack.HelperApp); id != "" {
+		t.Errorf("the add-on %s is there", id)
+	}
 	if u := b.Sim.Counters().Unknown; len(u) != 0 {
 		t.Errorf("calls that the simulator does not know: %v", u)
 	}
@@ -428,6 +434,30 @@ func (r *reader) audit() {
 	if said := r.sh.Run(t, "! python3 check.py changed.json"); !regexp.MustCompile(`line \d+ was changed`).MatchString(said) {
 		t.Error(said)
 	}
+}
+
+// readme types what the README gives to drive the demo with, but for where its two first lines point and its last, which it returns.
+func (r *reader) readme(b remora.Backup) (destroys string) {
+	t := r.t
+	const port = "http://localhost:5001" // of make demo, unless it is told another
+	lines := strings.SplitAfter(pages.In(t, pages.Read(t, filepath.Join("..", "..", "README.md")), "Driving the demo with the real CLI")[0], "\n")
+	cli, err := stack.CLI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := strings.TrimPrefix(strings.TrimSpace(lines[1]), "alias heroku=~"); !strings.HasSuffix(cli, at) {
+		t.Errorf("the CLI is at %s, and not at ~%s", cli, at)
+	}
+	said := r.typed(lines[0]+strings.Join(lines[2:6], ""), map[string]string{port: r.SimURL, "<link from the dashboard>": r.link(b)})
+	for _, want := range []string{"remora-backup:mako", r.SimURL + "/sso/", "Restoring", "remora-backup:hammerhead"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("no %s in %s", want, said)
+		}
+	}
+	if resource, err := r.Store.Resource(t.Context(), r.id); err != nil || resource.Plan != "hammerhead" {
+		t.Errorf("%+v %v", resource, err)
+	}
+	return lines[6]
 }
 
 // guide types what docs/guide.md has beyond what internal/devtools/firstrun types of it. The add-on is gone after it.
