@@ -266,7 +266,9 @@ func (w *Deleter) known(ctx context.Context, id remora.ResourceID) error {
 	err := archivestore.RunsOf(ctx, w.Stores.Ours, id, func(s archivestore.Stored) error {
 		if s.Committed() {
 			stored = append(stored, s.Backup)
-			written[s.Backup] = s.Newest
+			if s.Newest.After(written[s.Backup]) { // of several runs
+				written[s.Backup] = s.Newest
+			}
 		}
 		return nil
 	})

@@ -69,8 +69,8 @@ var ErrOtherKey = errors.New("our database has another key of this add-on than t
 var ErrUndone = errors.New("the bucket says that this add-on was removed, and our database that this was undone; the deleter takes the bucket's mark away")
 
 // Rebuild makes the rows of an add-on that our database lacks, and counts them; of what it has it changes what can only be so since it was put
-// back: backups that ended, while it takes them for queued or running, and the plan. Dry undoes all of it. A second time it makes none. Nobody is told: for customers
-// nothing has happened. Errors: KindGone where our database knows that the add-on was removed, ErrOtherKey.
+// back: backups that ended, while it takes them for queued or running, and the plan. Dry undoes all of it. A second time it makes none. Nobody is told, for to customers
+// nothing has happened, but of a smaller plan, whose grace begins anew. Errors: KindGone where our database knows that the add-on was removed, ErrOtherKey.
 func (s *Store) Rebuild(ctx context.Context, b FromBucket, dry bool) (out Rebuilt, err error) {
 	err = s.forResource(ctx, b.Resource, func(t *tx) error {
 		if out, err = t.rebuild(ctx, b); err != nil {
@@ -92,10 +92,10 @@ func (s *Store) Rebuild(ctx context.Context, b FromBucket, dry bool) (out Rebuil
 
 func (t *tx) rebuild(ctx context.Context, b FromBucket) (out Rebuilt, err error) {
 	slices.SortFunc(b.Archives, func(x, y FromManifest) int { return x.MadeAt.Compare(y.MadeAt) })
-	addon := b.Addon
+	addon, newest := b.Addon, ""   // its plan; the key's copy may be older than our database
 	for _, a := range b.Archives { // the newest says what the add-on was last
 		if a.Origin != nil {
-			addon = a.Origin.Addon
+			addon, newest = a.Origin.Addon, a.Origin.Addon.Plan
 		}
 	}
 	if !b.Key.IsZero() {
@@ -124,12 +124,12 @@ func (t *tx) rebuild(ctx context.Context, b FromBucket) (out Rebuilt, err error)
 	if err != nil {
 		return out, err
 	}
-	if newest, err := remora.PlanOf(addon.Plan); err == nil && out.Addons == 0 && len(b.Archives) > 0 && newest.Slug != plan.Slug { // an archive that it does not know is newer than it
+	if last, err := remora.PlanOf(newest); err == nil && last.Slug != plan.Slug { // an archive that our database does not know is newer than it
 		resource := resourceOf(row)
-		if err := t.setPlan(ctx, &resource, newest); err != nil {
+		if err := t.setPlan(ctx, &resource, last); err != nil {
 			return out, err
 		}
-		plan, out.Plans = newest, 1
+		plan, out.Plans = last, 1
 	}
 	last := map[remora.DatabaseID]FromManifest{} // of each database
 	for _, a := range b.Archives {

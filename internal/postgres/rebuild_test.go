@@ -74,6 +74,10 @@ func TestAPlanIsTheNewestArchives(t *testing.T) {
 	if got, err := b.Rebuild(ctx, from, false); err != nil || got.Plans != 0 {
 		t.Errorf("by the key's copy: %+v %v", got, err)
 	}
+	from.Archives = []postgres.FromManifest{manifest("", "", time.Now())}
+	if got, err := b.Rebuild(ctx, from, false); err != nil || got.Plans != 0 || got.Backups != 1 {
+		t.Errorf("by the key's copy, beside an archive that says nothing: %+v %v", got, err)
+	}
 	from.Archives = []postgres.FromManifest{manifest("db", "hammerhead", time.Now()), manifest("db", "test", time.Now().Add(-time.Hour))}
 	got, err := b.Rebuild(ctx, from, false)
 	r, rerr := b.Resource(ctx, id)
