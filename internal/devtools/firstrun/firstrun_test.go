@@ -11,25 +11,22 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/remora-backup/remora/internal/devtools/apart"
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/devtools/locals3"
 	"github.com/remora-backup/remora/internal/devtools/pages"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/herokusim"
-	"github.com/remora-backup/remora/internal/logtest"
 	"github.com/remora-backup/remora/internal/pgdump"
-	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // asked is set by make ops-test: it takes minutes, and the right to make namespaces.
@@ -71,28 +68,11 @@ func TestFromACloneToARestoredCopy(t *testing.T) {
 // enter runs the test again in a network, mounts and process ids of its own, of which nothing stays.
 func enter(t *testing.T) {
 	t.Helper()
-	args := []string{"--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"}
+	args := []string{"--net"}
 	if os.Geteuid() != 0 { // needs the package uidmap, and a range of ids in /etc/subuid
 		args = append(args, "--user", "--map-root-user", "--map-auto")
 	}
-	out := &logtest.Buffer{}
-	cmd := exec.Command("unshare", append(args, "--", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-first-run")...) //nolint:gosec // ourselves
-	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), inside+"=1"), out, out
-	p, err := sandbox.Start(cmd, syscall.SIGKILL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-p.Done():
-	case <-t.Context().Done():
-		_ = p.End(syscall.SIGKILL)
-	}
-	if p.Err() != nil || testing.Verbose() {
-		t.Log(out.String())
-	}
-	if p.Err() != nil {
-		t.Error(p.Err())
-	}
+	apart.Again(t, args, inside+"=1", "-first-run")
 }
 
 // world is what is there before an operator comes: servers and accounts, at public addresses.

@@ -11,12 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
-	"github.com/remora-backup/remora/internal/logtest"
+	"github.com/remora-backup/remora/internal/devtools/apart"
 	"github.com/remora-backup/remora/internal/pgdump"
-	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // reader is the program of internal/devtools/dockerfile. make ops-test builds it.
@@ -105,23 +103,7 @@ func enter(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("this makes chroots: run it as root")
 	}
-	out := &logtest.Buffer{}
-	cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
-		os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-dockerfile", *reader) //nolint:gosec // ourselves
-	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), inside+"="+t.TempDir()), out, out
-	p, err := sandbox.Start(cmd, syscall.SIGKILL)
-	must(t, err)
-	select {
-	case <-p.Done():
-	case <-t.Context().Done():
-		_ = p.End(syscall.SIGKILL)
-	}
-	if p.Err() != nil || testing.Verbose() {
-		t.Log(out.String())
-	}
-	if p.Err() != nil {
-		t.Error(p.Err())
-	}
+	apart.Again(t, nil, inside+"="+t.TempDir(), "-dockerfile", *reader)
 }
 
 // step is what the reader tells of an instruction.
