@@ -47,16 +47,14 @@ func unraced(t *testing.T) string {
 	return program
 }
 
-// noise makes a table of random bytes in base64, of which no compressor leaves less than three quarters. What is beyond
+// noise makes a table of hashes in base64, of which no compressor leaves less than three quarters. What is beyond
 // the first 64 MB repeats them, which is farther away than any compressor here remembers.
 func noise(table string, mb int) []string {
 	const row = 1024
 	first := min(mb, 64) * 1_000_000 / row
-	out := []string{
-		`CREATE FUNCTION noise(n int) RETURNS text LANGUAGE sql AS $$
-			SELECT string_agg(translate(encode(decode(replace(gen_random_uuid()::text, '-', ''), 'hex'), 'base64'), E'\n=', ''), '') FROM generate_series(1, n) $$`,
-		fmt.Sprintf(`CREATE UNLOGGED TABLE %s AS SELECT g AS id, noise(64) AS bytes FROM generate_series(1, %d) g`, table, first), `DROP FUNCTION noise`,
-	}
+	out := []string{fmt.Sprintf(`CREATE UNLOGGED TABLE %s AS SELECT g AS id,
+		(SELECT translate(string_agg(encode(sha512(int8send(g * 16::bigint + piece)), 'base64'), ''), E'\n=', '') FROM generate_series(1, 16) piece) AS bytes
+		FROM generate_series(1, %d) g`, table, first)}
 	for have, want := first, mb*1_000_000/row; have > 0 && have < want; have *= 2 {
 		out = append(out, fmt.Sprintf(`INSERT INTO %s SELECT * FROM %[1]s LIMIT %d`, table, want-have))
 	}
