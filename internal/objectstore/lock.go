@@ -105,7 +105,8 @@ const briefly = time.Hour
 
 // PutErasable is PutIfAbsent of what must be able to go at any time. Where the bucket would lock it for days, it is locked for an hour
 // instead, which needs s3:PutObjectRetention for its key; where the key may not ask whether that is so, the bucket's word holds. What is
-// asked of an object goes before a bucket's default retention.
+// asked of an object goes before a bucket's default retention
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html#object-lock-retention-periods).
 func (b *Bucket) PutErasable(ctx context.Context, key string, body []byte) (Object, error) {
 	lock, err := b.Lock(ctx)
 	if err != nil {
