@@ -85,7 +85,7 @@ type Store interface {
 	TakeKey(ctx context.Context, id remora.ResourceID, person string) (key redact.Secret, recipient string, err error)
 
 	Buckets(ctx context.Context, id remora.ResourceID) ([]remora.Bucket, error)
-	SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, person string) error
+	SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, person string) error
 	LeaveBucket(ctx context.Context, id remora.ResourceID, person string) error
 	RemoveBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, person string) error
 
@@ -107,7 +107,7 @@ type Config struct {
 	Callable func(ctx context.Context, address redact.Secret) error
 	Sealer   Sealer
 	// Probe tries a customer's own bucket out: see dashboard.Config.
-	Probe    func(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys) (writerDeletes bool, err error)
+	Probe    func(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys) (remora.Probed, error)
 	LinkURL  func(token string) string        // where a link opens its backup
 	BadgeURL func(token redact.Secret) string // where a badge is seen
 	BaseURL  string                           // how the outside reaches us; without a slash at the end

@@ -74,6 +74,13 @@ func backupOf(b remora.Backup) Backup {
 	return out
 }
 
+// ObjectLock is until when the store keeps all of a backup from being deleted or changed, whatever is asked of us.
+type ObjectLock struct {
+	Mode  string    `json:"mode" enum:"compliance,governance"`
+	Until time.Time `json:"until"`
+	Says  string    `json:"says,omitempty" doc:"What that means; left out once the time has passed."`
+}
+
 // BackupDetail is everything about one backup.
 type BackupDetail struct {
 	Backup
@@ -83,6 +90,7 @@ type BackupDetail struct {
 	ProveAt        time.Time    `json:"prove_at,omitzero" doc:"When it is to be restored and compared by itself; left out where it is not, or is being."`
 	Objects        List[Object] `json:"objects" doc:"What lies in the store."`
 	Place          *Place       `json:"place,omitempty" doc:"The bucket of your own in which it lies; left out where that is ours."`
+	ObjectLock     *ObjectLock  `json:"object_lock,omitempty" doc:"What the store said of it when it was stored; left out where it said nothing."`
 	ObjectsAt      string       `json:"objects_at" doc:"What their names there begin with, before the number of the run."`
 	Impact         *Impact      `json:"impact,omitempty" doc:"What it cost the database."`
 	Kept           *Kept        `json:"kept,omitempty" doc:"Why it is kept; left out where nothing of it is stored."`
@@ -134,6 +142,9 @@ func (a *API) detail(ctx context.Context, c caller, id remora.BackupID) (BackupD
 		Impact: opt(v.Backup.Impact, func(i remora.Impact) Impact {
 			return Impact{i.Held.Seconds(), i.Watched, i.Blocked, i.Waited.Seconds()}
 		}),
+	}
+	if l := v.Backup.Lock; l.Mode != "" {
+		out.ObjectLock = &ObjectLock{string(l.Mode), l.Until, l.Says(v.Now)}
 	}
 	if v.Backup.Bucket != "" {
 		place := placeOf(v.Place)

@@ -209,7 +209,7 @@ func TestNeighboursAreNotFound(t *testing.T) {
 // ownBucket has the tenant use one.
 func (n *tenant) ownBucket(t *testing.T) remora.BucketID {
 	t.Helper()
-	err := n.SetBucket(t.Context(), n.id, remora.Place{Endpoint: "https://s3.example.com", Bucket: "theirs"}, remora.BucketKeys{AccessKey: "AKIA", SecretKey: redact.New("secret")}, "p")
+	err := n.SetBucket(t.Context(), n.id, remora.Place{Endpoint: "https://s3.example.com", Bucket: "theirs"}, remora.BucketKeys{AccessKey: "AKIA", SecretKey: redact.New("secret")}, remora.BucketLock{}, "p")
 	if err != nil {
 		t.Fatal(err)
 	}

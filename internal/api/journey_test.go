@@ -44,10 +44,14 @@ func TestJourney(t *testing.T) {
 	}
 	b := "/backups/" + backup.ID
 	n.do("POST", b+"/links", nil, 409)
+	n.locked = remora.ObjectLock{Mode: remora.LockCompliance, Until: time.Now().AddDate(0, 0, 10).UTC().Truncate(time.Second)}
 	n.keep()
 	d := into[api.BackupDetail](t, n.do("GET", b, nil, 200))
 	if d.State != "verified" || !d.Restorable || *d.Rows != 4713 || len(d.Objects) != 2 || d.Kept == nil || d.Kept.Fate != "kept" || d.Impact == nil || d.Impact.SnapshotSeconds != 2 {
 		t.Fatalf("%+v", d)
+	}
+	if l := d.ObjectLock; l == nil || l.Mode != "compliance" || !l.Until.Equal(n.locked.Until) || !strings.HasPrefix(l.Says, "Cannot be deleted or changed by anybody until ") {
+		t.Errorf("%+v", l)
 	}
 	n.do("POST", b+"/cancel", nil, 409)
 	if all := into[api.Databases](t, n.do("GET", "/databases", nil, 200)); all.Databases[0].LastGood.ID != backup.ID || all.Databases[0].Stored.Backups != 1 || all.Databases[0].Credentials.Verdict != "asks" {
@@ -378,10 +382,13 @@ func (n *tenant) storage() {
 	if !set.Own || set.WriterDeletes || len(set.Buckets) != 1 || set.Buckets[0].Provider != "Amazon S3" || set.Buckets[0].Prefix != "remora/" {
 		t.Errorf("%+v", set)
 	}
+	if l := set.Buckets[0].ObjectLock; l == nil || l.State != "governance" || l.Days != 3 || !strings.Contains(l.Says, "for 3 days") {
+		t.Errorf("%+v", l)
+	}
 	n.do("DELETE", "/storage/"+set.Buckets[0].ID, nil, 409)
 	two := body("two")
 	two["delete_access_key"], two["delete_secret_key"] = "AKIAUSELESS", "canary-deletes"
-	if got := into[api.StorageSet](t, n.do("PUT", "/storage", two, 200)); !got.WriterDeletes || len(got.Buckets) != 2 || got.Buckets[0].Bucket != "two" || got.Buckets[1].InUse {
+	if got := into[api.StorageSet](t, n.do("PUT", "/storage", two, 200)); !got.WriterDeletes || len(got.Buckets) != 2 || got.Buckets[0].Bucket != "two" || got.Buckets[0].ObjectLock != nil || got.Buckets[1].InUse {
 		t.Errorf("%+v", got)
 	}
 	n.do("DELETE", "/storage/"+set.Buckets[0].ID, nil, 204)

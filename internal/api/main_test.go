@@ -106,11 +106,15 @@ func newSite(t *testing.T, change ...func(*api.Config)) *site {
 }
 
 // probe takes any bucket but one that is called nobodys.
-func probe(_ context.Context, _ remora.ResourceID, p remora.Place, keys remora.BucketKeys) (bool, error) {
+func probe(_ context.Context, _ remora.ResourceID, p remora.Place, keys remora.BucketKeys) (found remora.Probed, err error) {
 	if p.Bucket == "nobodys" {
-		return false, remora.Invalid("The bucket cannot be used: writing an object failed. There is no bucket of this name at this endpoint.")
+		return found, remora.Invalid("The bucket cannot be used: writing an object failed. There is no bucket of this name at this endpoint.")
 	}
-	return keys.DeleteAccessKey == "AKIAUSELESS", nil
+	if p.Bucket == "one" {
+		found.Lock = remora.BucketLock{State: remora.BucketLockGovernance, Days: 3}
+	}
+	found.WriterDeletes = keys.DeleteAccessKey == "AKIAUSELESS"
+	return found, nil
 }
 
 // tenant is one resource with a token of it.
@@ -119,6 +123,8 @@ type tenant struct {
 	t     *testing.T
 	id    remora.ResourceID
 	token string
+
+	locked remora.ObjectLock // what the store says of what is kept
 }
 
 // tenant provisions a resource that is ready, with one database whose first backup waits.
@@ -181,7 +187,7 @@ func (n *tenant) keep() remora.BackupID {
 	}
 	if err == nil {
 		err = n.KeepBackup(ctx, c, remora.Kept{
-			ServerVersion: "15.18", ClientVersion: "15.18", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 2, Rows: 4713, PlainSize: int64(len(archive)),
+			ServerVersion: "15.18", ClientVersion: "15.18", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 2, Rows: 4713, PlainSize: int64(len(archive)), Lock: n.locked,
 			Objects: []remora.Object{{Name: "head", Size: 12, SHA256: []byte{1}}, {Name: "body-001", Size: 30, PlainSize: 18, SHA256: []byte{2}}}, Witness: remora.Witness{Before: 7, After: 7},
 		})
 	}

@@ -35,6 +35,22 @@ type Bucket struct {
 	Backups         int       `json:"backups" doc:"That are listed and lie in it."`
 	SetBy           string    `json:"set_by"`
 	SetAt           time.Time `json:"set_at"`
+
+	ObjectLock *BucketLock `json:"object_lock,omitempty" doc:"What the store said of it when the bucket was tried out; left out where it said nothing."`
+}
+
+// BucketLock is whether a bucket keeps what is written to it from being deleted or changed.
+type BucketLock struct {
+	State string `json:"state" enum:"off,nothing,compliance,governance" doc:"The mode in which it locks what is written; nothing where it is on and does not by itself."`
+	Days  int    `json:"days,omitempty" doc:"For how long."`
+	Says  string `json:"says" doc:"What that means."`
+}
+
+func bucketLockOf(l remora.BucketLock) *BucketLock {
+	if l.State == remora.BucketLockUnknown {
+		return nil
+	}
+	return &BucketLock{string(l.State), l.Days, l.Says()}
 }
 
 // Storage is where backups lie.
@@ -66,7 +82,7 @@ func (a *API) storage(ctx context.Context, c caller) (out Storage, err error) {
 	all, err := a.Store.Buckets(ctx, c.resource)
 	out.Buckets = listOf(all, func(b remora.Bucket) Bucket {
 		out.Own = out.Own || b.InUse
-		return Bucket{string(b.ID), placeOf(b.Place), b.AccessKey, b.DeleteAccessKey, b.InUse, b.Backups, b.SetBy, b.SetAt}
+		return Bucket{string(b.ID), placeOf(b.Place), b.AccessKey, b.DeleteAccessKey, b.InUse, b.Backups, b.SetBy, b.SetAt, bucketLockOf(b.Lock)}
 	})
 	return out, err
 }
@@ -84,21 +100,21 @@ func (a *API) storageOperations(h huma.API) {
 	type set struct{ Body StorageSet }
 	add(h, a, huma.Operation{
 		OperationID: "setStorage", Method: http.MethodPut, Path: "/storage", Tags: []string{tagOverview}, Summary: "Use a bucket of your own", Metadata: opensAnArchive,
-		Description: "It is tried out first, which takes some seconds: something is written, read and deleted. The next backup lies in it, and each after that; what was made before stays where it is. The same endpoint, bucket and prefix again changes the keys.",
+		Description: "It is tried out first, which takes some seconds: something is written, read and deleted, which in a bucket that keeps versions hides it. The next backup lies in it, and each after that; what was made before stays where it is. The same endpoint, bucket and prefix again changes the keys.",
 	}, remora.ScopeAdmin, func(ctx context.Context, c caller, in *request) (*set, error) {
 		p := remora.Place{Endpoint: in.Body.Endpoint, Region: in.Body.Region, Bucket: in.Body.Bucket, Prefix: in.Body.Prefix, PathStyle: in.Body.PathStyle}
 		keys := remora.BucketKeys{
 			AccessKey: in.Body.AccessKey, SecretKey: redact.New(in.Body.SecretKey), DeleteAccessKey: in.Body.DeleteAccessKey, DeleteSecretKey: redact.New(in.Body.DeleteSecretKey),
 		}
-		deletes, err := a.Probe(ctx, c.resource, p, keys)
+		found, err := a.Probe(ctx, c.resource, p, keys)
 		if err == nil {
-			err = a.Store.SetBucket(ctx, c.resource, p, keys, c.person())
+			err = a.Store.SetBucket(ctx, c.resource, p, keys, found.Lock, c.person())
 		}
 		if err != nil {
 			return nil, err
 		}
 		out, err := a.storage(ctx, c)
-		return &set{StorageSet{out, deletes}}, err
+		return &set{StorageSet{out, found.WriterDeletes}}, err
 	})
 	add(h, a, huma.Operation{
 		OperationID: "leaveStorage", Method: http.MethodDelete, Path: "/storage", Tags: []string{tagOverview}, Summary: "Use our bucket again",

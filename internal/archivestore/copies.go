@@ -15,8 +15,8 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// KeysPrefix is where the bucket has what makes it readable without our database: see doc.go. No rule that locks archives may
-// reach it, for a removed add-on's key must go.
+// KeysPrefix is where the bucket has what makes it readable without our database: see doc.go. A removed add-on's key must go, so what
+// lies here is locked for an hour at most, in a bucket that locks archives for days.
 const KeysPrefix = "k/"
 
 // keyMost bounds what is read of one object there, in bytes.
@@ -67,7 +67,7 @@ func PutKey(ctx context.Context, b *objectstore.Bucket, keys *keyring.Keyring, c
 		return "", fmt.Errorf("encode a key's copy: %w", err)
 	}
 	by = keys.IDs()[0]
-	_, err = b.PutIfAbsent(ctx, keysOf(c.Resource)+by, keys.Seal(plain, sealedCopy, string(c.Resource)))
+	_, err = b.PutErasable(ctx, keysOf(c.Resource)+by, keys.Seal(plain, sealedCopy, string(c.Resource)))
 	if !errors.Is(err, objectstore.ErrExists) {
 		return by, err
 	}
@@ -140,7 +140,7 @@ func PutRemoved(ctx context.Context, b *objectstore.Bucket, keys MACer, r Remove
 	if err != nil {
 		return err
 	}
-	if _, err = b.PutIfAbsent(ctx, removedOf(r.Resource), body); errors.Is(err, objectstore.ErrExists) {
+	if _, err = b.PutErasable(ctx, removedOf(r.Resource), body); errors.Is(err, objectstore.ErrExists) {
 		return nil
 	}
 	return err
@@ -157,7 +157,7 @@ func EraseRemoved(ctx context.Context, b *objectstore.Bucket, id remora.Resource
 // PutRetired copies what checks the signatures of a key that has left the ring, or may (keyring.Subkey).
 func PutRetired(ctx context.Context, b *objectstore.Bucket, keys *keyring.Keyring, id, purpose string, sub redact.Secret) (by string, err error) {
 	by = keys.IDs()[0]
-	_, err = b.PutIfAbsent(ctx, retiredPrefix+id+"/"+purpose+"/"+by, keys.Seal([]byte(sub.Reveal()), sealedRetired, id, purpose))
+	_, err = b.PutErasable(ctx, retiredPrefix+id+"/"+purpose+"/"+by, keys.Seal([]byte(sub.Reveal()), sealedRetired, id, purpose))
 	if errors.Is(err, objectstore.ErrExists) {
 		err = nil
 	}

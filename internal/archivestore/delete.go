@@ -10,6 +10,12 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
+// VersionDays is how many days a bucket that keeps versions may keep those of an archive once it was deleted, as
+// deploy/bucket-lifecycle.json has it. Of the 30 that a removal promises (remora.ObjectsGone) one is for the key, before which nothing
+// is deleted, and one for the store, whose rules act once a day. Object Lock for more days would keep the rule waiting; for as many
+// it does not, as an archive is locked when it is written, and deleted later.
+const VersionDays = 28
+
 // errRef keeps an empty id from naming everybody's objects.
 var errRef = errors.New("archivestore: a resource, a backup and an epoch from 1 on are needed")
 

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -33,10 +32,7 @@ func TestStorageKeys(t *testing.T) {
 	for _, process := range s3test.Processes {
 		own := s3test.As(t, cfg, process)
 		as[process] = s3test.Open(t, own)
-		raw[process] = s3.New(s3.Options{
-			BaseEndpoint: &cfg.Endpoint, Region: cfg.Region, UsePathStyle: true, HTTPClient: cfg.HTTP, RetryMaxAttempts: 1,
-			Credentials: credentials.NewStaticCredentialsProvider(own.AccessKey, own.SecretKey.Reveal(), ""),
-		})
+		raw[process] = s3test.Client(own)
 	}
 	b := newBundle(t)
 	ref, ctx := newRef(), t.Context()

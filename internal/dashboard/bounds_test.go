@@ -83,7 +83,7 @@ func TestNeighboursAreNotFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := theirs.SetBucket(t.Context(), theirs.id, remora.Place{Endpoint: "https://s3.example.com", Bucket: "theirs"}, remora.BucketKeys{AccessKey: "AKIA", SecretKey: redact.New("secret")}, "p"); err != nil {
+	if err := theirs.SetBucket(t.Context(), theirs.id, remora.Place{Endpoint: "https://s3.example.com", Bucket: "theirs"}, remora.BucketKeys{AccessKey: "AKIA", SecretKey: redact.New("secret")}, remora.BucketLock{}, "p"); err != nil {
 		t.Fatal(err)
 	}
 	ids := map[string]string{"{bucket}": string(theirs.bucket(t, 0).ID), "{apitoken}": string(made.ID), "{channel}": string(hook), "{backup}": string(other.ID), "{database}": string(other.Database), "{link}": string(link.ID)}

@@ -92,7 +92,7 @@ type Config struct {
 	Sealer Sealer
 	// Probe tries a customer's own bucket out, and tells whether the key that writes may delete too, although there is another one
 	// for that. Errors: KindInvalid, with what is wrong; KindBusy while another is tried.
-	Probe func(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys) (writerDeletes bool, err error)
+	Probe func(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys) (remora.Probed, error)
 	// Needs reads what restoring a backup needs; nil where nobody can tell.
 	Needs func(ctx context.Context, id remora.ResourceID, b remora.Backup) (remora.Needs, error)
 	// Callable refuses an address that leads where nobody may be called; nil refuses none. Errors: KindInvalid.

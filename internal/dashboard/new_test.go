@@ -26,8 +26,8 @@ func TestNewRefusesWhatIsMissing(t *testing.T) {
 				return nil, nil
 			},
 			Sealer: sealer{},
-			Probe: func(context.Context, remora.ResourceID, remora.Place, remora.BucketKeys) (bool, error) {
-				return false, nil
+			Probe: func(context.Context, remora.ResourceID, remora.Place, remora.BucketKeys) (remora.Probed, error) {
+				return remora.Probed{}, nil
 			},
 		}
 	}

@@ -1,10 +1,12 @@
 package dashboard_test
 
 import (
+	"fmt"
 	"html"
 	"net/http"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -78,6 +80,53 @@ func TestABackupThatHasGoneSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(t, n.do(t, "GET", page).body, "nothing can bring it back")
+}
+
+// Where the store has said until when it keeps a backup, the page says so for as long as it is so, and claims nothing else of one that
+// was deleted meanwhile.
+func TestALockedBackupSaysUntilWhen(t *testing.T) {
+	t.Parallel()
+	n := newSite(t).tenant(t, shop())
+	plain := n.keep(t)
+	says(t, n.do(t, "GET", "/dashboard/backups/"+string(plain.ID)).body, "not", "Object Lock", "Cannot be")
+	until := time.Now().AddDate(0, 0, 10).UTC()
+	n.locked = remora.ObjectLock{Mode: remora.LockCompliance, Until: until}
+	if _, err := n.RequestBackup(t.Context(), n.id, plain.Database, "p"); err != nil {
+		t.Fatal(err)
+	}
+	b := n.keep(t)
+	page := "/dashboard/backups/" + string(b.ID)
+	says(t, n.do(t, "GET", page).body, "Cannot be deleted or changed by anybody until "+until.Format("2006-01-02 15:04 UTC")+" (Object Lock, compliance mode).")
+	locked := func(id remora.BackupID, until time.Time) {
+		t.Helper()
+		_, err := n.Pool.Exec(t.Context(), fmt.Sprintf(`BEGIN; SELECT set_config('remora.service', 'on', true);
+			UPDATE backups SET locked_until = '%s', lock_mode = 'governance' WHERE id = '%s'; COMMIT`, until.Format(time.RFC3339), id))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	locked(b.ID, until)
+	says(t, n.do(t, "GET", page).body, "Cannot be deleted or changed until "+until.Format("2006-01-02 15:04 UTC")+" by anybody without the right to override that (Object Lock, governance mode).")
+	passed := time.Now().Add(-time.Minute)
+	locked(b.ID, passed)
+	says(t, n.do(t, "GET", page).body, "not", "Object Lock", "Cannot be")
+
+	n.years(t, 12)
+	gone, err := n.Expire(t.Context(), n.id, b.Database, 0)
+	if err != nil || len(gone) == 0 {
+		t.Fatal(gone, err)
+	}
+	id := gone[0].Backup.ID
+	locked(id, until)
+	page = "/dashboard/backups/" + string(id)
+	keeps := "which hides it: the store keeps a locked version until " + until.Format("2006-01-02 15:04:05 UTC")
+	says(t, n.do(t, "GET", page).body, "is deleted after", keeps)
+	if err := n.EndDeletion(t.Context(), n.id, id); err != nil {
+		t.Fatal(err)
+	}
+	says(t, n.do(t, "GET", page).body, keeps, "we neither list nor read that", "not", "nothing can bring it back", "Cannot be")
+	locked(id, passed)
+	says(t, n.do(t, "GET", page).body, "its versions go as the bucket’s rules say", "not", "locked version", "nothing can bring it back")
 }
 
 // What cannot be meant is refused with what to change, and what was typed stays.

@@ -367,14 +367,15 @@ var screens = []screen{
 	{"storage", func(t *testing.T, s *site) (*tenant, string) { return s.tenant(t, shop()), storagePage }},
 	{"storage-own", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
-		n.stores(t, "backups-one")
-		n.keep(t)
 		n.stores(t, "backups-two")
+		n.keep(t)
+		n.stores(t, "backups-one")
 		return n, storagePage
 	}},
 	{"backup-own", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
 		n.stores(t, "backups-one")
+		n.locked = remora.ObjectLock{Mode: remora.LockCompliance, Until: time.Now().AddDate(0, 0, 14)}
 		return n, "/dashboard/backups/" + string(n.keep(t).ID)
 	}},
 	{"backup-alone", func(t *testing.T, s *site) (*tenant, string) {

@@ -13,7 +13,7 @@ import (
 // BucketStore is what the page about storage needs.
 type BucketStore interface {
 	Buckets(ctx context.Context, id remora.ResourceID) ([]remora.Bucket, error)
-	SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, person string) error
+	SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, person string) error
 	LeaveBucket(ctx context.Context, id remora.ResourceID, person string) error
 	RemoveBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, person string) error
 }
@@ -80,9 +80,9 @@ func (p *Pages) setStorage(w http.ResponseWriter, r *http.Request, s remora.Sess
 		AccessKey: typed(r, "access_key"), SecretKey: redact.New(typed(r, "secret_key")), DeleteAccessKey: typed(r, "delete_access_key"), DeleteSecretKey: redact.New(typed(r, "delete_secret_key")),
 	}
 	page.AccessKey, page.DeleteKey = keys.AccessKey, keys.DeleteAccessKey
-	deletes, err := p.Probe(r.Context(), s.Resource, page.Place, keys)
+	found, err := p.Probe(r.Context(), s.Resource, page.Place, keys)
 	if err == nil {
-		err = p.Store.SetBucket(r.Context(), s.Resource, page.Place, keys, s.Person())
+		err = p.Store.SetBucket(r.Context(), s.Resource, page.Place, keys, found.Lock, s.Person())
 	}
 	switch kind := remora.KindOf(err); {
 	case kind == remora.KindInvalid || kind == remora.KindPlanLimit || kind == remora.KindBusy:
@@ -92,7 +92,7 @@ func (p *Pages) setStorage(w http.ResponseWriter, r *http.Request, s remora.Sess
 		return err
 	}
 	to := storageURL
-	if deletes {
+	if found.WriterDeletes {
 		to += "?deletes"
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)

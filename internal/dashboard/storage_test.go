@@ -15,12 +15,17 @@ import (
 
 const storagePage = "/dashboard/settings/storage"
 
-// probe takes any bucket but one that is called nobodys; of the key AKIAUSELESS it says that the other one deletes too.
-func probe(_ context.Context, _ remora.ResourceID, p remora.Place, keys remora.BucketKeys) (bool, error) {
+// probe takes any bucket but one that is called nobodys; of the key AKIAUSELESS it says that the other one deletes too,
+// and of the bucket backups-one that it locks what is written to it.
+func probe(_ context.Context, _ remora.ResourceID, p remora.Place, keys remora.BucketKeys) (found remora.Probed, err error) {
 	if p, err := remora.ParsePlace(p); err != nil || p.Bucket == "nobodys" {
-		return false, remora.Invalid("The bucket cannot be used: writing an object failed. There is no bucket of this name at this endpoint.")
+		return found, remora.Invalid("The bucket cannot be used: writing an object failed. There is no bucket of this name at this endpoint.")
 	}
-	return keys.DeleteAccessKey == "AKIAUSELESS", nil
+	if p.Bucket == "backups-one" {
+		found.Lock = remora.BucketLock{State: remora.BucketLockCompliance, Days: 14}
+	}
+	found.WriterDeletes = keys.DeleteAccessKey == "AKIAUSELESS"
+	return found, nil
 }
 
 // bucketForm is what a person fills in.
@@ -52,7 +57,7 @@ func TestABucketOfOnesOwn(t *testing.T) {
 	if a := n.post(t, storagePage, bucketForm("backups-one")); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != storagePage {
 		t.Fatal(a.Status, a.body)
 	}
-	says(t, n.do(t, "GET", storagePage).body, "New backups lie in your own bucket, backups-one.", "owner@example.com", "Amazon S3, region eu-west-1", "AKIADELETES</code> deletes", "0 in it", "Use our bucket again", "not", "canary", "could be better")
+	says(t, n.do(t, "GET", storagePage).body, "New backups lie in your own bucket, backups-one.", "owner@example.com", "Amazon S3, region eu-west-1", "AKIADELETES</code> deletes", "0 in it", "Use our bucket again", "On, in compliance mode: what we write to it cannot be deleted or changed by anybody for 14 days.", "not", "canary", "could be better")
 	says(t, n.do(t, "GET", "/dashboard/settings").body, "backups-one/remora at s3.eu-west-1.amazonaws.com", "not", "canary")
 	if _, keys, err := s.OpenBucket(t.Context(), n.id, n.bucket(t, 0).ID); err != nil || keys.SecretKey.Reveal() != "canary-secret" || keys.DeleteSecretKey.Reveal() != "canary-deletes" {
 		t.Error(err)
@@ -65,7 +70,7 @@ func TestABucketOfOnesOwn(t *testing.T) {
 	if a := n.post(t, storagePage, other); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != storagePage+"?deletes" {
 		t.Fatal(a.Status, a.body)
 	}
-	says(t, n.do(t, "GET", storagePage+"?deletes").body, "The key that writes may delete too", "older backups lie in", "1 backup in it")
+	says(t, n.do(t, "GET", storagePage+"?deletes").body, "The key that writes may delete too", "older backups lie in", "1 backup in it", "not", "Object Lock")
 	old := n.bucket(t, 1).ID
 	remove := storagePage + "/" + string(old) + "/remove"
 	if a := n.post(t, remove, nil); a.StatusCode != http.StatusConflict || !strings.Contains(a.body, "Backups that are listed lie in this bucket") {

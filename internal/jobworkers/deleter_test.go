@@ -518,7 +518,7 @@ func TestTheirBucketsHaveSoMuchOfARound(t *testing.T) {
 	ctx := t.Context()
 	a := newAgeing(t, 14)
 	err := a.Store.SetBucket(ctx, a.id, remora.Place{Endpoint: a.faults.URL, Region: "us-east-1", Bucket: "nobodys", PathStyle: true},
-		remora.BucketKeys{AccessKey: "test-access", SecretKey: redact.New("test-secret-key")}, "ada")
+		remora.BucketKeys{AccessKey: "test-access", SecretKey: redact.New("test-secret-key")}, remora.BucketLock{}, "ada")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,12 @@ import (
 // docs/own-bucket.md gives. The proxy stands before the store.
 func (b *bundle) ownBucket(t *testing.T) (root *objectstore.Bucket, cfg objectstore.Config, proxy *faultproxy.HTTP) {
 	t.Helper()
-	cfg = s3test.Config(t)
+	return b.storesIn(t, s3test.Config(t))
+}
+
+// storesIn is ownBucket in one that is there.
+func (b *bundle) storesIn(t *testing.T, cfg objectstore.Config) (root *objectstore.Bucket, _ objectstore.Config, proxy *faultproxy.HTTP) {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "own-bucket.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -46,10 +51,11 @@ func (b *bundle) ownBucket(t *testing.T) (root *objectstore.Bucket, cfg objectst
 	writes, deletes := s3test.Key(cfg, "worker"), s3test.Key(cfg, "deleter")
 	place := remora.Place{Endpoint: proxy.URL, Region: cfg.Region, Bucket: cfg.Bucket, Prefix: "remora", PathStyle: true}
 	keys := remora.BucketKeys{AccessKey: writes.AccessKey, SecretKey: writes.SecretKey, DeleteAccessKey: deletes.AccessKey, DeleteSecretKey: deletes.SecretKey}
-	if _, err := b.Stores.Probe(t.Context(), b.id, place, keys); err != nil {
+	tried, err := b.Stores.Probe(t.Context(), b.id, place, keys)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Store.SetBucket(t.Context(), b.id, place, keys, "owner@example.com"); err != nil {
+	if err := b.Store.SetBucket(t.Context(), b.id, place, keys, tried.Lock, "owner@example.com"); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Prefix = "remora/"

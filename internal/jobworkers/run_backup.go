@@ -197,6 +197,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		return kept, m.judge(err)
 	}
 	kept = keptOf(made, client.Major)
+	kept.Lock = w.locked(ctx, bucket, made.Manifest)
 	kept.Alone = c.Sealing.Alone
 	for _, r := range c.Sealing.Recipients {
 		kept.OpenedBy = append(kept.OpenedBy, seal.Fingerprint(r))
@@ -209,6 +210,20 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		w.Log.WarnContext(ctx, "the database could not be asked once more", "backup_id", c.Backup, "error", look.failed)
 	}
 	return kept, nil
+}
+
+// lockPatience is how long a stored backup waits for what its store says of its lock, which is not worth more.
+const lockPatience = 5 * time.Second
+
+// locked is what the store says of an archive's lock; nothing where it does not answer.
+func (w *runBackup) locked(ctx context.Context, bucket *objectstore.Bucket, m archivestore.Manifest) remora.ObjectLock {
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	lock, err := archivestore.Locked(ctx, bucket, m)
+	if err != nil {
+		w.Log.WarnContext(ctx, "the store could not be asked until when it keeps a backup", "backup_id", m.Backup, "error", err)
+	}
+	return lock
 }
 
 // impact ends the lookout and writes down what the run has cost the customer's database.

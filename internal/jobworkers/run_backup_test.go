@@ -773,8 +773,8 @@ func (b *bundle) page(t *testing.T, log io.Writer, path string) string {
 		Sealed: func(context.Context, remora.ResourceID, remora.Backup, string) (dashboard.Archive, error) {
 			return nil, nil
 		},
-		Probe: func(context.Context, remora.ResourceID, remora.Place, remora.BucketKeys) (bool, error) {
-			return false, nil
+		Probe: func(context.Context, remora.ResourceID, remora.Place, remora.BucketKeys) (remora.Probed, error) {
+			return remora.Probed{}, nil
 		},
 	})
 	if err != nil {

@@ -73,6 +73,7 @@ func Operations() []string {
 	return []string{
 		"HeadObject", "GetObject", "PutObject", "DeleteObject", "ListObjectsV2",
 		"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload", "ListMultipartUploads",
+		"GetObjectLockConfiguration",
 	}
 }
 

@@ -20,6 +20,9 @@ type Object struct {
 	SHA256   []byte    // taken while writing; nil from Head and List, for the store does not keep it
 	Modified time.Time // by the store's clock; zero after a write
 
+	LockMode    string    // LockCompliance or LockGovernance; empty where it is not locked or the key may not know (s3:GetObjectRetention); from Head alone
+	LockedUntil time.Time // zero where LockMode is empty; may have passed
+
 	crc    string // CRC-32 (IEEE) of the whole object, big-endian, base64, as S3 spells it; not from List
 	writer string // the write's own name; not from List
 	etag   string
@@ -38,14 +41,20 @@ func Describe(body []byte) Object {
 func (b *Bucket) PutIfAbsent(ctx context.Context, key string, body []byte) (Object, error) {
 	want := Describe(body)
 	want.Key, want.writer = key, newWriter()
-	return b.put(ctx, want, body)
+	return b.put(ctx, want, body, nil)
 }
 
-func (b *Bucket) put(ctx context.Context, want Object, body []byte) (Object, error) {
+// put writes an object, which is locked as the bucket has it, or until a time in governance mode.
+func (b *Bucket) put(ctx context.Context, want Object, body []byte, until *time.Time) (Object, error) {
+	var mode types.ObjectLockMode
+	if until != nil {
+		mode = types.ObjectLockModeGovernance
+	}
 	return b.publish(ctx, "PutObject", want, func(ctx context.Context) (crc string, err error) {
 		out, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &b.cfg.Bucket, Key: b.at(want.Key), Body: bytes.NewReader(body), ContentLength: &want.Size,
 			ChecksumCRC32: &want.crc, IfNoneMatch: aws.String("*"), Metadata: map[string]string{writerTag: want.writer},
+			ObjectLockMode: mode, ObjectLockRetainUntilDate: until,
 		})
 		if err == nil {
 			crc = aws.ToString(out.ChecksumCRC32)
@@ -96,7 +105,7 @@ func (b *Bucket) confirm(ctx context.Context, want Object, wrote error) error {
 	return nil
 }
 
-// Head asks for an object's size and age. Errors: ErrNotFound, *Error.
+// Head asks for an object's size, age and lock. Errors: ErrNotFound, *Error.
 func (b *Bucket) Head(ctx context.Context, key string) (Object, error) {
 	var out *s3.HeadObjectOutput
 	err := b.try(ctx, "HeadObject", key, func(ctx context.Context) (err error) {
@@ -108,10 +117,16 @@ func (b *Bucket) Head(ctx context.Context, key string) (Object, error) {
 	if err != nil {
 		return Object{}, err
 	}
-	return Object{
+	o := Object{
 		Key: key, Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified),
 		crc: aws.ToString(out.ChecksumCRC32), writer: out.Metadata[writerTag], etag: aws.ToString(out.ETag),
-	}, nil
+	}
+	if o.LockMode = lockMode(string(out.ObjectLockMode)); o.LockMode != "" && out.ObjectLockRetainUntilDate != nil {
+		o.LockedUntil = out.ObjectLockRetainUntilDate.UTC()
+	} else {
+		o.LockMode = ""
+	}
+	return o, nil
 }
 
 // List calls fn for each object whose key begins with prefix, in the order of keys, until fn returns an
@@ -146,7 +161,8 @@ func (b *Bucket) ListAfter(ctx context.Context, prefix, after string, fn func(Ob
 	return nil
 }
 
-// Delete removes an object; one that is not there is no error. Errors: ErrDenied, *Error.
+// Delete removes an object; one that is not there is no error. In a bucket that keeps versions it is listed and read no more, by anybody
+// who names no version, and stays as one: for as long as it is locked, and until the bucket's own rules end it. Errors: ErrDenied, *Error.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	err := b.try(ctx, "DeleteObject", key, func(ctx context.Context) error {
 		_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.cfg.Bucket, Key: b.at(key)})

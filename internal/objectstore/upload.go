@@ -267,7 +267,7 @@ func (u *Upload) commit() (Object, error) {
 	u.want = u.Written()
 	u.want.crc = spell(u.crc.Sum32())
 	if u.number == 0 {
-		return u.b.put(u.ctx, u.want, u.buf)
+		return u.b.put(u.ctx, u.want, u.buf, nil)
 	}
 	slices.SortFunc(u.parts, func(a, b types.CompletedPart) int { return int(*a.PartNumber - *b.PartNumber) })
 	return u.b.publish(u.ctx, "CompleteMultipartUpload", u.want, func(ctx context.Context) (crc string, err error) {

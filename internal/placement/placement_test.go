@@ -18,6 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/placement"
@@ -77,7 +80,12 @@ func policies(t *testing.T, prefix string) (writer, deleter string) {
 // bucket is a customer's, whose two keys may do what the documentation's policies say.
 func bucket(t *testing.T) (objectstore.Config, one) {
 	t.Helper()
-	cfg := s3test.Config(t)
+	return in(t, s3test.Config(t))
+}
+
+// in is bucket in one that is there.
+func in(t *testing.T, cfg objectstore.Config) (objectstore.Config, one) {
+	t.Helper()
 	writer, deleter := policies(t, "team/a")
 	s3test.Allow(t, cfg, map[string]string{"worker": writer, "deleter": deleter})
 	w, d := s3test.Key(cfg, "worker"), s3test.Key(cfg, "deleter")
@@ -119,9 +127,11 @@ func TestProbe(t *testing.T) {
 		change  func(*one)
 		without string // an action that the writer's policy, or after - the deleter's, lacks
 		want    string // of the sentence; empty where the bucket is good
+		lock    remora.BucketLockState
 	}{
-		"good":               {},
-		"with spaces":        {change: func(o *one) { o.Endpoint, o.Prefix = " "+o.Endpoint+"/ ", "team/a" }},
+		"good":               {lock: remora.BucketLockOff},
+		"may not ask":        {without: "s3:GetBucketObjectLockConfiguration"},
+		"with spaces":        {change: func(o *one) { o.Endpoint, o.Prefix = " "+o.Endpoint+"/ ", "team/a" }, lock: remora.BucketLockOff},
 		"no such bucket":     {change: func(o *one) { o.Bucket = "nobodys-bucket" }, want: "There is no bucket of this name"},
 		"no such key":        {change: func(o *one) { o.AccessKey = "AKIAUNKNOWN" }, want: "does not know the access key"},
 		"a wrong secret":     {change: func(o *one) { o.SecretKey = redact.New("not-the-secret") }, want: "does not belong to the access key"},
@@ -154,8 +164,8 @@ func TestProbe(t *testing.T) {
 			}
 			got, err := open(t, o, dialer.AllowLoopback()).Probe(t.Context(), owner, o.Place, o.BucketKeys)
 			if c.want == "" {
-				if err != nil || got {
-					t.Errorf("%v %v", got, err)
+				if err != nil || got != (remora.Probed{Lock: remora.BucketLock{State: c.lock}}) {
+					t.Errorf("%+v %v", got, err)
 				}
 			} else if remora.KindOf(err) != remora.KindInvalid || !strings.Contains(remora.Public(err, ""), c.want) {
 				t.Errorf("said %q; %v", remora.Public(err, ""), err)
@@ -177,12 +187,53 @@ func TestProbeTellsOfAWriterThatDeletes(t *testing.T) {
 	s := open(t, o, dialer.AllowLoopback())
 	all := o.BucketKeys
 	all.AccessKey, all.SecretKey = cfg.AccessKey, cfg.SecretKey
-	if got, err := s.Probe(t.Context(), owner, o.Place, all); err != nil || !got {
+	if got, err := s.Probe(t.Context(), owner, o.Place, all); err != nil || !got.WriterDeletes {
 		t.Errorf("%+v %v", got, err)
 	}
 	all.DeleteAccessKey, all.DeleteSecretKey = "", redact.Secret{}
-	if got, err := s.Probe(t.Context(), owner, o.Place, all); err != nil || got {
+	if got, err := s.Probe(t.Context(), owner, o.Place, all); err != nil || got.WriterDeletes {
 		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// A bucket that locks what is written to it is used as any, and the probe says that it does. What it must leave there is hidden, and
+// is what docs/own-bucket.md says: one object, and where two keys are given another, of less than 100 bytes each.
+func TestProbeOfALockedBucket(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		mode types.ObjectLockRetentionMode
+		days int32
+		one  bool // key for everything
+		want remora.BucketLock
+	}{
+		"compliance":    {types.ObjectLockRetentionModeCompliance, 14, false, remora.BucketLock{State: remora.BucketLockCompliance, Days: 14}},
+		"governance":    {types.ObjectLockRetentionModeGovernance, 1, true, remora.BucketLock{State: remora.BucketLockGovernance, Days: 1}},
+		"locks nothing": {"", 0, false, remora.BucketLock{State: remora.BucketLockNothing}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg, o := in(t, s3test.Locked(t, c.mode, c.days))
+			left := 2
+			if c.one {
+				o.BucketKeys, left = remora.BucketKeys{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey}, 1
+			}
+			got, err := open(t, o, dialer.AllowLoopback()).Probe(t.Context(), owner, o.Place, o.BucketKeys)
+			if err != nil || got.Lock != c.want {
+				t.Errorf("%+v %v", got, err)
+			}
+			if err := s3test.Open(t, cfg).List(t.Context(), "", func(x objectstore.Object) error { return errors.New(x.Key) }); err != nil {
+				t.Errorf("listed: %v", err)
+			}
+			there, err := s3test.Client(cfg).ListObjectVersions(t.Context(), &s3.ListObjectVersionsInput{Bucket: &cfg.Bucket})
+			if err != nil || len(there.Versions) != left || len(there.DeleteMarkers) != left {
+				t.Fatal(there, err)
+			}
+			for _, v := range there.Versions {
+				if !strings.HasPrefix(*v.Key, "team/a/"+objectstore.ProbePrefix) || *v.Size >= 100 {
+					t.Errorf("%s of %d bytes", *v.Key, *v.Size)
+				}
+			}
+		})
 	}
 }
 

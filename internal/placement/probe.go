@@ -19,35 +19,57 @@ const (
 )
 
 // Probe tries a bucket out as backups will use it, below its prefix: an object is written, not written over, read and listed, an
-// upload is begun and aborted, and everything is deleted, by the key that is to do it. It tells whether the key that writes may
-// delete too, where there is another one for that. Errors: KindInvalid, with what is wrong in words for the person who gave them;
-// KindBusy while another is tried.
-func (s *Stores) Probe(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys) (writerDeletes bool, err error) {
+// upload is begun and aborted, and everything is deleted, by the key that is to do it. What the bucket locks, or keeps a version of,
+// stays behind: a few hundred bytes, as no object that anybody lists or reads. Errors: KindInvalid, with what is wrong in words for the
+// person who gave them; KindBusy while another is tried.
+func (s *Stores) Probe(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys) (found remora.Probed, err error) {
 	if p, err = remora.ParsePlace(p); err != nil {
-		return false, err
+		return found, err
 	}
 	if err := keys.Check(); err != nil {
-		return false, err
+		return found, err
 	}
 	done, err := s.begin(id)
 	if err != nil {
-		return false, err
+		return found, err
 	}
 	defer done()
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	writer, err := s.prober(p, keys, false)
 	if err != nil {
-		return false, err
+		return found, err
 	}
 	deleter, err := s.prober(p, keys, true)
 	if err != nil {
-		return false, err
+		return found, err
 	}
-	if err := probe(ctx, writer, deleter, objectstore.ProbePrefix+remora.NewToken()); err != nil || keys.DeleteAccessKey == "" {
-		return false, err
+	if err := probe(ctx, writer, deleter, objectstore.ProbePrefix+remora.NewToken()); err != nil {
+		return found, err
 	}
-	return mayDelete(ctx, writer, deleter)
+	if keys.DeleteAccessKey != "" {
+		if found.WriterDeletes, err = mayDelete(ctx, writer, deleter); err != nil {
+			return found, err
+		}
+	}
+	if lock, err := writer.Lock(ctx); err == nil { // else nothing is known of it, which is no reason not to use the bucket
+		found.Lock = lockOf(lock)
+	}
+	return found, nil
+}
+
+func lockOf(l objectstore.Lock) remora.BucketLock {
+	switch {
+	case l.State == objectstore.LockOff:
+		return remora.BucketLock{State: remora.BucketLockOff}
+	case l.State != objectstore.LockOn:
+		return remora.BucketLock{}
+	case l.Mode == objectstore.LockCompliance:
+		return remora.BucketLock{State: remora.BucketLockCompliance, Days: l.Days}
+	case l.Mode == objectstore.LockGovernance:
+		return remora.BucketLock{State: remora.BucketLockGovernance, Days: l.Days}
+	}
+	return remora.BucketLock{State: remora.BucketLockNothing}
 }
 
 // mostProbes is how many probes this process makes at a time: one is slow where a stranger's store wants it to be.
@@ -84,7 +106,7 @@ func failed(step string, err error) error {
 }
 
 func probe(ctx context.Context, writer, deleter *objectstore.Bucket, key string) (wrong error) {
-	body := []byte("Remora Backup was here to see whether it may write, read and delete. It can be deleted.\n")
+	body := []byte("Remora Backup was here to see whether it may write, read and delete. Nobody needs it any more.\n")
 	if _, err := writer.PutIfAbsent(ctx, key, body); err != nil {
 		return failed("writing an object", err)
 	}

@@ -65,15 +65,20 @@ func (s *Store) OpenBucket(ctx context.Context, id remora.ResourceID, bucket rem
 }
 
 // SetBucket has the next backup, and all after it, lie in the customer's own bucket. Where that is one of the resource's already,
-// it has these keys from now on. What lies elsewhere stays there. Whether the keys are good must have been seen by whoever knows
-// how. Errors: KindNotFound, KindGone, KindInvalid, KindPlanLimit, KindBusy where it was changed too often.
-func (s *Store) SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, person string) error {
+// it has these keys from now on. What lies elsewhere stays there. Whether the keys are good, and what the store
+// says of its lock, must have been seen by whoever knows how. Errors: KindNotFound, KindGone, KindInvalid, KindPlanLimit, KindBusy where it was changed too often.
+func (s *Store) SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, person string) error {
 	p, err := remora.ParsePlace(p)
 	if err != nil {
 		return err
 	}
 	if err := keys.Check(); err != nil {
 		return err
+	}
+	state, days := orNull(lock.State), (*int32)(nil)
+	if lock.Days > 0 {
+		n := int32(lock.Days) //nolint:gosec // 36,500 at most
+		days = &n
 	}
 	secret, deleter := s.seal(keys.SecretKey, sealedBucketSecret, id), s.seal(keys.DeleteSecretKey, sealedDeleteSecret, id)
 	return s.forResource(ctx, id, func(t *tx) error {
@@ -106,12 +111,12 @@ func (s *Store) SetBucket(ctx context.Context, id remora.ResourceID, p remora.Pl
 		if known {
 			err = changed(t.q.ChangeBucket(ctx, pgsql.ChangeBucketParams{
 				ID: keep, ResourceID: string(id), Region: p.Region, PathStyle: p.PathStyle, AccessKey: keys.AccessKey, SealedSecret: secret,
-				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Person: person, Now: t.now,
+				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Person: person, Now: t.now, ObjectLock: state, ObjectLockDays: days,
 			}))
 		} else {
 			err = t.q.InsertBucket(ctx, pgsql.InsertBucketParams{
 				ID: keep, ResourceID: string(id), Endpoint: p.Endpoint, Region: p.Region, Bucket: p.Bucket, Prefix: p.Prefix, PathStyle: p.PathStyle, AccessKey: keys.AccessKey, SealedSecret: secret,
-				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Person: person, Now: t.now,
+				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Person: person, Now: t.now, ObjectLock: state, ObjectLockDays: days,
 			})
 		}
 		if err != nil {
@@ -235,8 +240,13 @@ func (s *Store) Untidy(ctx context.Context, c Claim) error {
 }
 
 func bucketOf(b pgsql.Bucket) remora.Bucket {
-	return remora.Bucket{
+	out := remora.Bucket{
 		ID: remora.BucketID(b.ID), Place: remora.Place{Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Bucket, Prefix: b.Prefix, PathStyle: b.PathStyle},
 		AccessKey: b.AccessKey, DeleteAccessKey: b.DeleteAccessKey, InUse: b.InUse, SetBy: b.SetBy, SetAt: b.SetAt,
+		Lock: remora.BucketLock{State: orEmpty[remora.BucketLockState](b.ObjectLock)},
 	}
+	if b.ObjectLockDays != nil {
+		out.Lock.Days = int(*b.ObjectLockDays)
+	}
+	return out
 }

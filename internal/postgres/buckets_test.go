@@ -21,7 +21,7 @@ func (b *bundle) useBucket(t *testing.T, id remora.ResourceID, name string) remo
 	t.Helper()
 	p, keys := theirs(name)
 	keys.SecretKey = redact.New("secret-of-" + name)
-	if err := b.SetBucket(t.Context(), id, p, keys, "owner@example.com"); err != nil {
+	if err := b.SetBucket(t.Context(), id, p, keys, remora.BucketLock{}, "owner@example.com"); err != nil {
 		t.Fatal(err)
 	}
 	all, err := b.Buckets(t.Context(), id)
@@ -72,11 +72,16 @@ func TestWhereBackupsLie(t *testing.T) {
 	if all, err := b.Buckets(ctx, neighbour); err != nil || len(all) != 0 {
 		t.Errorf("a neighbour sees it: %v %v", all, err)
 	}
-	// The same place again, with other keys, is the same bucket.
+	// The same place again, with other keys, is the same bucket, and what its store says of its lock now holds.
 	p, more := theirs("bucket-one")
 	more.SecretKey, more.DeleteAccessKey, more.DeleteSecretKey = redact.New("changed"), "AKIADELETES", redact.New("deletes")
-	if err := b.SetBucket(ctx, id, p, more, "owner@example.com"); err != nil {
-		t.Fatal(err)
+	for _, lock := range []remora.BucketLock{{State: remora.BucketLockCompliance, Days: 7}, {State: remora.BucketLockOff}, {}} {
+		if err := b.SetBucket(ctx, id, p, more, lock, "owner@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := b.Buckets(ctx, id); err != nil || all[0].Lock != lock {
+			t.Errorf("%+v %v", all, err)
+		}
 	}
 	all, err := b.Buckets(ctx, id)
 	if err != nil || len(all) != 2 || all[0].ID != one.ID || !all[0].InUse || all[0].DeleteAccessKey != "AKIADELETES" || all[0].Backups != 1 || all[1].InUse || all[1].Backups != 1 {
@@ -85,7 +90,7 @@ func TestWhereBackupsLie(t *testing.T) {
 	if _, keys, err := b.OpenBucket(ctx, id, one.ID); err != nil || keys.SecretKey.Reveal() != "changed" || keys.DeleteSecretKey.Reveal() != "deletes" {
 		t.Error(err)
 	}
-	if got := strings.Count(b.happened(t, id), string(remora.EventStoreChanged)); got != 4 {
+	if got := strings.Count(b.happened(t, id), string(remora.EventStoreChanged)); got != 6 {
 		t.Errorf("told %d times: %s", got, b.happened(t, id))
 	}
 	said := ""
@@ -142,7 +147,7 @@ func TestABucketIsRemovedWhenNothingNeedsIt(t *testing.T) {
 		b.exec(t, "DELETE FROM events") // else it would have been changed too often
 		p, keys := theirs("bucket-" + remora.NewToken()[:8])
 		keys.SecretKey = redact.New("secret")
-		if err := b.SetBucket(ctx, id, p, keys, "p"); remora.KindOf(err) == remora.KindPlanLimit {
+		if err := b.SetBucket(ctx, id, p, keys, remora.BucketLock{}, "p"); remora.KindOf(err) == remora.KindPlanLimit {
 			return
 		} else if err != nil {
 			t.Fatal(err)

@@ -85,7 +85,7 @@ func (b *bundle) everything(t *testing.T, mark string) remora.ResourceID {
 		b.SetAttention(ctx, p.ID, remora.ReasonNotShared),
 		b.Acknowledge(ctx, p.ID, db, "foreign_server", "far", mark+"@example.com"),
 		b.SetSealing(ctx, p.ID, remora.Sealing{Recipients: []string{"age1" + mark}}, mark+"@example.com"),
-		b.SetBucket(ctx, p.ID, remora.Place{Endpoint: "https://s3." + mark + ".example.com", Bucket: "backups-" + mark}, remora.BucketKeys{AccessKey: "AKIA" + mark, SecretKey: redact.New("secret-" + mark)}, mark+"@example.com"),
+		b.SetBucket(ctx, p.ID, remora.Place{Endpoint: "https://s3." + mark + ".example.com", Bucket: "backups-" + mark}, remora.BucketKeys{AccessKey: "AKIA" + mark, SecretKey: redact.New("secret-" + mark)}, remora.BucketLock{}, mark+"@example.com"),
 		b.LockBackup(ctx, p.ID, good, "keep "+mark, mark+"@example.com"),
 		b.MakeBadge(ctx, p.ID, db, true, mark+"@example.com"), b.SetPing(ctx, p.ID, db, redact.New("https://hc.example.com/"+mark), true, mark+"@example.com"),
 	} {

@@ -51,7 +51,7 @@ func TestTheMasterKeyIsRotated(t *testing.T) {
 		if err == nil {
 			keys := remora.BucketKeys{AccessKey: "writes", SecretKey: redact.New("writes-secret"), DeleteAccessKey: "deletes", DeleteSecretKey: redact.New("deletes-secret")}
 			for _, bucket := range []string{"former", "theirs"} { // two rows of one resource
-				err = errors.Join(err, b.SetBucket(ctx, id, remora.Place{Endpoint: "https://s3.example.com", Bucket: bucket}, keys, "p"))
+				err = errors.Join(err, b.SetBucket(ctx, id, remora.Place{Endpoint: "https://s3.example.com", Bucket: bucket}, keys, remora.BucketLock{}, "p"))
 			}
 			err = errors.Join(err, b.MakeBadge(ctx, id, o.Databases[0].ID, false, "p"), b.SetPing(ctx, id, o.Databases[0].ID, redact.New("https://example.com/ping"), false, "p"))
 		}

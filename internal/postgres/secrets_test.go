@@ -80,7 +80,7 @@ func TestADumpOfOurDatabaseOpensNothing(t *testing.T) {
 	}
 	secrets["badge"] = out.Badge.Token.Reveal()
 	err = b.SetBucket(ctx, id, remora.Place{Endpoint: "https://s3.example.com", Bucket: "theirs"},
-		remora.BucketKeys{AccessKey: "AKIAWRITES", SecretKey: canary("bucket secret"), DeleteAccessKey: "AKIADELETES", DeleteSecretKey: canary("deleting secret")}, "p")
+		remora.BucketKeys{AccessKey: "AKIAWRITES", SecretKey: canary("bucket secret"), DeleteAccessKey: "AKIADELETES", DeleteSecretKey: canary("deleting secret")}, remora.BucketLock{}, "p")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,8 @@ type Bucket struct {
 	InUse           bool   // the next backup lies in it
 	SetBy           string
 	SetAt           time.Time
-	Backups         int // that are listed, or damaged, and lie in it; not in every answer
+	Lock            BucketLock // as the store said at SetAt
+	Backups         int        // that are listed, or damaged, and lie in it; not in every answer
 }
 
 // BucketKeys open a customer's bucket.

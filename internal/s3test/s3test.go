@@ -14,8 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/remora-backup/remora/internal/devtools/locals3"
 	"github.com/remora-backup/remora/internal/dialer"
@@ -93,6 +95,37 @@ func Config(t testing.TB) objectstore.Config {
 	return cfg
 }
 
+// Locked is Config of a bucket with Object Lock, which locks by itself what is written to it for some days, in the mode GOVERNANCE or
+// COMPLIANCE; for 0 days nothing.
+func Locked(t testing.TB, mode types.ObjectLockRetentionMode, days int32) objectstore.Config {
+	t.Helper()
+	cfg := Config(t)
+	cfg.Bucket += "-locked"
+	client := Client(cfg)
+	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &cfg.Bucket, ObjectLockEnabledForBucket: aws.Bool(true)}); err != nil {
+		t.Fatal(err)
+	}
+	if days == 0 {
+		return cfg
+	}
+	_, err := client.PutObjectLockConfiguration(t.Context(), &s3.PutObjectLockConfigurationInput{Bucket: &cfg.Bucket, ObjectLockConfiguration: &types.ObjectLockConfiguration{
+		ObjectLockEnabled: types.ObjectLockEnabledEnabled,
+		Rule:              &types.ObjectLockRule{DefaultRetention: &types.DefaultRetention{Mode: mode, Days: &days}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// Client asks what no process of ours does, by the key of cfg.
+func Client(cfg objectstore.Config) *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint: &cfg.Endpoint, Region: cfg.Region, UsePathStyle: true, HTTPClient: cfg.HTTP, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey.Reveal(), ""),
+	})
+}
+
 // As is cfg with the key of one process, which may do in the bucket what deploy/storage/ says, and nothing else.
 func As(t testing.TB, cfg objectstore.Config, process string) objectstore.Config {
 	t.Helper()
@@ -118,10 +151,9 @@ func Key(cfg objectstore.Config, process string) objectstore.Config {
 // else; one that has none may do nothing.
 func Allow(t testing.TB, cfg objectstore.Config, policies map[string]string) {
 	t.Helper()
-	client := s3.New(s3.Options{
-		BaseEndpoint: &cfg.Endpoint, Region: cfg.Region, UsePathStyle: true, HTTPClient: cfg.HTTP,
-		Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
-	})
+	root := cfg
+	root.AccessKey, root.SecretKey = accessKey, redact.New(secretKey)
+	client := Client(root)
 	policy, err := bucketPolicy(cfg.Bucket, policies)
 	if err != nil {
 		t.Fatal(err)
@@ -140,8 +172,8 @@ func Allow(t testing.TB, cfg objectstore.Config, policies map[string]string) {
 type statement map[string]any
 
 // bucketPolicy makes one policy of a bucket from those of the processes' keys: the same statements, each with whom it is for.
-// What it leaves out is the statement about overwriting, whose condition the local server does not know and which it keeps by
-// itself (internal/devtools/s3dev).
+// What it leaves out is two statements whose conditions the local server does not know: about overwriting, which it keeps by itself
+// (internal/devtools/s3dev), and about how long copies of keys may be locked.
 func bucketPolicy(bucket string, policies map[string]string) (string, error) {
 	var all []statement
 	for process, text := range policies {
@@ -150,7 +182,7 @@ func bucketPolicy(bucket string, policies map[string]string) (string, error) {
 			return "", fmt.Errorf("policy of %s: %w", process, err)
 		}
 		for _, s := range own.Statement {
-			if s["Sid"] == "OverwriteNothing" {
+			if s["Sid"] == "OverwriteNothing" || s["Sid"] == "AndForNoLonger" {
 				continue
 			}
 			delete(s, "Sid")

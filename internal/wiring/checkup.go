@@ -18,6 +18,7 @@ import (
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/herokuapi"
 	"github.com/remora-backup/remora/internal/notify"
+	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/redact"
@@ -152,6 +153,9 @@ func (c *checkup) store(ctx context.Context) {
 		if err == nil {
 			err = bucket.Probe(ctx)
 		}
+		if err == nil {
+			c.mayKnow(ctx, bucket)
+		}
 		c.found("bucket", err, "The common key may write to it.", check+" A worker's key must be allowed to list the bucket, to put objects and to abort uploads.")
 	} else if s, ok := c.of(config.Web, config.Verifier); ok {
 		bucket, err := c.as(s).bucket()
@@ -167,14 +171,50 @@ func (c *checkup) store(ctx context.Context) {
 	if s.Delete.AccessKey == "" {
 		c.say(warning, "bucket", "The deleter takes the common key, so every process could delete backups.",
 			"Set DELETER_S3_ACCESS_KEY and DELETER_S3_SECRET_KEY to a key that may delete, and take that right from the other.")
-		return
+	} else {
+		s.Store.AccessKey, s.Store.SecretKey = s.Delete.AccessKey, s.Delete.SecretKey
 	}
-	s.Store.AccessKey, s.Store.SecretKey = s.Delete.AccessKey, s.Delete.SecretKey
 	bucket, err := c.as(s).bucket()
 	if err == nil {
 		err = bucket.Reach(ctx, archivestore.Prefix)
 	}
-	c.found("bucket", err, "The deleter's own key may look at it.", check)
+	if s.Delete.AccessKey != "" {
+		c.found("bucket", err, "The deleter's own key may look at it.", check)
+	}
+	if err == nil {
+		c.lock(ctx, bucket)
+	}
+}
+
+// mayKnow says where the worker could not tell whether copies of keys must be kept from being locked with archives.
+func (c *checkup) mayKnow(ctx context.Context, bucket *objectstore.Bucket) {
+	if lock, err := bucket.Lock(ctx); err == nil && lock.State == objectstore.LockDenied {
+		c.say(warning, "bucket", "The common key may not ask whether it locks what is written to it. If it does, copies of keys are locked with the archives, and removed add-ons' stay longer than customers are promised.",
+			"Give a worker's key s3:GetBucketObjectLockConfiguration, as deploy/storage/worker.json does.")
+	}
+}
+
+// lock says for how long the store locks what is written, and whether that is too long for what customers are promised.
+func (c *checkup) lock(ctx context.Context, bucket *objectstore.Bucket) {
+	lock, err := bucket.Lock(ctx)
+	days := remora.Count(lock.Days, "day")
+	switch {
+	case err != nil:
+		c.say(warning, "bucket", "Whether it locks what is written to it could not be asked: "+err.Error()+".", "")
+	case lock.State == objectstore.LockDenied:
+		c.say(warning, "bucket", "The deleter's key may not ask for how long it locks what is written to it.", "Give it s3:GetBucketObjectLockConfiguration, as deploy/storage/deleter.json does.")
+	case lock.State == objectstore.LockOn && lock.Mode == "":
+		c.say(warning, "bucket", "Object Lock is on, and locks nothing: it has no default retention.", "Give it one, as deploy/bucket-lock.json does.")
+	case lock.Days > archivestore.VersionDays:
+		c.say(warning, "bucket", "Object Lock keeps what is written to it for "+days+", and customers are promised that nothing is left 30 days after an add-on's removal.",
+			"Set its default retention to "+remora.Count(archivestore.VersionDays, "day")+" or fewer, as deploy/bucket-lock.json does; what was written before stays locked for as long as it is.")
+	case lock.Mode == objectstore.LockGovernance:
+		c.say(good, "bucket", "Object Lock keeps what is written to it for "+days+", in governance mode, from all who may not override that.", "")
+	case lock.Mode == objectstore.LockCompliance:
+		c.say(good, "bucket", "Object Lock keeps what is written to it for "+days+", in compliance mode.", "")
+	case lock.State == objectstore.LockOff:
+		c.say(good, "bucket", "Object Lock is off: who may delete versions can delete archives for good.", "")
+	}
 }
 
 // found says that something is good, or wrong for err.

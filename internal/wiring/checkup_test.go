@@ -10,11 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
 	"github.com/remora-backup/remora/internal/devtools/inbox"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/logtest"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/pgtest"
+	"github.com/remora-backup/remora/internal/s3test"
 )
 
 // heroku answers as Heroku does whom it knows, by a clock that is off by so much.
@@ -43,6 +46,23 @@ func heroku(t *testing.T, off time.Duration, token, secret string) string {
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// ofLocked are settings of a bucket that locks what is written to it for so many days, with keys of our own policies, or with blind ones
+// that may not ask for that.
+func ofLocked(t *testing.T, days int32, blind bool) map[string]string {
+	t.Helper()
+	cfg := s3test.Locked(t, types.ObjectLockRetentionModeCompliance, days)
+	worker, deleter := s3test.As(t, cfg, "worker"), s3test.Key(cfg, "deleter")
+	if blind {
+		policy := `{"Statement":[{"Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::BUCKET","arn:aws:s3:::BUCKET/*"]},
+			{"Effect":"Deny","Action":"s3:GetBucketObjectLockConfiguration","Resource":"arn:aws:s3:::BUCKET"}]}`
+		s3test.Allow(t, cfg, map[string]string{"worker": policy, "deleter": policy})
+	}
+	return map[string]string{
+		"S3_BUCKET": cfg.Bucket, "S3_ACCESS_KEY": worker.AccessKey, "S3_SECRET_KEY": worker.SecretKey.Reveal(),
+		"DELETER_S3_ACCESS_KEY": deleter.AccessKey, "DELETER_S3_SECRET_KEY": deleter.SecretKey.Reveal(),
+	}
 }
 
 // The checkup says of each thing that is wrong what it is and what to do, names no secret, and of what is well that it is.
@@ -82,6 +102,7 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 ^ok       clock      This machine's clock agrees with our database's\.
 ^ok       bucket     The common key may write to it\.
 ^ok       bucket     The deleter's own key may look at it\.
+^ok       bucket     Object Lock is off: who may delete versions
 ^ok       clients    There are pg_dump and pg_restore \d
 ^ok       servers    There are servers
 ^ok       mail       The mail server takes our sign-in; no mail was sent\.
@@ -89,6 +110,11 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 ^ok       heroku     CLIENT_SECRET is known
 ^ok       clock      This machine's clock agrees with Heroku's\.
 ^ok       site       Web answers at PUBLIC_URL and is ready\.`, 0},
+		"a lock":              {ofLocked(t, 28, false), nil, nil, `^ok       bucket     Object Lock keeps what is written to it for 28 days, in compliance mode\.$`, 0},
+		"a lock for too long": {ofLocked(t, 29, false), nil, nil, `^warning  bucket     Object Lock keeps what is written to it for 29 days, and customers are promised .* Set its default retention to 28 days or fewer`, 0},
+		"a lock of nothing":   {ofLocked(t, 0, false), nil, nil, `^warning  bucket     Object Lock is on, and locks nothing`, 0},
+		"keys that may not ask": {ofLocked(t, 28, true), nil, nil, `^warning  bucket     The common key may not ask whether it locks .*copies of keys
+^warning  bucket     The deleter's key may not ask for how long`, 0},
 		"no mail":         {map[string]string{"SMTP_URL": "", "MAIL_FROM": ""}, nil, nil, `^warning  mail       There is no mail server.* Set SMTP_URL and MAIL_FROM\.$`, 0},
 		"one key for all": {map[string]string{"DELETER_S3_ACCESS_KEY": "", "DELETER_S3_SECRET_KEY": ""}, nil, nil, `^warning  bucket     The deleter takes the common key.* Set DELETER_S3_ACCESS_KEY`, 0},
 		"missing settings": {map[string]string{"SSO_SALT": "", "CLIENT_SECRET": ""}, nil, nil, `^wrong    settings   web: settings are missing from the environment: SSO_SALT\.

@@ -3,6 +3,7 @@ package opstest_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/s3test"
 )
 
 // The image has the clients of every major that still gets fixes, its processes are nobody's who may do more, and a stop
@@ -125,7 +127,7 @@ func TestTheBucketsRulesEndWhatWasDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	ends := map[string]bool{}
-	most := map[string]int32{archivestore.Prefix: 28, archivestore.KeysPrefix: 1} // days
+	most := map[string]int32{archivestore.Prefix: archivestore.VersionDays, archivestore.KeysPrefix: 1} // days
 	for _, r := range life.Rules {
 		if r.Status != types.ExpirationStatusEnabled || r.Filter == nil || most[aws.ToString(r.Filter.Prefix)] == 0 {
 			t.Errorf("%s: of another place, or not in force", aws.ToString(r.ID))
@@ -142,5 +144,63 @@ func TestTheBucketsRulesEndWhatWasDeleted(t *testing.T) {
 		if !ends[at] {
 			t.Errorf("a bucket that keeps versions keeps what was deleted under %s for ever", at)
 		}
+	}
+	// And the lock that is advised holds none of them up.
+	var lock types.ObjectLockConfiguration
+	in = json.NewDecoder(strings.NewReader(read(t, "deploy/bucket-lock.json")))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&lock); err != nil {
+		t.Fatal(err)
+	}
+	if r := lock.Rule.DefaultRetention; lock.ObjectLockEnabled != types.ObjectLockEnabledEnabled || r.Mode != types.ObjectLockRetentionModeCompliance || r.Years != nil || aws.ToInt32(r.Days) < 1 || aws.ToInt32(r.Days) > archivestore.VersionDays {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What a process's key may do with versions and locks: to ask, and, of copies of keys alone, to lock them for less than a day. So none
+// of them deletes a version, passes a lock or shortens one.
+func TestNoKeyPassesALock(t *testing.T) {
+	t.Parallel()
+	may := map[string]string{
+		"worker s3:GetBucketObjectLockConfiguration": "arn:aws:s3:::BUCKET", "deleter s3:GetBucketObjectLockConfiguration": "arn:aws:s3:::BUCKET",
+		"worker s3:GetObjectRetention": "arn:aws:s3:::BUCKET/r/*", "worker s3:PutObjectRetention": "arn:aws:s3:::BUCKET/k/*",
+	}
+	found := map[string]string{}
+	for _, process := range s3test.Processes {
+		var policy struct {
+			Statement []struct {
+				Effect    string
+				Action    any
+				Resource  string
+				Condition map[string]map[string]any
+			}
+		}
+		if err := json.Unmarshal([]byte(read(t, "deploy/storage/"+process+".json")), &policy); err != nil {
+			t.Fatal(err)
+		}
+		bounded := false
+		for _, s := range policy.Statement {
+			actions, many := s.Action.([]any)
+			if !many {
+				actions = []any{s.Action}
+			}
+			for _, a := range actions {
+				action, _ := a.(string)
+				switch {
+				case strings.Contains(action, "*"):
+					t.Errorf("%s: %s is anything", process, action)
+				case s.Effect == "Deny" && action == "s3:PutObjectRetention":
+					bounded = s.Resource == "arn:aws:s3:::BUCKET/*" && s.Condition["NumericGreaterThan"]["s3:object-lock-remaining-retention-days"] == "1"
+				case s.Effect == "Allow" && regexp.MustCompile("Version|Retention|Lock|LegalHold|Lifecycle|Policy|Acl").MatchString(action):
+					found[process+" "+action] = s.Resource
+				}
+			}
+		}
+		if process == "worker" && !bounded {
+			t.Error("the worker may lock copies of keys for as long as it likes")
+		}
+	}
+	if !maps.Equal(found, may) {
+		t.Errorf("may %v", found)
 	}
 }

@@ -5,6 +5,8 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,7 +14,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/gofiber/fiber/v3"
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend/meta"
@@ -20,6 +25,7 @@ import (
 	"github.com/versity/versitygw/s3api"
 	"github.com/versity/versitygw/s3api/middlewares"
 	"github.com/versity/versitygw/s3err"
+	"github.com/versity/versitygw/s3response"
 )
 
 // maxParts is what Amazon S3 allows in a multipart upload.
@@ -57,7 +63,7 @@ func run(addr, dir string) error {
 	if err != nil {
 		return err
 	}
-	server, err := s3api.New(store, root, "us-east-1", iam, nil, nil, nil, nil,
+	server, err := s3api.New(locking{store}, root, "us-east-1", iam, nil, nil, nil, nil,
 		s3api.WithMiddleware("/", createOnly(root.Access)),
 		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithMpMaxParts(maxParts), s3api.WithConcurrencyLimiter(1000, 500),
 		s3api.WithOnListen(func() { fmt.Println("s3dev serves on", addr) }))
@@ -84,6 +90,37 @@ func (a attributes) StoreAttribute(f *os.File, bucket, object, attribute string,
 		return nil
 	}
 	return err
+}
+
+// locking has a bucket's default retention become each new object's own, as Amazon's does
+// (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html): versitygw's protects what it was set for, and tells nobody
+// who asks for an object until when that is.
+type locking struct{ *posix.Posix }
+
+// PutObject writes an object.
+func (l locking) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	if in.ObjectLockMode == "" {
+		in.ObjectLockMode, in.ObjectLockRetainUntilDate = l.byDefault(ctx, *in.Bucket)
+	}
+	return l.Posix.PutObject(ctx, in)
+}
+
+// CreateMultipartUpload begins an upload, from whose beginning its object counts.
+func (l locking) CreateMultipartUpload(ctx context.Context, in s3response.CreateMultipartUploadInput) (s3response.InitiateMultipartUploadResult, error) {
+	if in.ObjectLockMode == "" {
+		in.ObjectLockMode, in.ObjectLockRetainUntilDate = l.byDefault(ctx, *in.Bucket)
+	}
+	return l.Posix.CreateMultipartUpload(ctx, in)
+}
+
+func (l locking) byDefault(ctx context.Context, bucket string) (types.ObjectLockMode, *time.Time) {
+	var cfg auth.BucketLockConfig
+	raw, err := l.GetObjectLockConfiguration(ctx, bucket)
+	if err != nil || json.Unmarshal(raw, &cfg) != nil || cfg.DefaultRetention == nil {
+		return "", nil
+	}
+	until := time.Now().AddDate(int(aws.ToInt32(cfg.DefaultRetention.Years)), 0, int(aws.ToInt32(cfg.DefaultRetention.Days)))
+	return types.ObjectLockMode(cfg.DefaultRetention.Mode), &until
 }
 
 // accounts makes the accounts of users beside root.

@@ -11,7 +11,7 @@ import (
 )
 
 const bucketInUse = `-- name: BucketInUse :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at FROM buckets WHERE resource_id = $1 AND in_use
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days FROM buckets WHERE resource_id = $1 AND in_use
 `
 
 func (q *Queries) BucketInUse(ctx context.Context, resourceID string) (Bucket, error) {
@@ -33,6 +33,8 @@ func (q *Queries) BucketInUse(ctx context.Context, resourceID string) (Bucket, e
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
+		&i.ObjectLock,
+		&i.ObjectLockDays,
 	)
 	return i, err
 }
@@ -72,8 +74,9 @@ func (q *Queries) BucketsOfBackup(ctx context.Context, arg BucketsOfBackupParams
 const changeBucket = `-- name: ChangeBucket :execrows
 UPDATE buckets
    SET region = $1, path_style = $2, access_key = $3, sealed_secret = $4,
-       delete_access_key = $5, sealed_delete_secret = $6, in_use = true, set_by = $7, set_at = $8
- WHERE id = $9 AND resource_id = $10 AND removed_at IS NULL
+       delete_access_key = $5, sealed_delete_secret = $6, in_use = true, set_by = $7, set_at = $8,
+       object_lock = $9, object_lock_days = $10
+ WHERE id = $11 AND resource_id = $12 AND removed_at IS NULL
 `
 
 type ChangeBucketParams struct {
@@ -85,6 +88,8 @@ type ChangeBucketParams struct {
 	SealedDeleteSecret []byte
 	Person             string
 	Now                time.Time
+	ObjectLock         *string
+	ObjectLockDays     *int32
 	ID                 string
 	ResourceID         string
 }
@@ -100,6 +105,8 @@ func (q *Queries) ChangeBucket(ctx context.Context, arg ChangeBucketParams) (int
 		arg.SealedDeleteSecret,
 		arg.Person,
 		arg.Now,
+		arg.ObjectLock,
+		arg.ObjectLockDays,
 		arg.ID,
 		arg.ResourceID,
 	)
@@ -110,7 +117,7 @@ func (q *Queries) ChangeBucket(ctx context.Context, arg ChangeBucketParams) (int
 }
 
 const getBucket = `-- name: GetBucket :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at FROM buckets WHERE id = $1 AND resource_id = $2
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days FROM buckets WHERE id = $1 AND resource_id = $2
 `
 
 type GetBucketParams struct {
@@ -137,14 +144,16 @@ func (q *Queries) GetBucket(ctx context.Context, arg GetBucketParams) (Bucket, e
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
+		&i.ObjectLock,
+		&i.ObjectLockDays,
 	)
 	return i, err
 }
 
 const insertBucket = `-- name: InsertBucket :exec
-INSERT INTO buckets (id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at)
+INSERT INTO buckets (id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, object_lock, object_lock_days)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
-        $9, $10, $11, true, $12, $13)
+        $9, $10, $11, true, $12, $13, $14, $15)
 `
 
 type InsertBucketParams struct {
@@ -161,6 +170,8 @@ type InsertBucketParams struct {
 	SealedDeleteSecret []byte
 	Person             string
 	Now                time.Time
+	ObjectLock         *string
+	ObjectLockDays     *int32
 }
 
 func (q *Queries) InsertBucket(ctx context.Context, arg InsertBucketParams) error {
@@ -178,6 +189,8 @@ func (q *Queries) InsertBucket(ctx context.Context, arg InsertBucketParams) erro
 		arg.SealedDeleteSecret,
 		arg.Person,
 		arg.Now,
+		arg.ObjectLock,
+		arg.ObjectLockDays,
 	)
 	return err
 }
@@ -200,7 +213,7 @@ func (q *Queries) LeaveBuckets(ctx context.Context, arg LeaveBucketsParams) (int
 }
 
 const listBuckets = `-- name: ListBuckets :many
-SELECT x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
+SELECT x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, x.object_lock, x.object_lock_days, (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
                         AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups
   FROM buckets x
  WHERE x.resource_id = $1 AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.set_at DESC, x.id
@@ -237,6 +250,8 @@ func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBuc
 			&i.Bucket.SetBy,
 			&i.Bucket.SetAt,
 			&i.Bucket.RemovedAt,
+			&i.Bucket.ObjectLock,
+			&i.Bucket.ObjectLockDays,
 			&i.Backups,
 		); err != nil {
 			return nil, err
@@ -321,7 +336,7 @@ func (q *Queries) RunsToTidy(ctx context.Context, arg RunsToTidyParams) ([]RunsT
 }
 
 const sameBucket = `-- name: SameBucket :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at FROM buckets
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days FROM buckets
  WHERE resource_id = $1 AND endpoint = $2 AND bucket = $3 AND prefix = $4 AND removed_at IS NULL
 `
 
@@ -357,6 +372,8 @@ func (q *Queries) SameBucket(ctx context.Context, arg SameBucketParams) (Bucket,
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
+		&i.ObjectLock,
+		&i.ObjectLockDays,
 	)
 	return i, err
 }

@@ -100,6 +100,8 @@ type Backup struct {
 	Passed         bool
 	DamagedAt      *time.Time
 	BucketID       *string
+	LockedUntil    *time.Time
+	LockMode       *string
 }
 
 type Badge struct {
@@ -128,6 +130,8 @@ type Bucket struct {
 	SetBy              string
 	SetAt              time.Time
 	RemovedAt          *time.Time
+	ObjectLock         *string
+	ObjectLockDays     *int32
 }
 
 type Channel struct {

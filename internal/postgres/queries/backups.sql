@@ -100,7 +100,7 @@ UPDATE backups
        server_version = sqlc.arg(server_version), client_version = sqlc.arg(client_version), client_major = sqlc.arg(client_major),
        archive_version = sqlc.arg(archive_version), tables = sqlc.arg(tables), rows = sqlc.arg(rows),
        plain_size = sqlc.arg(plain_size), stored_size = sqlc.arg(stored_size), peak_memory = sqlc.arg(peak_memory), reread_at = sqlc.arg(reread_at),
-       opened_by = sqlc.arg(opened_by), alone = sqlc.arg(alone)
+       opened_by = sqlc.arg(opened_by), alone = sqlc.arg(alone), locked_until = sqlc.narg(locked_until), lock_mode = sqlc.narg(lock_mode)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch) AND state = 'running';
 
 -- name: CancelBackups :many

@@ -20,15 +20,16 @@ SELECT sqlc.embed(x), (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
 UPDATE buckets SET in_use = false WHERE resource_id = sqlc.arg(resource_id) AND in_use AND id IS DISTINCT FROM sqlc.narg(keep);
 
 -- name: InsertBucket :exec
-INSERT INTO buckets (id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at)
+INSERT INTO buckets (id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, object_lock, object_lock_days)
 VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(endpoint), sqlc.arg(region), sqlc.arg(bucket), sqlc.arg(prefix), sqlc.arg(path_style), sqlc.arg(access_key),
-        sqlc.arg(sealed_secret), sqlc.arg(delete_access_key), sqlc.narg(sealed_delete_secret), true, sqlc.arg(person), sqlc.arg(now));
+        sqlc.arg(sealed_secret), sqlc.arg(delete_access_key), sqlc.narg(sealed_delete_secret), true, sqlc.arg(person), sqlc.arg(now), sqlc.narg(object_lock), sqlc.narg(object_lock_days));
 
 -- name: ChangeBucket :execrows
 -- The same place, with other keys.
 UPDATE buckets
    SET region = sqlc.arg(region), path_style = sqlc.arg(path_style), access_key = sqlc.arg(access_key), sealed_secret = sqlc.arg(sealed_secret),
-       delete_access_key = sqlc.arg(delete_access_key), sealed_delete_secret = sqlc.narg(sealed_delete_secret), in_use = true, set_by = sqlc.arg(person), set_at = sqlc.arg(now)
+       delete_access_key = sqlc.arg(delete_access_key), sealed_delete_secret = sqlc.narg(sealed_delete_secret), in_use = true, set_by = sqlc.arg(person), set_at = sqlc.arg(now),
+       object_lock = sqlc.narg(object_lock), object_lock_days = sqlc.narg(object_lock_days)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND removed_at IS NULL;
 
 -- name: RemoveBucket :execrows
