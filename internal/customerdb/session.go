@@ -252,18 +252,19 @@ func (s *Session) ask(ctx context.Context, read func(name string, row [][]byte) 
 	return nil
 }
 
-// maxRows bounds what one answer may have of them; each of ours ends earlier by itself.
-const maxRows = 4000
+// maxRows bounds what the answers to one message may have of them; ours end earlier by themselves.
+const maxRows = 10_000
 
 // run sends statements in one message and reads all their rows, each with the name of its first column.
 func run(ctx context.Context, conn *pgx.Conn, sql string, read func(name string, row [][]byte) error) error {
 	answers := conn.PgConn().Exec(ctx, sql)
 	var bad error
+	n := 0
 	for answers.NextResult() {
 		r := answers.ResultReader()
-		for n := 0; r.NextRow(); n++ {
+		for ; r.NextRow(); n++ {
 			if bad == nil && n == maxRows {
-				bad = errors.New("the server sends more rows than were asked for")
+				bad = errTooMuch
 				_ = conn.PgConn().Conn().Close() // or it could go on for ever
 			}
 			if fields := r.FieldDescriptions(); bad == nil && len(fields) > 0 {
