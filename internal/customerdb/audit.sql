@@ -42,6 +42,26 @@ SELECT current_setting('server_version_num')::int AS server_version_num, left(sp
        (SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = 'pg_catalog.pg_description'::regclass);
 
 
+-- name: catalogs
+-- What pg_dump reads of every database, or the other parts do, and every role may, unless a superuser took it from them. It reads no
+-- catalog itself, since each may be the closed one, and comes before what does. One that the server does not have is not closed.
+-- Of pg_subscription every role sees some columns; the others hold passwords.
+SELECT 'catalog_select' AS code, 'fatal' AS severity, 'pg_catalog.' || c AS object,
+       'the credential has no SELECT on this catalog, which is every role''s unless it was taken from them' AS detail,
+       'GRANT SELECT ' || CASE c WHEN 'pg_subscription' THEN '(subname, subdbid) ' ELSE '' END || 'ON pg_catalog.' || c || ' TO ' || pg_catalog.quote_ident(session_user::text) || ';' AS fix
+  FROM (SELECT 'pg_' || pg_catalog.unnest(ARRAY[
+                  'aggregate','am','amop','amproc','attribute','auth_members','cast','class','collation','constraint','conversion',
+                  'database','db_role_setting','default_acl','depend','description','event_trigger','extension','foreign_data_wrapper',
+                  'foreign_server','foreign_table','index','inherits','init_privs','language','largeobject_metadata','namespace',
+                  'opclass','operator','opfamily','parameter_acl','partitioned_table','policy','proc','publication',
+                  'publication_namespace','publication_rel','range','rewrite','roles','seclabel','seclabels','settings','shdepend',
+                  'shdescription','shseclabel','statistic_ext','subscription','tablespace','transform','trigger','ts_config',
+                  'ts_dict','ts_parser','ts_template','type','user_mappings']) AS c) c
+ WHERE NOT pg_catalog.has_any_column_privilege(pg_catalog.to_regclass('pg_catalog.' || c)::oid, 'SELECT')
+   AND c <> CASE WHEN current_setting('server_version_num')::int < 150000 THEN 'pg_seclabels' ELSE 'pg_seclabel' END -- pg_dump reads one of them
+ ORDER BY c;
+
+
 -- name: write_powers
 WITH
 me AS (
@@ -345,6 +365,17 @@ me AS (
       FROM pg_catalog.pg_proc p, me
      WHERE p.oid IN ('pg_catalog.lo_open(oid,int4)'::regprocedure, 'pg_catalog.loread(int4,int4)'::regprocedure, 'pg_catalog.lo_close(int4)'::regprocedure)
        AND NOT pg_catalog.has_function_privilege(current_user, p.oid, 'EXECUTE') AND EXISTS (SELECT 1 FROM pg_catalog.pg_largeobject_metadata)
+    UNION ALL
+    -- what pg_dump reads only where there is something in it; see catalogs
+    SELECT 'catalog_select', 'fatal', 'pg_catalog.' || c.name, 'the credential has no SELECT on this catalog, which is every role''s unless it was taken from them',
+           'GRANT SELECT ON pg_catalog.' || c.name || ' TO ' || me.name || ';'
+      FROM me, (VALUES ('pg_attrdef'), ('pg_enum'), ('pg_sequence'), ('pg_ts_config_map')) c (name)
+     WHERE NOT pg_catalog.has_any_column_privilege(pg_catalog.to_regclass('pg_catalog.' || c.name)::oid, 'SELECT')
+       AND CASE c.name
+           WHEN 'pg_attrdef' THEN EXISTS (SELECT 1 FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid WHERE a.atthasdef)
+           WHEN 'pg_enum' THEN EXISTS (SELECT 1 FROM pg_catalog.pg_type t JOIN ns ON ns.oid = t.typnamespace WHERE t.typtype = 'e')
+           WHEN 'pg_sequence' THEN EXISTS (SELECT 1 FROM rel WHERE rel.relkind = 'S') OR current_setting('server_version_num')::int >= 180000
+           ELSE EXISTS (SELECT 1 FROM pg_catalog.pg_ts_config t JOIN ns ON ns.oid = t.cfgnamespace) END
     UNION ALL
     -- row security. Plain pg_dump refuses such a table, which is good; with --enable-row-security it reads what the
     -- policies show. Only where each of them is open is that everything.

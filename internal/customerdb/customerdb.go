@@ -69,7 +69,7 @@ func config(t Target) (*pgx.ConnConfig, error) {
 		"search_path": "pg_catalog",
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
-	cfg.MaxProtocolMessageBodyLen = maxMessage
+	cfg.MaxProtocolMessageBodyLen, cfg.BuildFrontend = maxMessage, newFrontend
 	return cfg, nil
 }
 

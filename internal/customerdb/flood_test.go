@@ -2,14 +2,18 @@ package customerdb_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/remora-backup/remora/internal/customerdb"
+	"github.com/remora-backup/remora/internal/devtools/hostilepg"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -94,5 +98,95 @@ func stays(c net.Conn, while time.Duration) bool {
 		if _, err := c.Read(make([]byte, 512)); err != nil {
 			return errors.Is(err, os.ErrDeadlineExceeded)
 		}
+	}
+}
+
+// What nobody has asked for, and answers without end: each is left after what a few answers take, so that it costs us neither
+// memory nor time.
+func TestMoreThanWasAskedForIsLeft(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "asked_too_much")
+	c, err := cluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	finding := func(n, size int) *pgproto3.DataRow {
+		return &pgproto3.DataRow{Values: [][]byte{fmt.Append(nil, "code", n), []byte("info"), nil, make([]byte, size), nil}}
+	}
+	columns := &pgproto3.RowDescription{Fields: slices.Repeat([]pgproto3.FieldDescription{{Name: []byte("code")}}, 5)}
+	for name, x := range map[string]struct {
+		words string // of the query that gets this instead of an answer; "" is the login
+		each  func(n int) pgproto3.BackendMessage
+		most  int // of messages that are taken, but for those that wait in the sockets' buffers
+	}{
+		"parameters with the login": {"", func(n int) pgproto3.BackendMessage { return &pgproto3.ParameterStatus{Name: fmt.Sprint(n), Value: "x"} }, 1000},
+		"parameters":                {"role_attribute", func(n int) pgproto3.BackendMessage { return &pgproto3.ParameterStatus{Name: fmt.Sprint(n), Value: "x"} }, 1000},
+		"notifications":             {"role_attribute", func(n int) pgproto3.BackendMessage { return &pgproto3.NotificationResponse{Channel: fmt.Sprint(n)} }, 1000},
+		"notices":                   {"role_attribute", func(int) pgproto3.BackendMessage { return &pgproto3.NoticeResponse{Message: "x"} }, 1000},
+		"answers without end": {"role_attribute", func(n int) pgproto3.BackendMessage {
+			switch n % 1000 {
+			case 0:
+				return columns
+			case 999:
+				return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 998")}
+			}
+			return finding(n, 10)
+		}, 10_000},
+		"empty answers without end": {"role_attribute", func(n int) pgproto3.BackendMessage {
+			if n%2 == 0 {
+				return columns
+			}
+			return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")}
+		}, 300_000},
+		"long rows without end": {"role_attribute", func(n int) pgproto3.BackendMessage {
+			if n == 0 {
+				return columns
+			}
+			return finding(n, 60<<10)
+		}, 300},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sent := make(chan int, 1)
+			flood := func(c net.Conn) {
+				var b []byte
+				for n, bytes := 0, 0; ; n++ {
+					if b, _ = x.each(n).Encode(b); len(b) < 32<<10 {
+						continue
+					}
+					_, err := c.Write(b)
+					if bytes, b = bytes+len(b), b[:0]; err != nil || bytes > 256<<20 {
+						sent <- n - 8<<20/(bytes/n+1) // what fits into the buffers
+						return
+					}
+				}
+			}
+			target := asked(t, func(client net.Conn, first *pgproto3.StartupMessage) {
+				if x.words != "" {
+					hostilepg.Relay(client, first, password, c.URL(p.name, password, p.name), func(sql string, client net.Conn) bool {
+						if strings.Contains(sql, x.words) {
+							flood(client)
+							return true
+						}
+						return false
+					})
+				} else if b := pgproto3.NewBackend(client, client); hostilepg.LogIn(b, password) == nil && b.Flush() == nil {
+					flood(client)
+				}
+			})
+			began := time.Now()
+			s, err := customerdb.Open(t.Context(), target)
+			if err == nil {
+				defer s.Close()
+				_, err = s.Ask(t.Context())
+			}
+			var f *remora.Failure
+			if !errors.As(err, &f) || f.Reason != remora.ReasonUnreachable {
+				t.Error(err)
+			}
+			if n := <-sent; n > x.most {
+				t.Errorf("%d messages were taken, in %v", n, time.Since(began))
+			}
+		})
 	}
 }

@@ -96,8 +96,8 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 	asking, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
 	if err := s.ask(asking, s.read, "begin", "server"); err != nil {
-		s.Close()
-		return nil, err
+		defer s.Close()
+		return nil, s.mended(asking, err)
 	}
 	if s.server.Major == 0 || s.snapshot == "" || s.audit.Witness.Before == 0 {
 		s.Close()
@@ -112,12 +112,30 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 func (s *Session) Ask(ctx context.Context) (remora.Audit, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	ask := []string{"write_powers", "read_gaps"}
+	ask := []string{"catalogs", "write_powers", "read_gaps"}
 	if s.server.Major >= 15 {
 		ask = append(ask, "parameter_powers")
 	}
 	err := s.ask(ctx, s.read, ask...)
+	if s.alike["catalog_select"] > 0 { // which is why there is no more of the report, where there is none; it can be asked then
+		return s.audit, nil
+	}
 	return s.audit, err
+}
+
+// mended is a failure with what mends it, where that is a catalog which is kept from the credential.
+func (s *Session) mended(ctx context.Context, err error) error {
+	var f *remora.Failure
+	if !errors.As(err, &f) || f.Reason != remora.ReasonPermission {
+		return err
+	}
+	if _, err := s.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		return f
+	}
+	if s.ask(ctx, s.read, "catalogs") == nil && s.audit.Refusal() != nil {
+		return s.audit.Refusal()
+	}
+	return f
 }
 
 // Server is what the server said of itself.
@@ -252,18 +270,19 @@ func (s *Session) ask(ctx context.Context, read func(name string, row [][]byte) 
 	return nil
 }
 
-// maxRows bounds what one answer may have of them; each of ours ends earlier by itself.
-const maxRows = 4000
+// maxRows bounds what the answers to one message may have of them; ours end earlier by themselves.
+const maxRows = 10_000
 
 // run sends statements in one message and reads all their rows, each with the name of its first column.
 func run(ctx context.Context, conn *pgx.Conn, sql string, read func(name string, row [][]byte) error) error {
 	answers := conn.PgConn().Exec(ctx, sql)
 	var bad error
+	n := 0
 	for answers.NextResult() {
 		r := answers.ResultReader()
-		for n := 0; r.NextRow(); n++ {
+		for ; r.NextRow(); n++ {
 			if bad == nil && n == maxRows {
-				bad = errors.New("the server sends more rows than were asked for")
+				bad = errTooMuch
 				_ = conn.PgConn().Conn().Close() // or it could go on for ever
 			}
 			if fields := r.FieldDescriptions(); bad == nil && len(fields) > 0 {

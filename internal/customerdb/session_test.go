@@ -262,23 +262,111 @@ func TestEndlessRowsAreLeft(t *testing.T) {
 	}
 }
 
-// A server on which even catalogs are kept from PUBLIC, as some guides advise: it is no wrong password, and the words say
-// what is missing. pg_dump needs them too.
-func TestAClosedCatalog(t *testing.T) {
+// A server on which even catalogs are kept from PUBLIC, as some guides advise. One after the other is taken away: pg_dump fails
+// exactly where the doctor says so, or where the doctor itself could not ask, and what it tells to paste mends it. In the end
+// everything is taken away that neither needs.
+func TestClosedCatalogs(t *testing.T) {
 	t.Parallel()
-	p := admit(t, "closed_catalog", "REVOKE SELECT ON pg_catalog.pg_foreign_server FROM PUBLIC")
+	c, err := cluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	creating.Lock()
+	runOK(t, c.SuperuserURL("postgres"), "CREATE DATABASE closed_catalogs TEMPLATE template0", "CREATE ROLE closed_catalogs LOGIN BYPASSRLS PASSWORD '"+password+"'")
+	creating.Unlock()
+	if err := everykind.Fill(t.Context(), c.SuperuserURL("closed_catalogs")); err != nil {
+		t.Fatal(err)
+	}
+	p := patient{"closed_catalogs", admitTo(c, "closed_catalogs", "closed_catalogs")}
+	p.admin(t, `DO $$ DECLARE s text; l oid; BEGIN
+		FOR s IN SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+			EXECUTE format('GRANT USAGE ON SCHEMA %1$s TO closed_catalogs; GRANT SELECT ON ALL TABLES IN SCHEMA %1$s TO closed_catalogs; GRANT SELECT ON ALL SEQUENCES IN SCHEMA %1$s TO closed_catalogs', s);
+		END LOOP;
+		FOR l IN SELECT oid FROM pg_largeobject_metadata LOOP EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO closed_catalogs', l); END LOOP;
+		FOR l IN SELECT oid FROM pg_class WHERE relname ~ '^pg_stat(io)?_' LOOP EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', l::regclass); END LOOP; END $$`) // the statistics at once, since they are many
+	admin, err := pgx.Connect(t.Context(), c.SuperuserURL("closed_catalogs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	rows, _ := admin.Query(t.Context(), "SELECT relname::text FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND has_any_column_privilege('closed_catalogs', oid, 'SELECT') ORDER BY 1")
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	needed := 0
+	for _, name := range names {
+		if _, err := admin.Exec(t.Context(), "REVOKE ALL ON pg_catalog."+name+" FROM PUBLIC"); err != nil {
+			t.Fatal(err)
+		}
+		refused := p.refusal(t)
+		if refused == nil {
+			continue // whether pg_dump needs it is seen in the end
+		}
+		needed++
+		var f *remora.Failure
+		own := slices.Contains([]string{"pg_auth_members", "pg_parameter_acl", "pg_shdepend"}, name) // pg_dump does not read them, and the doctor does
+		if err := p.dumpAlone(t); own != (err == nil) || err != nil && (!errors.As(err, &f) || f.Reason != remora.ReasonPermission) {
+			t.Errorf("%s: %v, and pg_dump: %v", name, refused, err)
+		}
+		if refused.Reason != remora.ReasonPermission || !strings.HasPrefix(refused.Detail, "pg_catalog."+name+": ") || strings.Contains(refused.Detail, "\n") {
+			t.Errorf("%s: %v", name, refused)
+		}
+		if _, err := admin.Exec(t.Context(), refused.Fix); err != nil || refused.Fix == "" {
+			t.Fatalf("%s: %s: %v", name, refused.Fix, err)
+		}
+	}
+	if f := p.refusal(t); f != nil || needed == 0 {
+		t.Errorf("%d were mended, and %v", needed, f)
+	}
+	if err := p.dumpAlone(t); err != nil {
+		t.Errorf("pg_dump lacks what the doctor did not ask for: %v", err)
+	}
+}
+
+// What only objects of one kind need is not asked for where there are none.
+func TestCatalogsOfNothing(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "catalogs_of_nothing", "REVOKE SELECT ON pg_catalog.pg_attrdef, pg_catalog.pg_enum, pg_catalog.pg_ts_config_map FROM PUBLIC")
+	if f := p.refusal(t); f != nil {
+		t.Error(f)
+	}
+	if err := p.dumpAlone(t); err != nil {
+		t.Error(err)
+	}
+}
+
+// dumpAlone runs the real pg_dump in a snapshot of its own.
+func (p patient) dumpAlone(t *testing.T) error {
+	t.Helper()
+	return readAll(t, pgdump.Config{Client: client(t), Credential: p.target.Credential, Addr: p.target.Addr, ServerMajor: client(t).Major})
+}
+
+// refusal is what the doctor says, where it refuses.
+func (p patient) refusal(t *testing.T) *remora.Failure {
+	t.Helper()
+	var f *remora.Failure
 	s, err := customerdb.Open(t.Context(), p.target)
+	if errors.As(err, &f) {
+		return f
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	_, err = s.Ask(t.Context())
-	var f *remora.Failure
-	if !errors.As(err, &f) || f.Reason != remora.ReasonPermission || !strings.Contains(f.Detail, "pg_foreign_server") {
-		t.Errorf("%+v", f)
+	audit, err := s.Ask(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	p.admin(t, "GRANT SELECT ON pg_catalog.pg_foreign_server TO PUBLIC", "REVOKE CONNECT ON DATABASE closed_catalog FROM PUBLIC")
-	if _, err = customerdb.Open(t.Context(), p.target); !errors.As(err, &f) || f.Reason != remora.ReasonLoginRefused {
+	return audit.Refusal()
+}
+
+// Who may not connect to the database is told that, and not that something is missing in it.
+func TestAClosedDatabase(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "closed_database", "REVOKE CONNECT ON DATABASE closed_database FROM PUBLIC")
+	var f *remora.Failure
+	if _, err := customerdb.Open(t.Context(), p.target); !errors.As(err, &f) || f.Reason != remora.ReasonLoginRefused {
 		t.Errorf("%+v", f)
 	}
 }

@@ -28,8 +28,8 @@ type Client struct {
 	Sandbox sandbox.Sandbox // which they run in; its zero value keeps them from little
 }
 
-// reach is what a program of the client's may open; a port is for the caller to add.
-func (c Client) reach(read ...string) sandbox.Reach {
+// Reach is what a program of the client's, or a server beside it, may read, with what the caller adds.
+func (c Client) Reach(read ...string) sandbox.Reach {
 	base, _, found := strings.Cut(c.Dir, "/lib/postgresql/") // what was installed together, libraries included
 	if !found {
 		base = filepath.Dir(c.Dir)

@@ -135,7 +135,7 @@ func (c *Config) reach() sandbox.Reach {
 	if c.Credential.Verify {
 		read = []string{c.Roots}
 	}
-	r := c.Client.reach(read...)
+	r := c.Client.Reach(read...)
 	r.Connect = c.Credential.Port
 	return r
 }

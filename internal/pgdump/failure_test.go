@@ -2,7 +2,6 @@ package pgdump_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/remora-backup/remora/internal/devtools/hostilepg"
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/remora"
@@ -166,33 +166,21 @@ func TestCertificatesAreVerifiedWhereAskedFor(t *testing.T) {
 // eavesdropper is a server with TLS that asks for the password in the clear, once, and says whether it got it.
 func eavesdropper(t *testing.T) (port uint16, told chan bool) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	told, cert := make(chan bool, 1), certificate(t)
-	go func() {
-		defer l.Close() //nolint:errcheck // the test's own
-		conn, err := l.Accept()
-		if err != nil {
-			told <- false
-			return
-		}
-		defer conn.Close() //nolint:errcheck // the test's own
-		b := pgproto3.NewBackend(conn, conn)
-		_, err = b.ReceiveStartupMessage() // SSLRequest
-		_, werr := conn.Write([]byte("S"))
-		secure := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
-		b = pgproto3.NewBackend(secure, secure)
-		_, serr := b.ReceiveStartupMessage()
+	told = make(chan bool, 1)
+	s, err := hostilepg.Listen(func(c net.Conn, _ *pgproto3.StartupMessage) {
+		b := pgproto3.NewBackend(c, c)
 		b.Send(&pgproto3.AuthenticationCleartextPassword{})
 		ferr := b.Flush()
 		_ = b.SetAuthType(pgproto3.AuthTypeCleartextPassword)
 		m, rerr := b.Receive()
 		p, ok := m.(*pgproto3.PasswordMessage)
-		told <- errors.Join(err, werr, serr, ferr, rerr) == nil && ok && p.Password == canary
-	}()
-	return uint16(l.Addr().(*net.TCPAddr).Port), told
+		told <- errors.Join(ferr, rerr) == nil && ok && p.Password == canary
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s.Port, told
 }
 
 // A server whose libraries were upgraded warns every client about its collations; nothing is missing then.

@@ -53,7 +53,7 @@ func StartRestore(ctx context.Context, cfg RestoreConfig) (*Restore, error) {
 			"PGHOST=" + cfg.Folder, "PGUSER=" + cfg.User, "PGPASSFILE=/proc/self/fd/3", "PGAPPNAME=" + AppName, "PGTZ=UTC",
 			"PGSERVICEFILE=/nonexistent", "PGGSSENCMODE=disable", "PGSSLMODE=disable",
 		},
-		confine: func(cmd *exec.Cmd) { cfg.Sandbox.Confine(cmd, cfg.Limits) }, reach: cfg.Client.reach(),
+		confine: func(cmd *exec.Cmd) { cfg.Sandbox.Confine(cmd, cfg.Limits) }, reach: cfg.Client.Reach(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.Close())

@@ -21,23 +21,36 @@ type Process struct {
 // Start starts a command in a process group of its own, so that Ctrl-C is for whoever started us. orphaned is the
 // signal that the kernel sends it when this process is no more. The caller ends it with End.
 func Start(cmd *exec.Cmd, orphaned syscall.Signal) (*Process, error) {
+	return begin(cmd, orphaned, cmd.Start, func(do func()) {
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			do()
+		}()
+	})
+}
+
+// StartWithin is Start for a command that is kept from all but reach, as StartRestricted keeps it.
+func (s Sandbox) StartWithin(cmd *exec.Cmd, orphaned syscall.Signal, reach Reach) (*Process, error) {
+	return begin(cmd, orphaned, func() error { return s.StartRestricted(cmd, reach) }, Thread)
+}
+
+func begin(cmd *exec.Cmd, orphaned syscall.Signal, start func() error, thread func(do func())) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, orphaned
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
-	go func() {
-		// Pdeathsig is sent when the thread that forked ends, not the process: keep it.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+	// Pdeathsig is sent when the thread that forked ends, not the process: it waits for the child.
+	thread(func() {
+		err := start()
 		started <- err
 		if err == nil {
 			p.err = cmd.Wait()
 			close(p.done)
 		}
-	}()
+	})
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name(), err)
 	}

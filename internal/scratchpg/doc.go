@@ -8,7 +8,7 @@
 //   - the owner, who restores: no superuser, a member of nothing,
 //   - the reader, who compares: a member of the owner who passes row security.
 //
-// Everything runs in a sandbox (see package sandbox), with limits on each process's memory, on temporary files and on
+// Everything runs in a sandbox (see package sandbox), within the server's folder and the system's files, with limits on each process's memory, on temporary files and on
 // the folder's size, which is looked at several times a second. How long a restore may take is the caller's context.
 //
 // Close ends the server without ceremony and removes the folder. What a killed process has left, Sweep removes: each

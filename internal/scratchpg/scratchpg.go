@@ -177,7 +177,9 @@ func (s *Server) start(name string, args ...string) (*sandbox.Process, error) {
 	cmd.Stdout, cmd.Stderr = s.output, s.output
 	cmd.WaitDelay = time.Second // for whoever inherited them
 	s.cfg.Sandbox.Confine(cmd, s.Limits())
-	return sandbox.Start(cmd, syscall.SIGKILL)
+	reach := s.cfg.Programs.Reach()
+	reach.Write = []string{s.folder.path}
+	return s.cfg.Sandbox.StartWithin(cmd, syscall.SIGKILL, reach)
 }
 
 // Limits are those of each process that works on the archive.

@@ -173,6 +173,48 @@ func TestNoNetwork(t *testing.T) {
 	}
 }
 
+// Whoever has become the superuser still sees no file but the server's own and the system's, and writes none elsewhere, by
+// whatever it starts either; where the kernel keeps it from that.
+func TestNoFiles(t *testing.T) {
+	t.Parallel()
+	kept := true
+	for _, m := range sandbox.Detect(t.Context()).Missing {
+		kept = kept && !strings.Contains(m, "no Landlock")
+	}
+	s := start(t, scratchpg.Config{})
+	defer s.Close()
+	c, err := s.Connect(t.Context(), scratchpg.Admin, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := short(t)                              // all may pass through it, and what is in it is everybody's
+	if err := os.Chmod(open, 0o777); err != nil { //nolint:gosec // so that nothing else keeps the server from it
+		t.Fatal(err)
+	}
+	theirs := filepath.Join(open, "theirs")
+	if err := os.WriteFile(theirs, []byte("contents"), 0o644); err != nil { //nolint:gosec // as above
+		t.Fatal(err)
+	}
+	for name, x := range map[string]struct {
+		sql  string
+		kept bool
+	}{
+		"another's file":            {"SELECT pg_read_file('" + theirs + "')", kept},
+		"another's folder":          {"SELECT pg_ls_dir('" + open + "')", kept},
+		"a new file":                {"COPY (SELECT 1) TO '" + open + "/new'", kept},
+		"another's file, a program": {"COPY (SELECT 1) TO PROGRAM 'cat " + theirs + "'", kept},
+		"a new file, a program":     {"COPY (SELECT 1) TO PROGRAM 'echo x >" + open + "/newer'", kept},
+		"its own folder":            {"COPY (SELECT 1) TO '" + s.Folder() + "/own'", false},
+		"its own file":              {"SELECT pg_read_file('" + s.Folder() + "/data/PG_VERSION')", false},
+		"the system's":              {"SELECT pg_read_file('/etc/passwd')", false},
+		"a program":                 {"COPY (SELECT 1) TO PROGRAM 'cat >/dev/null'", false},
+	} {
+		if _, err := c.Exec(t.Context(), x.sql); (err != nil) != x.kept {
+			t.Errorf("%s: %v (sandbox: %v)", name, err, sandbox.Detect(t.Context()))
+		}
+	}
+}
+
 func TestTheDiskIsBounded(t *testing.T) {
 	t.Parallel()
 	s := start(t, scratchpg.Config{Disk: 200 << 20})
