@@ -1,6 +1,7 @@
 package jobworkers
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -29,6 +30,12 @@ import (
 // docs/own-bucket.md gives. The proxy stands before the store.
 func (b *bundle) ownBucket(t *testing.T) (root *objectstore.Bucket, cfg objectstore.Config, proxy *faultproxy.HTTP) {
 	t.Helper()
+	return b.theirs(t, b.Store.SetBucket)
+}
+
+// theirs is a bucket of the resource's owner, which set has be used.
+func (b *bundle) theirs(t *testing.T, set func(context.Context, remora.ResourceID, remora.Place, remora.BucketKeys, string) error) (root *objectstore.Bucket, cfg objectstore.Config, proxy *faultproxy.HTTP) {
+	t.Helper()
 	cfg = s3test.Config(t)
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "own-bucket.md"))
 	if err != nil {
@@ -49,7 +56,7 @@ func (b *bundle) ownBucket(t *testing.T) (root *objectstore.Bucket, cfg objectst
 	if _, err := b.Stores.Probe(t.Context(), b.id, place, keys); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Store.SetBucket(t.Context(), b.id, place, keys, "owner@example.com"); err != nil {
+	if err := set(t.Context(), b.id, place, keys, "owner@example.com"); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Prefix = "remora/"

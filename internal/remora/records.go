@@ -248,6 +248,7 @@ type BackupView struct {
 	Resource Resource
 	Backup   Backup
 	Place    Place     // its owner's bucket, in which it lies; zero where that is ours
+	Copies   []Copy    // in its owner's buckets, the newest first
 	Reads    string    // the credential that its database is read with; empty where that is the owner's
 	Before   *Backup   // the good one of the same database before it; nil where there is none
 	Audit    *Audit    // nil where none was made
