@@ -129,8 +129,10 @@ func TestACopyIsTakenUpAgain(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		proxy.Clear()
 		proxy.Add(faultproxy.Rule{
-			Match: func(r *http.Request) bool { return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/"+name) },
-			Do:    func(http.ResponseWriter, *http.Request, http.Handler) { stop(); panic(http.ErrAbortHandler) },
+			Match: func(r *http.Request) bool {
+				return r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/"+name)
+			},
+			Do: func(http.ResponseWriter, *http.Request, http.Handler) { stop(); panic(http.ErrAbortHandler) },
 		})
 		if err := work(t, ctx, w, args); err != nil {
 			t.Error(err)
