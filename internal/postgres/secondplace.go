@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -127,6 +128,23 @@ func (t *tx) copies(ctx context.Context, id remora.ResourceID, b remora.BackupID
 		})
 	}
 	return out, nil
+}
+
+// copiesIn adds the copies of a backup that is shown, and whether another can be asked for.
+func (t *tx) copiesIn(ctx context.Context, v *remora.BackupView) (err error) {
+	id := v.Resource.ID
+	if v.Copies, err = t.copies(ctx, id, v.Backup.ID); err != nil {
+		return err
+	}
+	plan, err := v.Resource.Limits(t.now)
+	if err != nil || !plan.SecondPlace || v.Backup.Bucket != "" || !v.Backup.State.Restorable() {
+		return err
+	}
+	to, err := t.bucketOfCopies(ctx, id)
+	v.CanCopy = to.ID != "" && !slices.ContainsFunc(v.Copies, func(c remora.Copy) bool {
+		return c.Bucket == to.ID && (c.State == remora.CopyQueued || c.State == remora.CopyMade)
+	})
+	return err
 }
 
 // Copies lists the copies of a backup, the newest first; none of another resource's.

@@ -33,7 +33,7 @@ func (s *Store) BackupView(ctx context.Context, id remora.ResourceID, b remora.B
 			}
 			out.Place = bucketOf(bucket).Place
 		}
-		if out.Copies, err = t.copies(ctx, id, b); err != nil {
+		if err := t.copiesIn(ctx, &out); err != nil {
 			return err
 		}
 		if out.Backup.Impact, err = t.impactOf(ctx, id, b); err != nil {

@@ -32,6 +32,11 @@ type Copy struct {
 	EndedAt time.Time // zero while it is queued
 }
 
+// Live tells whether a worker is at the copy or is to begin now.
+func (c Copy) Live(now time.Time) bool {
+	return c.State == CopyQueued && (c.Running || !c.DueAt.After(now))
+}
+
 // copyWords are of a copy that was not made: what that means, and who acts. The backup itself is well, which the reasons' own
 // sentences do not say.
 var copyWords = map[Reason]string{
