@@ -347,7 +347,7 @@ func TestACopyThatOutlivesItsBackup(t *testing.T) {
 	if err := a.Store.LetGoOfCopy(ctx, c); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.tidyCopies(ctx); err != nil {
+	if err := work(t, ctx, &sweepArchives{Deleter: a.Deleter}, jobargs.SweepArchives{}); err != nil {
 		t.Error(err)
 	}
 	if n := len(everything(t, root)); n != 0 {
