@@ -26,8 +26,8 @@ type copyBackup struct {
 // Timeout implements river.Worker. What an attempt may take, twice remora.ProofLimit at most, ends before it.
 func (*copyBackup) Timeout(*river.Job[jobargs.CopyBackup]) time.Duration { return 17 * time.Hour }
 
-// copyBase is what a copy takes of a worker's memory beside the parts of its upload, in bytes: two connections and what is hashed.
-const copyBase = 2 << 20
+// copyBase is what a copy takes of a worker's memory beside the parts of its upload, in bytes (measured 3 MiB each, of four at once).
+const copyBase = 4 << 20
 
 // errSlowCopy ends an attempt at a store that gives a byte now and then, for hours: others wait for their turn.
 var errSlowCopy = &remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "Copying took too long."}

@@ -325,6 +325,37 @@ func TestAStrandedCopyIsFound(t *testing.T) {
 	}
 }
 
+// Whichever way a copy comes to its job, that lies in the queue of the resource's pool.
+func TestEveryCopyGoesToItsPool(t *testing.T) {
+	t.Parallel()
+	for region, want := range map[string]string{america: "copies", europe: "copies_eu"} {
+		b := newBundle(t)
+		ctx := t.Context()
+		id := b.resourceIn(t, region, "db")
+		if _, err := b.ChangePlan(ctx, id, "hammerhead"); err != nil {
+			t.Fatal(err)
+		}
+		second := b.useSecond(t, id, "second")
+		_, kept := b.sealedTo(t, id)
+		check := func(what string, err error) {
+			t.Helper()
+			b.exec(t, "DELETE FROM river.river_job WHERE kind <> 'copy_backup'")
+			if got := b.took(t, what, jobargs.CopyBackup{}); err != nil || got != want {
+				t.Errorf("%s, %s: in %s: %v", region, what, got, err)
+			}
+		}
+		check("kept", nil)
+		check("given back", b.ReleaseCopy(ctx, b.claimCopy(t, kept.ID, second.ID)))
+		_, err := b.FailCopy(ctx, b.claimCopy(t, kept.ID, second.ID), remora.Failure{Reason: remora.ReasonOwnBucketFailed})
+		check("tried again", err)
+		b.ahead += time.Hour
+		if again, err := b.FailCopy(ctx, b.claimCopy(t, kept.ID, second.ID), remora.Failure{Reason: remora.ReasonOwnBucketRefused}); err != nil || again {
+			t.Fatal(again, err)
+		}
+		check("asked for again", b.AskCopy(ctx, id, kept.ID, "p"))
+	}
+}
+
 // A copy goes with its backup: what is under way is stopped, the deletion waits for it, and whoever comes back later than that is tidied up after.
 func TestACopyGoesWithItsBackup(t *testing.T) {
 	t.Parallel()
