@@ -190,6 +190,8 @@ func TestABackupInTwoPlaces(t *testing.T) {
 		t.Error(a.Status)
 	}
 	says(t, n.do(t, "GET", storagePage).body, "or copies of such", "0 backups and 1 copy in it", "not", "No new copies", "Make no more copies")
+	n.proved(t, first, remora.ProofReread, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonObjectDamaged})
+	says(t, n.do(t, "GET", at).body, "Damaged, as is said above. The copy opens with", "copied</span>", "not", "Downloads are served")
 }
 
 // bucket is one of the tenant's.
