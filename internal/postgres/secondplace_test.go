@@ -439,6 +439,21 @@ func TestACopyGoesWithItsBackup(t *testing.T) {
 	left(1)
 }
 
+// What a release that does not know of copies forgets of an add-on takes them along.
+func TestACopyIsForgottenWithItsBackup(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	id, _ := b.copying(t)
+	b.exec(t, "INSERT INTO copies (backup_id, bucket_id, resource_id, state, asked_at, due_at) SELECT b.id, x.id, x.resource_id, 'copied', now(), now() FROM backups b JOIN buckets x USING (resource_id) WHERE b.state = 'queued'")
+	if c := b.only(t, id, b.first(t, id).ID); c.State != remora.CopyMade {
+		t.Fatalf("%+v", c)
+	}
+	b.exec(t, "DELETE FROM occurrences; DELETE FROM events; DELETE FROM backups; DELETE FROM buckets")
+	if left := query[int](t, b, "SELECT count(*)::int FROM copies"); left[0] != 0 {
+		t.Errorf("%d are left", left[0])
+	}
+}
+
 // A bucket stays while copies of what is listed lie in it, and a removed add-on's copies are not made.
 func TestABucketStaysForItsCopies(t *testing.T) {
 	t.Parallel()
