@@ -66,12 +66,19 @@ func TestCanaryIsNowhere(t *testing.T) {
 	if _, err := v.Post(ctx, "/dashboard/settings/notifications", url.Values{"kind": {"email"}, "address": {"owner@example.com"}}); err != nil {
 		t.Fatal(err)
 	}
-	theirs, form, err := b.TheirBucket(ctx) // in which all that is made from now on lies
-	if err == nil {
-		_, err = v.Post(ctx, "/dashboard/settings/storage", form)
-	}
-	if err != nil {
-		t.Fatal(err)
+	b.heroku(t, "addons:upgrade", "remora-backup", "remora-backup:hammerhead", "-a", stack.HelperApp)
+	theirs, form, err := b.TheirBucket(ctx) // which gets a copy, and in which all that is made from then on lies
+	for _, as := range []string{"copies", "own"} {
+		if form.Set("as", as); err == nil {
+			_, err = v.Post(ctx, "/dashboard/settings/storage", form)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page := "/dashboard/backups/" + string(good.ID); as == "copies" {
+			b.post(t, v, page+"/copy")
+			b.until(t, "a copy", func() bool { return strings.Contains(b.get(t, v, page), "the same sealed files") })
+		}
 	}
 	canaries := b.canaries(t, v, api)
 	canaries[mailing] = "the mail server's password"

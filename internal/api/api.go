@@ -69,6 +69,7 @@ type Store interface {
 	CancelBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
 	LockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, note, person string) error
 	UnlockBackup(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
+	AskCopy(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
 	RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error
 	MakeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string, good time.Duration) (remora.Link, string, error)
 	RevokeLink(ctx context.Context, id remora.ResourceID, b remora.BackupID, link remora.LinkID, person string) error
@@ -86,6 +87,7 @@ type Store interface {
 
 	Buckets(ctx context.Context, id remora.ResourceID) ([]remora.Bucket, error)
 	SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, person string) error
+	SetSecondPlace(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, person string) error
 	LeaveBucket(ctx context.Context, id remora.ResourceID, person string) error
 	RemoveBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, person string) error
 

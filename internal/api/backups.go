@@ -91,9 +91,38 @@ type BackupDetail struct {
 	Objects        List[Object] `json:"objects" doc:"What lies in the store."`
 	Place          *Place       `json:"place,omitempty" doc:"The bucket of your own in which it lies; left out where that is ours."`
 	ObjectLock     *ObjectLock  `json:"object_lock,omitempty" doc:"What the store said of it when it was stored; left out where it said nothing."`
+	Copies         List[Copy]   `json:"copies" doc:"Of it, in buckets of your own, the newest first."`
 	ObjectsAt      string       `json:"objects_at" doc:"What their names there begin with, before the number of the run."`
 	Impact         *Impact      `json:"impact,omitempty" doc:"What it cost the database."`
 	Kept           *Kept        `json:"kept,omitempty" doc:"Why it is kept; left out where nothing of it is stored."`
+}
+
+// Copy is of a backup that lies in our bucket, in one of your own.
+type Copy struct {
+	Bucket string `json:"bucket_id"`
+	Place
+	State    string    `json:"state" enum:"queued,copied,failed,stopped" doc:"stopped: copying was ended before it was made. One that failed or was stopped can be asked for again."`
+	Running  bool      `json:"running" doc:"A worker is at it."`
+	Reason   string    `json:"reason,omitempty" doc:"Why it was not made, or not yet, for programs."`
+	Detail   string    `json:"detail,omitempty" doc:"What is known of that."`
+	Says     string    `json:"says,omitempty" doc:"What it means and what to do."`
+	Bytes    int64     `json:"bytes,omitempty" doc:"That were copied."`
+	AskedAt  time.Time `json:"asked_at"`
+	DueAt    time.Time `json:"due_at,omitzero" doc:"When the next attempt may begin; left out where it has ended."`
+	CopiedAt time.Time `json:"copied_at,omitzero"`
+}
+
+func copyOf(c remora.Copy) Copy {
+	out := Copy{
+		Bucket: string(c.Bucket), Place: placeOf(c.Place), State: string(c.State), Running: c.Running, Reason: string(c.Reason), Detail: c.Detail, Says: c.Says(), Bytes: c.Bytes, AskedAt: c.AskedAt,
+	}
+	switch c.State {
+	case remora.CopyQueued:
+		out.DueAt = c.DueAt
+	case remora.CopyMade:
+		out.CopiedAt = c.EndedAt
+	}
+	return out
 }
 
 // Object is one stored part of a backup.
@@ -137,7 +166,7 @@ func (a *API) detail(ctx context.Context, c caller, id remora.BackupID) (BackupD
 		return BackupDetail{}, err
 	}
 	out := BackupDetail{
-		Backup: backupOf(v.Backup), Credential: v.Reads, BytesPerSecond: v.Rate(), SecondsLeft: seconds(v.Left()), ProveAt: v.ProveAt, ObjectsAt: v.Key(),
+		Backup: backupOf(v.Backup), Credential: v.Reads, BytesPerSecond: v.Rate(), SecondsLeft: seconds(v.Left()), ProveAt: v.ProveAt, Copies: listOf(v.Copies, copyOf), ObjectsAt: v.Key(),
 		Objects: listOf(v.Objects, func(o remora.Object) Object { return Object{o.Name, o.Size, o.PlainSize, hex.EncodeToString(o.SHA256)} }),
 		Impact: opt(v.Backup.Impact, func(i remora.Impact) Impact {
 			return Impact{i.Held.Seconds(), i.Watched, i.Blocked, i.Waited.Seconds()}
@@ -299,6 +328,21 @@ func (a *API) backupOperations(h huma.API) {
 			return nil, err
 		}
 		return seeProofs(ctx, c, in)
+	})
+
+	add(h, a, huma.Operation{
+		OperationID: "copyBackup", Method: http.MethodPost, Path: "/backups/{backup}/copy", Tags: []string{tagBackups}, DefaultStatus: http.StatusAccepted,
+		Summary: "Copy the backup to the bucket of your own that takes copies", Description: "One whose copy was not made, or that was made before there were any. Where it is asked for already, nothing is added.",
+	}, remora.ScopeOperate, func(ctx context.Context, c caller, in *OfBackup) (*one, error) {
+		id, err := in.backup()
+		if err == nil {
+			err = a.Store.AskCopy(ctx, c.resource, id, c.person())
+		}
+		if err != nil {
+			return nil, err
+		}
+		out, err := a.detail(ctx, c, id)
+		return &one{out}, err
 	})
 
 	type lock struct {

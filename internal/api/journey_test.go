@@ -115,7 +115,7 @@ func TestJourney(t *testing.T) {
 	n.outside(db)
 	n.channels()
 	n.keys()
-	n.storage()
+	n.storage(b)
 
 	// More backups, page by page.
 	for range 3 {
@@ -366,7 +366,7 @@ func (n *tenant) danger(db string) {
 	n.do("DELETE", db+"/forget", nil, 204)
 }
 
-func (n *tenant) storage() {
+func (n *tenant) storage(b string) {
 	t := n.t
 	t.Helper()
 	if got := into[api.Storage](t, n.do("GET", "/storage", nil, 200)); got.Own || len(got.Buckets) != 0 {
@@ -396,5 +396,29 @@ func (n *tenant) storage() {
 	a := n.do("GET", "/storage", nil, 200)
 	if got := into[api.Storage](t, a); got.Own || len(got.Buckets) != 1 || strings.Contains(string(a.body), "canary") {
 		t.Errorf("%s", a.body)
+	}
+	// In ours, and a copy of each in theirs, where the plan has a second place.
+	second := body("one")
+	second["copies"] = true
+	n.do("PUT", "/storage", second, 422)
+	if _, err := n.ChangePlan(t.Context(), n.id, "hammerhead"); err != nil {
+		t.Fatal(err)
+	}
+	if p := into[api.Plan](t, n.do("GET", "/plan", nil, 200)); !p.SecondPlace {
+		t.Errorf("%+v", p)
+	}
+	n.do("POST", b+"/copy", nil, 409)
+	if got := into[api.StorageSet](t, n.do("PUT", "/storage", second, 200)); got.Own || !got.Copies || !got.Buckets[0].TakesCopies || got.Buckets[0].InUse || got.Buckets[0].Bucket != "one" {
+		t.Errorf("%+v", got)
+	}
+	for range 2 {
+		d := into[api.BackupDetail](t, n.do("POST", b+"/copy", nil, 202))
+		if len(d.Copies) != 1 || d.Copies[0].State != "queued" || d.Copies[0].Place.Bucket != "one" || d.Copies[0].Provider != "Amazon S3" || d.Copies[0].DueAt.IsZero() || !d.Copies[0].CopiedAt.IsZero() {
+			t.Errorf("%+v", d.Copies)
+		}
+	}
+	n.do("DELETE", "/storage", nil, 204)
+	if d := into[api.BackupDetail](t, n.do("GET", b, nil, 200)); len(d.Copies) != 1 || d.Copies[0].State != "stopped" || !d.Copies[0].DueAt.IsZero() {
+		t.Errorf("%+v", d.Copies)
 	}
 }

@@ -51,6 +51,7 @@ type Plan struct {
 	StoredBytes          int64        `json:"stored_bytes" doc:"How much may be stored, of all databases."`
 	LargestDatabaseBytes int64        `json:"largest_database_bytes"`
 	Parallel             int          `json:"parallel" doc:"How many backups may run at a time."`
+	SecondPlace          bool         `json:"second_place" doc:"A copy of each backup may lie in a bucket of your own."`
 	ProveEverySeconds    int64        `json:"prove_every_seconds" doc:"How often the newest backup of each database is restored and compared."`
 	Used                 Usage        `json:"used"`
 	Notices              List[string] `json:"notices" doc:"What the plan will take away, and what it has no room for."`
@@ -67,7 +68,7 @@ func planOf(o remora.Overview) (Plan, error) {
 	p, err := remora.PlanOf(o.Resource.Plan)
 	out := Plan{
 		Slug: p.Slug, Name: p.Name, Databases: p.Databases, MinIntervalSeconds: seconds(p.MinInterval), KeepDays: p.KeepDays, KeepCount: p.KeepCount,
-		Locks: p.Locks, StoredBytes: p.StoredBytes, LargestDatabaseBytes: p.LargestDatabase, Parallel: p.Parallel, ProveEverySeconds: seconds(p.ProveEvery),
+		Locks: p.Locks, StoredBytes: p.StoredBytes, LargestDatabaseBytes: p.LargestDatabase, Parallel: p.Parallel, SecondPlace: p.SecondPlace, ProveEverySeconds: seconds(p.ProveEvery),
 		Notices: p.Notices(o.Resource, o.Now),
 	}
 	for _, d := range o.Databases {

@@ -32,7 +32,9 @@ type Bucket struct {
 	AccessKey       string    `json:"access_key"`
 	DeleteAccessKey string    `json:"delete_access_key,omitempty" doc:"Of the key that deletes; left out where the other one does."`
 	InUse           bool      `json:"in_use" doc:"The next backup lies in it."`
+	TakesCopies     bool      `json:"takes_copies" doc:"The next backup lies in ours, and a copy of it here."`
 	Backups         int       `json:"backups" doc:"That are listed and lie in it."`
+	Copies          int       `json:"copies" doc:"Of backups that are listed, in it."`
 	SetBy           string    `json:"set_by"`
 	SetAt           time.Time `json:"set_at"`
 
@@ -56,7 +58,8 @@ func bucketLockOf(l remora.BucketLock) *BucketLock {
 // Storage is where backups lie.
 type Storage struct {
 	Own     bool         `json:"own" doc:"New backups lie in a bucket of your own; else in ours."`
-	Buckets List[Bucket] `json:"buckets" doc:"Of your own, the one in use first."`
+	Copies  bool         `json:"copies" doc:"New backups lie in ours, and, on a plan that has a second place, a copy of each in a bucket of your own."`
+	Buckets List[Bucket] `json:"buckets" doc:"Of your own, the one that is in use or takes copies first."`
 }
 
 // StorageRequest is a bucket of your own that is to be used.
@@ -66,6 +69,7 @@ type StorageRequest struct {
 	Bucket          string `json:"bucket" minLength:"3" maxLength:"63"`
 	Prefix          string `json:"prefix,omitempty" maxLength:"200"`
 	PathStyle       bool   `json:"path_style,omitempty" doc:"The bucket comes after the host in addresses."`
+	Copies          bool   `json:"copies,omitempty" doc:"Backups lie in ours, and a copy of each in this bucket, on a plan that has a second place; else they lie in this one."`
 	AccessKey       string `json:"access_key" minLength:"1" maxLength:"200"`
 	SecretKey       string `json:"secret_key" minLength:"1" maxLength:"200" doc:"It is kept sealed and shown to nobody."`
 	DeleteAccessKey string `json:"delete_access_key,omitempty" maxLength:"200" doc:"Of another key that deletes, if you like."`
@@ -81,8 +85,8 @@ type StorageSet struct {
 func (a *API) storage(ctx context.Context, c caller) (out Storage, err error) {
 	all, err := a.Store.Buckets(ctx, c.resource)
 	out.Buckets = listOf(all, func(b remora.Bucket) Bucket {
-		out.Own = out.Own || b.InUse
-		return Bucket{string(b.ID), placeOf(b.Place), b.AccessKey, b.DeleteAccessKey, b.InUse, b.Backups, b.SetBy, b.SetAt, bucketLockOf(b.Lock)}
+		out.Own, out.Copies = out.Own || b.InUse, out.Copies || b.TakesCopies
+		return Bucket{string(b.ID), placeOf(b.Place), b.AccessKey, b.DeleteAccessKey, b.InUse, b.TakesCopies, b.Backups, b.Copies, b.SetBy, b.SetAt, bucketLockOf(b.Lock)}
 	})
 	return out, err
 }
@@ -100,15 +104,19 @@ func (a *API) storageOperations(h huma.API) {
 	type set struct{ Body StorageSet }
 	add(h, a, huma.Operation{
 		OperationID: "setStorage", Method: http.MethodPut, Path: "/storage", Tags: []string{tagOverview}, Summary: "Use a bucket of your own", Metadata: opensAnArchive,
-		Description: "It is tried out first, which takes some seconds: something is written, read and deleted, which in a bucket that keeps versions hides it. The next backup lies in it, and each after that; what was made before stays where it is. The same endpoint, bucket and prefix again changes the keys.",
+		Description: "It is tried out first, which takes some seconds: something is written, read and deleted, which in a bucket that keeps versions hides it. The next backup lies in it, and each after that, or, with copies, a copy of each; what was made before stays where it is. The same endpoint, bucket and prefix again changes the keys.",
 	}, remora.ScopeAdmin, func(ctx context.Context, c caller, in *request) (*set, error) {
 		p := remora.Place{Endpoint: in.Body.Endpoint, Region: in.Body.Region, Bucket: in.Body.Bucket, Prefix: in.Body.Prefix, PathStyle: in.Body.PathStyle}
 		keys := remora.BucketKeys{
 			AccessKey: in.Body.AccessKey, SecretKey: redact.New(in.Body.SecretKey), DeleteAccessKey: in.Body.DeleteAccessKey, DeleteSecretKey: redact.New(in.Body.DeleteSecretKey),
 		}
 		found, err := a.Probe(ctx, c.resource, p, keys)
+		use := a.Store.SetBucket
+		if in.Body.Copies {
+			use = a.Store.SetSecondPlace
+		}
 		if err == nil {
-			err = a.Store.SetBucket(ctx, c.resource, p, keys, found.Lock, c.person())
+			err = use(ctx, c.resource, p, keys, found.Lock, c.person())
 		}
 		if err != nil {
 			return nil, err
@@ -117,8 +125,8 @@ func (a *API) storageOperations(h huma.API) {
 		return &set{StorageSet{out, found.WriterDeletes}}, err
 	})
 	add(h, a, huma.Operation{
-		OperationID: "leaveStorage", Method: http.MethodDelete, Path: "/storage", Tags: []string{tagOverview}, Summary: "Use our bucket again",
-		Description: "What lies in your own stays there, and stays listed for as long as it is kept.",
+		OperationID: "leaveStorage", Method: http.MethodDelete, Path: "/storage", Tags: []string{tagOverview}, Summary: "Use our bucket again, and it alone",
+		Description: "What lies in your own stays there, and stays listed for as long as it is kept; what is copied too.",
 	}, remora.ScopeAdmin, func(ctx context.Context, c caller, _ *empty) (*empty, error) {
 		return &empty{}, a.Store.LeaveBucket(ctx, c.resource, c.person())
 	})
@@ -127,7 +135,7 @@ func (a *API) storageOperations(h huma.API) {
 	}
 	add(h, a, huma.Operation{
 		OperationID: "removeBucket", Method: http.MethodDelete, Path: "/storage/{bucket}", Tags: []string{tagOverview}, Summary: "Forget the keys of a bucket of your own",
-		Description: "Nothing in it is deleted. It is refused while new backups lie in it, or any that is listed does.",
+		Description: "Nothing in it is deleted. It is refused while new backups or copies lie in it, or any that is listed does.",
 	}, remora.ScopeAdmin, func(ctx context.Context, c caller, in *ofBucket) (*empty, error) {
 		id, err := remora.KnownID[remora.BucketID](in.ID, "bucket")
 		if err != nil {

@@ -74,6 +74,13 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 			return v
 		}
 	}
+	copies := func() url.Values { // which needs a plan and a bucket
+		if _, err := n.ChangePlan(t.Context(), n.id, "hammerhead"); err != nil {
+			t.Fatal(err)
+		}
+		n.copies(t, "backups-one")
+		return url.Values{}
+	}
 	s.ahead = 20 * time.Minute // the attachments were listed a while ago
 	tried := map[string]bool{}
 	for _, c := range []struct {
@@ -109,6 +116,7 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 		{"/dashboard/settings/tokens", "/dashboard/settings/tokens", form("name", "ci", "scope", "read", "days", "90"), me + " make api token ci"},
 		{"/dashboard/settings/tokens/{apitoken}/revoke", "/dashboard/settings/tokens/{apitoken}/revoke", form(), me + " revoke api token ci"},
 		{storagePage, storagePage, func() url.Values { return bucketForm("backups-one") }, me + " set bucket backups-one/remora at "},
+		{"/dashboard/backups/{backup}/copy", at + "/copy", copies, me + " ask for copy " + string(b.ID)},
 		{storagePage + "/leave", storagePage + "/leave", form(), me + " leave bucket ours"},
 		{storagePage + "/{bucket}/remove", storagePage + "/{bucket}/remove", form(), me + " remove bucket backups-one/remora at "},
 		{keysPage, keysPage, form("who", "both", "keys", ownKey, "do", "save"), me + " set keys 1 key of the customer’s and ours: " + ownKey},

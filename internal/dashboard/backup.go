@@ -3,6 +3,7 @@ package dashboard
 import (
 	"cmp"
 	"net/http"
+	"slices"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -43,8 +44,11 @@ func sorted(all []remora.Proof) proofs {
 
 // Live tells whether the page will change by itself soon.
 func (p backupPage) Live() bool {
-	return !p.Backup.State.Ended() || p.Proofs.Now != nil || p.ProofDue()
+	return !p.Backup.State.Ended() || p.Proofs.Now != nil || p.ProofDue() || slices.ContainsFunc(p.Copies, func(c remora.Copy) bool { return c.Live(p.Now) })
 }
+
+// Stored tells whether something of it lies anywhere.
+func (p backupPage) Stored() bool { return p.Backup.Stored() }
 
 // phase is one part of a backup's way.
 type phase struct {
@@ -114,6 +118,11 @@ func (p *Pages) backupPage(r *http.Request, s remora.Session) (backupPage, error
 // prove asks for the backup to be restored and compared.
 func (p *Pages) prove(r *http.Request, s remora.Session, id remora.BackupID) error {
 	return p.Store.RequestProof(r.Context(), s.Resource, id, remora.ProofRestore, s.Person())
+}
+
+// askCopy asks for the backup to be copied to the bucket that takes copies.
+func (p *Pages) askCopy(r *http.Request, s remora.Session, id remora.BackupID) error {
+	return p.Store.AskCopy(r.Context(), s.Resource, id, s.Person())
 }
 
 func (p *Pages) cancel(r *http.Request, s remora.Session, id remora.BackupID) error {

@@ -68,6 +68,7 @@ type Store interface {
 	Badge(ctx context.Context, token string) (remora.Badge, error)
 	SetPing(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, address redact.Secret, starts bool, person string) error
 	RemovePing(ctx context.Context, id remora.ResourceID, db remora.DatabaseID, person string) error
+	AskCopy(ctx context.Context, id remora.ResourceID, b remora.BackupID, person string) error
 	RequestProof(ctx context.Context, id remora.ResourceID, b remora.BackupID, kind remora.ProofKind, person string) error
 }
 
@@ -209,6 +210,7 @@ func (p *Pages) Routes(r chi.Router) {
 		r.Get(Home+"/backups/{backup}/links", p.with(p.noLink))
 		r.Post(Home+"/backups/{backup}/cancel", p.onBackup("", p.cancel))
 		r.Post(Home+"/backups/{backup}/proofs", p.onBackup("#proof", p.prove))
+		r.Post(Home+"/backups/{backup}/copy", p.onBackup("#places", p.askCopy))
 		r.Post(Home+"/backups/{backup}/links", p.with(p.makeLink))
 		r.Post(Home+"/backups/{backup}/links/{link}/revoke", p.with(p.revokeLink))
 		r.Get(Home+"/databases/{database}/retention", p.with(p.editRetention))

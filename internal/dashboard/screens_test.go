@@ -372,6 +372,30 @@ var screens = []screen{
 		n.stores(t, "backups-one")
 		return n, storagePage
 	}},
+	{"storage-copies", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.plan(t, "hammerhead")
+		n.copies(t, "backups-one")
+		n.copied(t, n.keep(t).ID, nil)
+		n.copies(t, "backups-two")
+		return n, storagePage
+	}},
+	{"backup-copied", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.plan(t, "hammerhead")
+		n.copies(t, "backups-one")
+		b := n.keep(t)
+		n.copied(t, b.ID, nil)
+		return n, "/dashboard/backups/" + string(b.ID)
+	}},
+	{"backup-not-copied", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		n.plan(t, "hammerhead")
+		n.copies(t, "backups-one")
+		b := n.keep(t)
+		n.copied(t, b.ID, &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "The key may not write an object (s3:PutObject)."})
+		return n, "/dashboard/backups/" + string(b.ID)
+	}},
 	{"backup-own", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
 		n.stores(t, "backups-one")

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -14,6 +15,7 @@ import (
 type BucketStore interface {
 	Buckets(ctx context.Context, id remora.ResourceID) ([]remora.Bucket, error)
 	SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, person string) error
+	SetSecondPlace(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, person string) error
 	LeaveBucket(ctx context.Context, id remora.ResourceID, person string) error
 	RemoveBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, person string) error
 }
@@ -25,7 +27,10 @@ const storageURL = Home + "/settings/storage"
 type storagePage struct {
 	Frame         frame
 	Now           *remora.Bucket  // the customer's own that is in use; nil where it is ours
-	Former        []remora.Bucket // that backups lie in, or may
+	Copies        *remora.Bucket  // the customer's own that takes copies; nil where none does
+	NoCopies      string          // why the plan makes no copies; empty where it does
+	As            string          // what the form has the bucket be: own, copies
+	Former        []remora.Bucket // that backups or copies lie in, or may
 	Place         remora.Place    // as the form has it
 	AccessKey     string
 	DeleteKey     string
@@ -46,24 +51,44 @@ func (p *Pages) storagePage(r *http.Request, s remora.Session) (storagePage, err
 	if err != nil {
 		return storagePage{}, err
 	}
-	page := storagePage{Frame: frame{"Storage", "settings", resource}}
+	page := storagePage{Frame: frame{"Storage", "settings", resource}, As: asOwn}
+	plan, err := resource.Limits(p.Now())
+	if err != nil {
+		return page, err
+	}
+	page.NoCopies = remora.Public(plan.Copies(), "")
 	all, err := p.Store.Buckets(r.Context(), s.Resource)
 	for _, b := range all {
-		if b.InUse {
-			page.Now, page.Place, page.AccessKey, page.DeleteKey = &b, b.Place, b.AccessKey, b.DeleteAccessKey
-		} else {
+		switch {
+		case b.InUse:
+			page.Now = &b
+		case b.TakesCopies:
+			page.Copies, page.As = &b, asCopies
+		default:
 			page.Former = append(page.Former, b)
 		}
 	}
+	if b := page.Theirs(); b != nil {
+		page.Place, page.AccessKey, page.DeleteKey = b.Place, b.AccessKey, b.DeleteAccessKey
+	}
 	return page, err
 }
+
+// What a bucket of the customer's can be, as the form calls it.
+const (
+	asOwn    = "own"    // new backups lie in it
+	asCopies = "copies" // they lie in ours, and a copy of each in it
+)
+
+// Theirs is the customer's bucket that anything new lies in; nil where there is none.
+func (p storagePage) Theirs() *remora.Bucket { return cmp.Or(p.Now, p.Copies) }
 
 func (p *Pages) storage(w http.ResponseWriter, r *http.Request, s remora.Session) error {
 	page, err := p.storagePage(r, s)
 	if err != nil {
 		return err
 	}
-	page.WriterDeletes = page.Now != nil && r.URL.Query().Has("deletes")
+	page.WriterDeletes = page.Theirs() != nil && r.URL.Query().Has("deletes")
 	return p.render(w, http.StatusOK, "storage.html", page)
 }
 
@@ -80,9 +105,13 @@ func (p *Pages) setStorage(w http.ResponseWriter, r *http.Request, s remora.Sess
 		AccessKey: typed(r, "access_key"), SecretKey: redact.New(typed(r, "secret_key")), DeleteAccessKey: typed(r, "delete_access_key"), DeleteSecretKey: redact.New(typed(r, "delete_secret_key")),
 	}
 	page.AccessKey, page.DeleteKey = keys.AccessKey, keys.DeleteAccessKey
+	set := p.Store.SetBucket
+	if page.As = asOwn; typed(r, "as") == asCopies {
+		page.As, set = asCopies, p.Store.SetSecondPlace
+	}
 	found, err := p.Probe(r.Context(), s.Resource, page.Place, keys)
 	if err == nil {
-		err = p.Store.SetBucket(r.Context(), s.Resource, page.Place, keys, found.Lock, s.Person())
+		err = set(r.Context(), s.Resource, page.Place, keys, found.Lock, s.Person())
 	}
 	switch kind := remora.KindOf(err); {
 	case kind == remora.KindInvalid || kind == remora.KindPlanLimit || kind == remora.KindBusy:

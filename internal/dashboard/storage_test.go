@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -101,6 +102,101 @@ func (n *tenant) stores(t *testing.T, bucket string) {
 	if a := n.post(t, storagePage, bucketForm(bucket)); a.StatusCode != http.StatusSeeOther {
 		t.Fatal(a.Status, a.body)
 	}
+}
+
+// copies has the tenant's backups be copied to a bucket of a name, on a plan that has a second place.
+func (n *tenant) copies(t *testing.T, bucket string) {
+	t.Helper()
+	form := bucketForm(bucket)
+	form.Set("as", "copies")
+	if a := n.post(t, storagePage, form); a.StatusCode != http.StatusSeeOther {
+		t.Fatal(a.Status, a.body)
+	}
+}
+
+// plan moves the tenant to another.
+func (n *tenant) plan(t *testing.T, slug string) {
+	t.Helper()
+	if _, err := n.ChangePlan(t.Context(), n.id, slug); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copied brings the newest copy of a backup to its end, a good one where f is nil.
+func (n *tenant) copied(t *testing.T, b remora.BackupID, f *remora.Failure) {
+	t.Helper()
+	all, err := n.Copies(t.Context(), n.id, b)
+	if err != nil || len(all) == 0 {
+		t.Fatal(all, err)
+	}
+	c, err := n.ClaimCopy(t.Context(), b, all[0].Bucket)
+	if err == nil && f == nil {
+		err = n.EndCopy(t.Context(), c, 4_200_321)
+	}
+	if err == nil && f != nil {
+		_, err = n.FailCopy(t.Context(), c, *f)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A second place is for plans that have one; the page of a backup says of each copy where it lies, or why not and what to do, and
+// copies again when asked.
+func TestABackupInTwoPlaces(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop())
+	says(t, n.do(t, "GET", storagePage).body, "Plan mako has no second place for backups.", `value="copies" disabled`)
+	form := bucketForm("backups-one")
+	form.Set("as", "copies")
+	a := n.post(t, storagePage, form)
+	says(t, a.body, `role="alert"`, "remora-backup:hammerhead", "not", "canary")
+	if a.StatusCode != http.StatusUnprocessableEntity {
+		t.Error(a.Status)
+	}
+	n.plan(t, "hammerhead")
+	first := n.keep(t)
+	at := "/dashboard/backups/" + string(first.ID)
+	says(t, n.do(t, "GET", at).body, "in our bucket", "not", "Where it lies", "Copy it to your bucket")
+	n.copies(t, "backups-one")
+	says(t, n.do(t, "GET", storagePage).body, "New backups lie in our bucket, and a copy of each in yours, backups-one.", "Make no more copies", `value="copies" checked`, "0 copies in it", "not", "No new copies", "canary")
+	says(t, n.do(t, "GET", "/dashboard/settings").body, "and a copy of each in yours", "backups-one/remora at s3.eu-west-1.amazonaws.com")
+	says(t, n.do(t, "GET", at).body, "Where it lies", "Copy it to your bucket")
+	if a := n.post(t, at+"/copy", nil); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != at+"#places" {
+		t.Fatal(a.Status, a.body)
+	}
+	says(t, n.do(t, "GET", at).body, "to be copied", "It waits for a worker", "backups-one/remora at s3.eu-west-1.amazonaws.com", "Amazon S3, region eu-west-1", "not", "Copy it to your bucket")
+	n.copied(t, first.ID, &remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "The store did not answer."})
+	says(t, n.do(t, "GET", at).body, "The last attempt failed", "The store did not answer.", "The next attempt is at")
+	s.ahead += 10 * time.Minute
+	n.copied(t, first.ID, &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "The key may not write an object (s3:PutObject)."})
+	says(t, n.do(t, "GET", at).body, "not copied", "The key may not write", "ask for the copy again", "Copy it to your bucket", "not", "and from the copy")
+	if a := n.post(t, at+"/copy", nil); a.StatusCode != http.StatusSeeOther {
+		t.Fatal(a.Status, a.body)
+	}
+	n.copied(t, first.ID, nil)
+	says(t, n.do(t, "GET", at).body, "copied</span>", "4.2 MB, the same sealed files", "and from the copy where they cannot be", "not", "Copy it to your bucket", "not copied")
+	if a := n.post(t, at+"/copy", nil); a.StatusCode != http.StatusConflict {
+		t.Error(a.Status)
+	}
+	says(t, n.do(t, "GET", storagePage).body, "1 copy in it")
+	// After a smaller plan's grace no copies are made, and what is copied stays.
+	n.plan(t, "mako")
+	says(t, n.do(t, "GET", storagePage).body, "and a copy of each in yours")
+	s.ahead += remora.PlanGrace + time.Hour
+	n.session = remora.NewToken() // the visit has ended too
+	if err := n.OpenSession(t.Context(), remora.Session{Resource: n.id, Email: "owner@example.com"}, n.session, "again"); err != nil {
+		t.Fatal(err)
+	}
+	says(t, n.do(t, "GET", storagePage).body, "New backups lie in our bucket.", "No new copies are made", "Plan mako has no second place", "Make no more copies")
+	says(t, n.do(t, "GET", at).body, "copied</span>", "not", "Copy it to your bucket")
+	if a := n.post(t, storagePage+"/leave", nil); a.StatusCode != http.StatusSeeOther {
+		t.Error(a.Status)
+	}
+	says(t, n.do(t, "GET", storagePage).body, "or copies of such", "0 backups and 1 copy in it", "not", "No new copies", "Make no more copies")
+	n.proved(t, first, remora.ProofReread, remora.ProofOutcome{State: remora.ProofFailed, Reason: remora.ReasonObjectDamaged})
+	says(t, n.do(t, "GET", at).body, "Damaged, as is said above. The copy opens with", "copied</span>", "not", "Downloads are served")
 }
 
 // bucket is one of the tenant's.

@@ -17,10 +17,11 @@ import (
 
 // The queues. Backups are long and heavy, calls to Heroku short and pressing, the service's own rounds
 // short and rare; apart, none of them waits for another. Proofs are worked by verifiers alone, which have server
-// programs and a disk. Backups and proofs have a queue for each pool.
+// programs and a disk. Backups, proofs and copies have a queue for each pool.
 const (
 	QueueBackups = "backups"
 	QueueProofs  = "proofs"
+	QueueCopies  = "copies" // of backups, to customers' buckets: long too, and none of them keeps a backup waiting
 	QueueHeroku  = "heroku"
 	QueueService = "service"
 	QueueDeleter = "deleter" // worked by the deleter alone, whose storage key may delete
@@ -34,6 +35,9 @@ func Backups(p remora.Pool) string { return ofPool(QueueBackups, p) }
 // Proofs is as Backups.
 func Proofs(p remora.Pool) string { return ofPool(QueueProofs, p) }
 
+// Copies is as Backups.
+func Copies(p remora.Pool) string { return ofPool(QueueCopies, p) }
+
 func ofPool(queue string, p remora.Pool) string {
 	if p == "" || p == remora.PoolUS {
 		return queue
@@ -45,7 +49,7 @@ func ofPool(queue string, p remora.Pool) string {
 func Queues() []string {
 	out := []string{QueueHeroku, QueueService, QueueDeleter, QueueNotify}
 	for _, p := range remora.Pools() {
-		out = append(out, Backups(p), Proofs(p))
+		out = append(out, Backups(p), Proofs(p), Copies(p))
 	}
 	return out
 }
@@ -139,6 +143,22 @@ func (RereadBackup) Kind() string { return "reread_backup" }
 // InsertOpts implements river.JobArgsWithInsertOpts, as RunBackup's.
 func (a RereadBackup) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: Proofs(a.Pool), Priority: 2, MaxAttempts: attempts}
+}
+
+// CopyBackup makes one attempt at copying a backup from our bucket to one of its owner's. Attempt tells the jobs of one copy apart.
+type CopyBackup struct {
+	Backup  remora.BackupID `json:"backup_id"`
+	Bucket  remora.BucketID `json:"bucket_id"`
+	Attempt int             `json:"attempt"`
+	Pool    remora.Pool     `json:"-"` // as RunBackup's
+}
+
+// Kind implements river.JobArgs.
+func (CopyBackup) Kind() string { return "copy_backup" }
+
+// InsertOpts implements river.JobArgsWithInsertOpts, as RunBackup's.
+func (a CopyBackup) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: Copies(a.Pool), MaxAttempts: attempts}
 }
 
 // Tick claims due schedules and proofs, takes lost runs back and asks for attachments to be listed.

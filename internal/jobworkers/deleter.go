@@ -416,7 +416,7 @@ func (w *deleteBackup) Work(ctx context.Context, job *river.Job[jobargs.DeleteBa
 		var theirs *remora.Failure
 		if errors.As(err, &theirs) {
 			log.InfoContext(ctx, "expired backup in a customer's own bucket could not be deleted; it is tried again", "error", err)
-			return errors.Join(w.Store.FailDeletion(after, id, b, theirs.Detail), river.JobSnooze(time.Hour))
+			return errors.Join(w.Store.FailDeletion(after, id, b, theirs.Detail), w.Store.TheirsLeft(after, id, b), river.JobSnooze(time.Hour))
 		}
 		w.deleted.WithLabelValues("failed").Inc()
 		log.WarnContext(ctx, "expired backup could not be deleted; it is tried again", "error", err)
@@ -430,7 +430,7 @@ func (w *deleteBackup) Work(ctx context.Context, job *river.Job[jobargs.DeleteBa
 	return nil
 }
 
-// deleteEverywhere deletes what all runs of a backup have stored, wherever they did. Of a bucket that its owner has removed here
+// deleteEverywhere deletes what all runs of a backup have stored, wherever they did, and its copies. Of a bucket that its owner has removed here
 // nobody has a key: what lies there stays. Errors of a customer's are *remora.Failure.
 func (w *deleteBackup) deleteEverywhere(ctx context.Context, id remora.ResourceID, b remora.BackupID) error {
 	buckets, err := w.Store.BucketsOf(ctx, id, b)
@@ -459,7 +459,7 @@ func (w *deleteBackup) deleteEverywhere(ctx context.Context, id remora.ResourceI
 	return errors.Join(theirs...)
 }
 
-func (w *deleteBackup) deleteIn(ctx context.Context, in *objectstore.Bucket, bucket remora.BucketID, id remora.ResourceID, b remora.BackupID) error {
+func (w *Deleter) deleteIn(ctx context.Context, in *objectstore.Bucket, bucket remora.BucketID, id remora.ResourceID, b remora.BackupID) error {
 	if bucket != "" {
 		limited, cancel := context.WithTimeout(ctx, lookTime)
 		defer cancel()
@@ -511,7 +511,7 @@ func (w *sweepArchives) Work(ctx context.Context, _ *river.Job[jobargs.SweepArch
 		return err
 	}
 	w.behind = last // what cannot be deleted now does not keep the round from the rest
-	return errors.Join(w.discarder.discard(ctx, old...), w.tidy(ctx))
+	return errors.Join(w.discarder.discard(ctx, old...), w.tidy(ctx), w.tidyCopies(ctx))
 }
 
 // tidyMost is how many failed runs one round tidies up after in customers' own buckets.
@@ -550,4 +550,29 @@ func (w *Deleter) tidyOne(ctx context.Context, l postgres.Leftover) error {
 		return err
 	}
 	return placement.Explain(l.Bucket, archivestore.Delete(ctx, in, archivestore.Ref(l.Archive)))
+}
+
+// tidyCopies deletes what was copied after the backup's end, or may have been: by a worker that was suspended meanwhile.
+func (w *Deleter) tidyCopies(ctx context.Context) error {
+	left, err := w.Store.CopyLeftovers(ctx, tidyMost)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range left {
+		in, err := w.Stores.At(ctx, l.Resource, l.Bucket)
+		if err == nil {
+			err = w.deleteIn(ctx, in, l.Bucket, l.Resource, l.Backup)
+		}
+		var theirs *remora.Failure
+		switch {
+		case err == nil || remora.KindOf(err) == remora.KindGone:
+			errs = append(errs, w.Store.CopyTidied(ctx, l))
+		case errors.As(err, &theirs):
+			w.Log.InfoContext(ctx, "what was copied after its backup's end could not be deleted in a customer's own bucket", "resource_id", l.Resource, "backup_id", l.Backup, "error", err)
+		default:
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -28,7 +28,7 @@ func TestALockedBackup(t *testing.T) {
 	ourBucket := s3test.Locked(t, types.ObjectLockRetentionModeCompliance, 14)
 	b := newBundle(t, func(cfg *objectstore.Config) { *cfg = s3test.As(t, ourBucket, "worker") })
 	ours := b.backup(t)
-	root, cfg, proxy := b.storesIn(t, s3test.Locked(t, types.ObjectLockRetentionModeGovernance, 3))
+	root, cfg, proxy := b.theirs(t, s3test.Locked(t, types.ObjectLockRetentionModeGovernance, 3), b.Store.SetBucket)
 	ask := func() remora.Backup {
 		t.Helper()
 		if _, err := b.Store.RequestBackup(t.Context(), b.id, ours.Database, "p"); err != nil {

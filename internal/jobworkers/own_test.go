@@ -1,6 +1,7 @@
 package jobworkers
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -29,11 +30,11 @@ import (
 // docs/own-bucket.md gives. The proxy stands before the store.
 func (b *bundle) ownBucket(t *testing.T) (root *objectstore.Bucket, cfg objectstore.Config, proxy *faultproxy.HTTP) {
 	t.Helper()
-	return b.storesIn(t, s3test.Config(t))
+	return b.theirs(t, s3test.Config(t), b.Store.SetBucket)
 }
 
-// storesIn is ownBucket in one that is there.
-func (b *bundle) storesIn(t *testing.T, cfg objectstore.Config) (root *objectstore.Bucket, _ objectstore.Config, proxy *faultproxy.HTTP) {
+// theirs is a bucket of the resource's owner, in a store that is there, which set has be used.
+func (b *bundle) theirs(t *testing.T, cfg objectstore.Config, set func(context.Context, remora.ResourceID, remora.Place, remora.BucketKeys, remora.BucketLock, string) error) (root *objectstore.Bucket, _ objectstore.Config, proxy *faultproxy.HTTP) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "own-bucket.md"))
 	if err != nil {
@@ -55,7 +56,7 @@ func (b *bundle) storesIn(t *testing.T, cfg objectstore.Config) (root *objectsto
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Store.SetBucket(t.Context(), b.id, place, keys, tried.Lock, "owner@example.com"); err != nil {
+	if err := set(t.Context(), b.id, place, keys, tried.Lock, "owner@example.com"); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Prefix = "remora/"

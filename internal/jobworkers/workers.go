@@ -56,6 +56,7 @@ type Workers struct {
 	Config
 	*discarder
 	metrics metrics
+	copies  *prometheus.CounterVec
 	slots   *slots
 	budget  *budget
 	patient *herokuapi.Client // for checks, which leave the reserve of the quota to runs
@@ -90,7 +91,7 @@ func New(cfg Config) (*Workers, error) {
 	m := newMetrics(cfg.Metrics)
 	room := newBudget(cfg.Memory, cfg.Store.Lease/3, m.held)
 	m.memory.Set(float64(room.size))
-	return &Workers{cfg, newDiscarder(cfg.Store, cfg.Stores, cfg.Log, cfg.Metrics), m, newSlots(cfg.Backups, cfg.Store.Lease/3), room, cfg.Heroku.Patient()}, nil
+	return &Workers{cfg, newDiscarder(cfg.Store, cfg.Stores, cfg.Log, cfg.Metrics), m, newCopies(cfg.Metrics), newSlots(cfg.Backups, cfg.Store.Lease/3), room, cfg.Heroku.Patient()}, nil
 }
 
 // longest is the default of Config.Longest.
@@ -110,6 +111,7 @@ func (w *Workers) register(to *river.Workers) {
 	river.AddWorker(to, &findDatabases{Workers: w})
 	river.AddWorker(to, &auditDatabase{Workers: w})
 	river.AddWorker(to, &runBackup{Workers: w})
+	river.AddWorker(to, &copyBackup{Workers: w})
 	river.AddWorker(to, &tick{Workers: w})
 	river.AddWorker(to, &sweepUploads{Workers: w})
 }

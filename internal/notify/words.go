@@ -101,6 +101,12 @@ var words = map[remora.EventKind]func(about) Words{
 			Act: a.actor("Count on another backup until this is explained: the pages say which are proven."),
 		}
 	},
+	remora.EventCopyFailed: func(a about) Words {
+		return Words{
+			Subject: "A backup of " + a.database() + " was not copied to your bucket", What: a.detail("The backup is kept in our bucket, and was not copied to yours."),
+			Act: "You need to act if it says so: then ask for the copy again, on the backup's page. The next backup is copied in any case.",
+		}
+	},
 	remora.EventLockGaveWay: func(a about) Words {
 		return Words{
 			Subject: "The backup of " + a.database() + " gave way to your session",

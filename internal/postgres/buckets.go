@@ -31,7 +31,7 @@ func (s *Store) Buckets(ctx context.Context, id remora.ResourceID) (out []remora
 		rows, err := t.q.ListBuckets(ctx, string(id))
 		for _, r := range rows {
 			b := bucketOf(r.Bucket)
-			b.Backups = int(r.Backups)
+			b.Backups, b.Copies = int(r.Backups), int(r.Copies)
 			out = append(out, b)
 		}
 		return err
@@ -68,6 +68,16 @@ func (s *Store) OpenBucket(ctx context.Context, id remora.ResourceID, bucket rem
 // it has these keys from now on. What lies elsewhere stays there. Whether the keys are good, and what the store
 // says of its lock, must have been seen by whoever knows how. Errors: KindNotFound, KindGone, KindInvalid, KindPlanLimit, KindBusy where it was changed too often.
 func (s *Store) SetBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, person string) error {
+	return s.setBucket(ctx, id, p, keys, lock, false, person)
+}
+
+// SetSecondPlace is SetBucket for a bucket that takes copies: backups lie in ours, and a copy of the next one, and of each after it, in
+// this. What was to be copied elsewhere is not any more.
+func (s *Store) SetSecondPlace(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, person string) error {
+	return s.setBucket(ctx, id, p, keys, lock, true, person)
+}
+
+func (s *Store) setBucket(ctx context.Context, id remora.ResourceID, p remora.Place, keys remora.BucketKeys, lock remora.BucketLock, copies bool, person string) error {
 	p, err := remora.ParsePlace(p)
 	if err != nil {
 		return err
@@ -82,8 +92,18 @@ func (s *Store) SetBucket(ctx context.Context, id remora.ResourceID, p remora.Pl
 	}
 	secret, deleter := s.seal(keys.SecretKey, sealedBucketSecret, id), s.seal(keys.DeleteSecretKey, sealedDeleteSecret, id)
 	return s.forResource(ctx, id, func(t *tx) error {
-		if _, err := t.lockLive(ctx, id); err != nil {
+		r, err := t.lockLive(ctx, id)
+		if err != nil {
 			return err
+		}
+		if copies {
+			plan, err := resourceOf(r).Limits(t.now)
+			if err == nil {
+				err = plan.Copies()
+			}
+			if err != nil {
+				return err
+			}
 		}
 		if err := t.mayHappen(ctx, id, remora.EventStoreChanged); err != nil {
 			return err
@@ -108,44 +128,65 @@ func (s *Store) SetBucket(ctx context.Context, id remora.ResourceID, p remora.Pl
 		if _, err := t.q.LeaveBuckets(ctx, pgsql.LeaveBucketsParams{ResourceID: string(id), Keep: &keep}); err != nil {
 			return fmt.Errorf("leave the bucket: %w", err)
 		}
+		stays := remora.BucketID("")
+		if copies {
+			stays = bucket
+		}
+		if err := t.stopCopies(ctx, id, stays); err != nil {
+			return err
+		}
 		if known {
 			err = changed(t.q.ChangeBucket(ctx, pgsql.ChangeBucketParams{
 				ID: keep, ResourceID: string(id), Region: p.Region, PathStyle: p.PathStyle, AccessKey: keys.AccessKey, SealedSecret: secret,
-				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Person: person, Now: t.now, ObjectLock: state, ObjectLockDays: days,
+				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Copies: copies, Person: person, Now: t.now, ObjectLock: state, ObjectLockDays: days,
 			}))
 		} else {
 			err = t.q.InsertBucket(ctx, pgsql.InsertBucketParams{
 				ID: keep, ResourceID: string(id), Endpoint: p.Endpoint, Region: p.Region, Bucket: p.Bucket, Prefix: p.Prefix, PathStyle: p.PathStyle, AccessKey: keys.AccessKey, SealedSecret: secret,
-				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Person: person, Now: t.now, ObjectLock: state, ObjectLockDays: days,
+				DeleteAccessKey: keys.DeleteAccessKey, SealedDeleteSecret: deleter, Copies: copies, Person: person, Now: t.now, ObjectLock: state, ObjectLockDays: days,
 			})
 		}
 		if err != nil {
 			return fmt.Errorf("set the bucket: %w", err)
 		}
-		what := "From the next backup on archives lie in the bucket " + p.Says()
-		if row.InUse {
+		what, action := "From the next backup on archives lie in the bucket "+p.Says(), "set bucket"
+		if copies {
+			what, action = "From the next backup on a copy of each archive lies in the bucket "+p.Says(), "set bucket for copies"
+		}
+		if known && (row.InUse && !copies || row.TakesCopies && !row.InUse && copies) {
 			what = "The keys of the bucket " + p.Says() + " were changed"
 		}
-		return t.stored(ctx, id, what, person, "set bucket", p.Says()+", by the key "+keys.AccessKey)
+		return t.stored(ctx, id, what, person, action, p.Says()+", by the key "+keys.AccessKey)
 	})
 }
 
-// LeaveBucket has the next backup, and all after it, lie in our own bucket. What lies in the customer's stays there. Errors:
-// KindNotFound, KindGone. Where ours is in use already nothing changes.
+// LeaveBucket has the next backup, and all after it, lie in our own bucket alone. What lies in the customer's stays there; what was to
+// be copied to it is not any more. Errors: KindNotFound, KindGone. Where that is so already nothing changes.
 func (s *Store) LeaveBucket(ctx context.Context, id remora.ResourceID, person string) error {
 	return s.forResource(ctx, id, func(t *tx) error {
 		if _, err := t.lockLive(ctx, id); err != nil {
+			return err
+		}
+		was, err := t.bucketInUse(ctx, id)
+		if err != nil {
 			return err
 		}
 		n, err := t.q.LeaveBuckets(ctx, pgsql.LeaveBucketsParams{ResourceID: string(id)})
 		if err != nil || n == 0 {
 			return err
 		}
-		return t.stored(ctx, id, "From the next backup on archives lie in our own bucket", person, "leave bucket", "ours")
+		if err := t.stopCopies(ctx, id, ""); err != nil {
+			return err
+		}
+		what := "From the next backup on archives lie in our own bucket"
+		if was.ID == "" {
+			what = "No more copies of archives are made; they lie in our own bucket alone"
+		}
+		return t.stored(ctx, id, what, person, "leave bucket", "ours")
 	})
 }
 
-// RemoveBucket forgets the keys of a bucket that is in use no more and that nothing lies in that is listed. We delete nothing in
+// RemoveBucket forgets the keys of a bucket that is in use no more, takes no copies, and that nothing lies in that is listed. We delete nothing in
 // it. Errors: KindNotFound, KindGone, KindConflict.
 func (s *Store) RemoveBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID, person string) error {
 	return s.forResource(ctx, id, func(t *tx) error {
@@ -165,8 +206,10 @@ func (s *Store) RemoveBucket(ctx context.Context, id remora.ResourceID, bucket r
 			return fmt.Errorf("remove bucket: %w", err)
 		case n == 0 && row.InUse:
 			return &remora.Error{Kind: remora.KindConflict, Public: "New backups lie in this bucket. Choose another place for them first."}
+		case n == 0 && row.TakesCopies:
+			return &remora.Error{Kind: remora.KindConflict, Public: "Copies of new backups lie in this bucket. Choose another place for them first, or none."}
 		case n == 0:
-			return &remora.Error{Kind: remora.KindConflict, Public: "Backups that are listed lie in this bucket, and could not be had without its keys. Remove it when the last of them has expired, or keep them for shorter."}
+			return &remora.Error{Kind: remora.KindConflict, Public: "Backups that are listed lie in this bucket, or copies of them, and could not be had without its keys. Remove it when the last of them has expired, or keep them for shorter."}
 		}
 		what := bucketOf(row).Says()
 		return t.stored(ctx, id, "We have forgotten the keys of the bucket "+what+" and deleted nothing in it", person, "remove bucket", what)
@@ -193,7 +236,7 @@ func (t *tx) bucketInUse(ctx context.Context, id remora.ResourceID) (remora.Buck
 	return bucketOf(row), nil
 }
 
-// BucketsOf lists every bucket that a run of the backup has written to, or may have; the empty one is ours.
+// BucketsOf lists every bucket that a run of the backup, or a copy of it, has been written to, or may have; the empty one is ours.
 func (s *Store) BucketsOf(ctx context.Context, id remora.ResourceID, b remora.BackupID) (out []remora.BucketID, err error) {
 	err = s.forResource(ctx, id, func(t *tx) error {
 		rows, err := t.q.BucketsOfBackup(ctx, pgsql.BucketsOfBackupParams{BackupID: string(b), ResourceID: string(id)})
@@ -242,7 +285,7 @@ func (s *Store) Untidy(ctx context.Context, c Claim) error {
 func bucketOf(b pgsql.Bucket) remora.Bucket {
 	out := remora.Bucket{
 		ID: remora.BucketID(b.ID), Place: remora.Place{Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Bucket, Prefix: b.Prefix, PathStyle: b.PathStyle},
-		AccessKey: b.AccessKey, DeleteAccessKey: b.DeleteAccessKey, InUse: b.InUse, SetBy: b.SetBy, SetAt: b.SetAt,
+		AccessKey: b.AccessKey, DeleteAccessKey: b.DeleteAccessKey, InUse: b.InUse, TakesCopies: b.TakesCopies && !b.InUse, SetBy: b.SetBy, SetAt: b.SetAt,
 		Lock: remora.BucketLock{State: orEmpty[remora.BucketLockState](b.ObjectLock)},
 	}
 	if b.ObjectLockDays != nil {

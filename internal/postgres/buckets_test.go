@@ -123,7 +123,7 @@ func TestABucketIsRemovedWhenNothingNeedsIt(t *testing.T) {
 	}
 	refused("New backups lie in this bucket")
 	b.useBucket(t, id, "bucket-two")
-	refused("Backups that are listed lie in this bucket")
+	refused("Backups that are listed lie in this bucket, or copies of them")
 	if err := b.RemoveBucket(ctx, neighbour, one.ID, "p"); remora.KindOf(err) != remora.KindNotFound {
 		t.Errorf("a neighbour removes it: %v", err)
 	}

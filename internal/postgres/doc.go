@@ -17,7 +17,7 @@
 //
 // # Locks
 //
-// Rows are locked in one order: the resource, then the schedule, then the backup, then the run or the proof, then the
+// Rows are locked in one order: the resource, then the schedule, then the backup, then the run, the proof or the copy, then the
 // occurrence. Whoever ends one locks
 // its backup first; a beat locks the run or the proof alone. Rounds over many rows pass by what others have
 // locked and wait for nobody, but for the tick: a new backup waits for the end of the one that its database has.
@@ -85,5 +85,17 @@
 //	   └── RetryProof, ───────┴──RetryProof, attempts used up──▶ lost ──after ProveAgain──▶ another one
 //	       ReleaseProof, lease ended
 //
-// River starts runs and proofs and nothing more: each retry is a job of its own, written with the row.
+// # Copies
+//
+// A backup that lies in our bucket may have copies in its owner's, each asked for in the transaction that keeps the backup and made by
+// a worker that holds it as it holds a run. Nothing that becomes of a copy changes its backup; the end of the backup stops what is
+// not copied yet, and its deletion waits for whoever is at it. Who was at it and is heard of after that may have written what nobody
+// wants: tidy_at has it looked for.
+//
+//	queued ──EndCopy──▶ copied
+//	  ▲  └──FailCopy──▶ failed
+//	  │  └──copying, or the backup, has ended──▶ stopped
+//	  └──AskCopy── failed | stopped
+//
+// River starts runs, proofs and copies and nothing more: each retry is a job of its own, written with the row.
 package postgres

@@ -102,6 +102,9 @@ func (t *tx) expire(ctx context.Context, id remora.ResourceID, going []retention
 	if err != nil {
 		return nil, fmt.Errorf("expire backups: %w", err)
 	}
+	if err := t.stopCopies(ctx, id, "", free...); err != nil {
+		return nil, err
+	}
 	if _, err := t.s.queue.InsertManyFastTx(ctx, t.Tx, jobs); err != nil {
 		return nil, fmt.Errorf("enqueue deletions: %w", err)
 	}
@@ -125,7 +128,7 @@ func because(v retention.Verdict) string {
 
 // ClaimDeletion returns the resource of an expired backup whose time to be deleted has come. Deleting twice does no harm,
 // so nothing is held. Errors: ErrNothingToDo where it is deleted already or is to stay, ErrBusy before its time and while
-// a proof reads it, KindNotFound.
+// a proof reads it or a copy of it is made, KindNotFound.
 func (s *Store) ClaimDeletion(ctx context.Context, b remora.BackupID) (remora.ResourceID, error) {
 	var id remora.ResourceID
 	err := s.forService(ctx, func(t *tx) error {
@@ -158,6 +161,10 @@ func (s *Store) EndDeletion(ctx context.Context, id remora.ResourceID, b remora.
 		if err := t.q.DropObjects(ctx, pgsql.DropObjectsParams{BackupID: string(b), ResourceID: string(id)}); err != nil {
 			return fmt.Errorf("drop objects: %w", err)
 		}
+		later := t.now.Add(suspended)
+		if err := t.q.CopiesEnded(ctx, pgsql.CopiesEndedParams{BackupID: string(b), ResourceID: string(id), Now: &t.now, Later: later}); err != nil {
+			return fmt.Errorf("end copies: %w", err)
+		}
 		return t.audit(ctx, id, RetentionActor, "delete backup", string(b))
 	})
 }
@@ -166,6 +173,14 @@ func (s *Store) EndDeletion(ctx context.Context, id remora.ResourceID, b remora.
 func (s *Store) FailDeletion(ctx context.Context, id remora.ResourceID, b remora.BackupID, problem string) error {
 	return s.forResource(ctx, id, func(t *tx) error {
 		return t.q.FailDeletion(ctx, pgsql.FailDeletionParams{ID: string(b), ResourceID: string(id), Problem: foreign(problem, maxWord)})
+	})
+}
+
+// TheirsLeft writes down that all that is left of an expired backup lies in its owner's buckets, which did not let us delete it: that
+// is the owner's to mend.
+func (s *Store) TheirsLeft(ctx context.Context, id remora.ResourceID, b remora.BackupID) error {
+	return s.forResource(ctx, id, func(t *tx) error {
+		return t.q.TheirsLeft(ctx, pgsql.TheirsLeftParams{ID: string(b), ResourceID: string(id), Now: &t.now})
 	})
 }
 

@@ -93,6 +93,7 @@ func (b *bundle) everything(t *testing.T, mark string) remora.ResourceID {
 			t.Fatal(err)
 		}
 	}
+	b.exec(t, fmt.Sprintf("INSERT INTO copies (backup_id, bucket_id, resource_id, state, detail, asked_at, due_at) SELECT '%s', id, resource_id, 'failed', 'store of %s', now(), now() FROM buckets WHERE resource_id = '%s'", good, mark, p.ID))
 	if _, err := b.SetRetention(ctx, p.ID, db, remora.Retention{Last: 4, Zone: "UTC"}, 9, mark+"@example.com"); err != nil {
 		t.Fatal(err)
 	}

@@ -139,6 +139,9 @@ func (s *Store) DeprovisionResource(ctx context.Context, id remora.ResourceID) e
 		if err := t.cancel(ctx, id, nil, remora.ReasonDeprovisioned); err != nil {
 			return err
 		}
+		if err := t.stopCopies(ctx, id, ""); err != nil {
+			return err
+		}
 		if err := t.q.CancelProofs(ctx, pgsql.CancelProofsParams{ResourceID: string(id), Reason: string(remora.ReasonDeprovisioned), Now: &t.now}); err != nil {
 			return fmt.Errorf("end proofs: %w", err)
 		}

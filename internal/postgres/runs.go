@@ -210,6 +210,9 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 		if err := t.filled(ctx, c, stored); err != nil {
 			return err
 		}
+		if err := t.copyOf(ctx, c); err != nil {
+			return err
+		}
 		return t.kept(ctx, c, state, reason)
 	})
 }

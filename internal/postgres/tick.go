@@ -44,7 +44,7 @@ func (s *Store) EnqueueChecks(ctx context.Context) (int, error) {
 	return n, err
 }
 
-// EnqueueStranded gives a job to every queued backup and proof and every resource not yet ready that has none: the job
+// EnqueueStranded gives a job to every queued backup, proof and copy and every resource not yet ready that has none: the job
 // was discarded after its last attempt, or its worker was killed before it wrote anything down, which River
 // finds out only once the job's own timeout has passed. One job too many does no harm, since it is rows that
 // are claimed. It returns how many it found; call again while that is not 0.
@@ -71,7 +71,11 @@ func (s *Store) EnqueueStranded(ctx context.Context) (int, error) {
 			}
 		}
 		proofs, err := t.strandedProofs(ctx)
-		n = len(backups) + len(resources) + proofs
+		if err != nil {
+			return err
+		}
+		copies, err := t.strandedCopies(ctx)
+		n = len(backups) + len(resources) + proofs + copies
 		return err
 	})
 	return n, err

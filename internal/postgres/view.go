@@ -33,6 +33,9 @@ func (s *Store) BackupView(ctx context.Context, id remora.ResourceID, b remora.B
 			}
 			out.Place = bucketOf(bucket).Place
 		}
+		if err := t.copiesIn(ctx, &out); err != nil {
+			return err
+		}
 		if out.Backup.Impact, err = t.impactOf(ctx, id, b); err != nil {
 			return err
 		}

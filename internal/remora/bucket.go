@@ -26,10 +26,12 @@ type Bucket struct {
 	AccessKey       string
 	DeleteAccessKey string // of the key that deletes; empty where the other one does
 	InUse           bool   // the next backup lies in it
+	TakesCopies     bool   // the next backup lies in ours, and a copy of it here; never of one that is in use
 	SetBy           string
 	SetAt           time.Time
 	Lock            BucketLock // as the store said at SetAt
 	Backups         int        // that are listed, or damaged, and lie in it; not in every answer
+	Copies          int        // of backups that are listed, or damaged, likewise
 }
 
 // BucketKeys open a customer's bucket.

@@ -22,6 +22,7 @@ const (
 	EventProofOverdue      EventKind = "proof_overdue"      // what is stored was to be looked at, and was not
 	EventProofCaughtUp     EventKind = "proof_caught_up"    // and now it was
 	EventProofFailed       EventKind = "proof_failed"       // what is stored is not what was read
+	EventCopyFailed        EventKind = "copy_failed"        // a backup was not copied to its owner's bucket, and is not tried again
 	EventLockGaveWay       EventKind = "lock_gave_way"      // a dump was broken off because a session of the customer waited for its lock
 	EventLimitNear         EventKind = "limit_near"         // the plan's limit is near, or reached
 	EventPlanShrinks       EventKind = "plan_shrinks"       // a smaller plan will take something away
@@ -74,6 +75,7 @@ var meanings = map[EventKind]meaning{
 	EventProofOverdue:      {topicProofs, turnOpens, "A proof is overdue"},
 	EventProofCaughtUp:     {topicProofs, turnEnds, "Proofs are up to date again"},
 	EventProofFailed:       {"", turnNone, "A proof failed"},
+	EventCopyFailed:        {"", turnAgain, "Copy of a backup failed"},
 	EventLockGaveWay:       {"", turnAgain, "Backup gave way to your session"},
 	EventLimitNear:         {"", turnAgain, "Plan limit near"},
 	EventPlanShrinks:       {"", turnAgain, "Plan shrinks"},
@@ -91,7 +93,7 @@ var meanings = map[EventKind]meaning{
 func EventKinds() []EventKind {
 	return []EventKind{
 		EventFirstSuccess, EventFailed, EventCredentialProblem, EventPermissionGap, EventTwoCredentials, EventRecovered, EventLate, EventStale, EventFreshAgain,
-		EventProofFailed, EventProofOverdue, EventProofCaughtUp, EventLockGaveWay, EventLimitNear, EventPlanShrinks, EventRetentionPending, EventPaused, EventResumed,
+		EventProofFailed, EventProofOverdue, EventProofCaughtUp, EventCopyFailed, EventLockGaveWay, EventLimitNear, EventPlanShrinks, EventRetentionPending, EventPaused, EventResumed,
 		EventLinkMade, EventKeysChanged, EventStoreChanged, EventServerKey, EventDeprovisioned,
 	}
 }
@@ -113,7 +115,7 @@ func (k EventKind) MostInHour() int {
 
 // Trouble tells whether the event says that something is not well.
 func (k EventKind) Trouble() bool {
-	return meanings[k].turn == turnOpens || k == EventProofFailed
+	return meanings[k].turn == turnOpens || k == EventProofFailed || k == EventCopyFailed
 }
 
 // Event is one thing that happened.

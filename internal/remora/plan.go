@@ -19,6 +19,7 @@ type Plan struct {
 	StoredBytes     int64         // how many bytes a resource may have in the store, of all its databases
 	LargestDatabase int64         // bytes, as the server counts a database on its disk
 	Parallel        int           // how many backups of one resource may run at a time
+	SecondPlace     bool          // a copy of each backup may lie in the customer's own bucket
 
 	ProveEvery  time.Duration // how often each database's newest verified backup is restored and compared
 	RereadEvery time.Duration // how often what is stored of each backup is read again; with RereadGrace within 30 days
@@ -42,12 +43,12 @@ var plans = []Plan{
 	},
 	{
 		Slug: "hammerhead", Name: "Hammerhead", PriceCents: 7500,
-		Databases: 10, MinInterval: time.Hour, KeepDays: 2 * 366, KeepCount: 500, Locks: 50, StoredBytes: 2000 * gb, LargestDatabase: 1000 * gb, Parallel: 2,
+		Databases: 10, MinInterval: time.Hour, KeepDays: 2 * 366, KeepCount: 500, Locks: 50, StoredBytes: 2000 * gb, LargestDatabase: 1000 * gb, Parallel: 2, SecondPlace: true,
 		ProveEvery: 3 * day, RereadEvery: 25 * day,
 	},
 	{
 		Slug: "great-white", Name: "Great White", PriceCents: 30000,
-		Databases: 50, MinInterval: 15 * time.Minute, KeepDays: 7 * 366, KeepCount: 2000, Locks: 200, StoredBytes: 10000 * gb, LargestDatabase: 4000 * gb, Parallel: 4,
+		Databases: 50, MinInterval: 15 * time.Minute, KeepDays: 7 * 366, KeepCount: 2000, Locks: 200, StoredBytes: 10000 * gb, LargestDatabase: 4000 * gb, Parallel: 4, SecondPlace: true,
 		ProveEvery: day, RereadEvery: 7 * day,
 	},
 }
@@ -78,4 +79,19 @@ func (p Plan) Allows(databases int) error {
 	return &Error{Kind: KindPlanLimit, Public: sentence(
 		"Plan "+p.Slug+" protects ", Count(p.Databases, "database"), ", and ", Count(databases, "database"),
 		" are attached. Detach the ones that need no backup with heroku addons:detach, or choose a larger plan.")}
+}
+
+// Copies tells whether the plan has a second place for backups; its error names the plan that has one.
+func (p Plan) Copies() error {
+	if p.SecondPlace {
+		return nil
+	}
+	what := "No plan has one; write to us."
+	for _, x := range plans {
+		if x.SecondPlace {
+			what = "Plan " + x.Slug + " has: heroku addons:upgrade with remora-backup:" + x.Slug + "."
+			break
+		}
+	}
+	return &Error{Kind: KindPlanLimit, Public: sentence("Plan "+p.Slug+" has no second place for backups. ", what)}
 }

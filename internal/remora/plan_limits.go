@@ -13,7 +13,7 @@ const (
 )
 
 // Limits is the plan that holds at a time. For PlanGrace after a change to a smaller one, what the larger one included of time,
-// number and bytes, and of how often, holds on.
+// number and bytes, of how often, and of places, holds on.
 func (r Resource) Limits(now time.Time) (Plan, error) {
 	p, err := PlanOf(r.Plan)
 	if err != nil || r.ShrinksFrom == "" || !now.Before(r.ShrinksAt) {
@@ -25,6 +25,7 @@ func (r Resource) Limits(now time.Time) (Plan, error) {
 	}
 	p.MinInterval = min(p.MinInterval, old.MinInterval)
 	p.KeepDays, p.KeepCount, p.StoredBytes = max(p.KeepDays, old.KeepDays), max(p.KeepCount, old.KeepCount), max(p.StoredBytes, old.StoredBytes)
+	p.SecondPlace = p.SecondPlace || old.SecondPlace
 	return p, nil
 }
 
@@ -49,9 +50,13 @@ func (r Resource) ChangeTo(next Plan, now time.Time) (from string, until time.Ti
 
 // Shrinks says in sentences what a smaller plan takes away, and when.
 func (p Plan) Shrinks(until time.Time) string {
-	return fmt.Sprintf("Until %s everything stays as it was under the larger plan. From then on plan %s keeps backups for at most %s, at most %d of a database and %s in all, and backs up every %s at most. "+
+	copies := ""
+	if !p.SecondPlace {
+		copies = "It copies no backup to a second place. "
+	}
+	return fmt.Sprintf("Until %s everything stays as it was under the larger plan. From then on plan %s keeps backups for at most %s, at most %d of a database and %s in all, and backs up every %s at most. %s"+
 		"Download what you want to keep longer, or choose a larger plan.",
-		until.UTC().Format("2 January 2006 15:04 UTC"), p.Slug, Count(p.KeepDays, "day"), p.KeepCount, Bytes(p.StoredBytes), Every(p.MinInterval))
+		until.UTC().Format("2 January 2006 15:04 UTC"), p.Slug, Count(p.KeepDays, "day"), p.KeepCount, Bytes(p.StoredBytes), Every(p.MinInterval), copies)
 }
 
 // Fits tells whether a database of that size may be backed up; its error names the plan that takes it.

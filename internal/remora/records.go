@@ -250,6 +250,8 @@ type BackupView struct {
 	Resource Resource
 	Backup   Backup
 	Place    Place     // its owner's bucket, in which it lies; zero where that is ours
+	Copies   []Copy    // in its owner's buckets, the newest first
+	CanCopy  bool      // a copy of it can be asked for now, and is neither there nor asked for
 	Reads    string    // the credential that its database is read with; empty where that is the owner's
 	Before   *Backup   // the good one of the same database before it; nil where there is none
 	Audit    *Audit    // nil where none was made
@@ -258,6 +260,9 @@ type BackupView struct {
 	Links    []Link    // newest first
 	Objects  []Object
 }
+
+// CopyToRead is the copy that it can be read from; nil where there is none.
+func (v BackupView) CopyToRead() *Copy { return CopyToRead(v.Copies) }
 
 // Rate is how many bytes a second were read so far; 0 where that cannot be told yet.
 func (v BackupView) Rate() int64 {

@@ -72,7 +72,7 @@ func TestALargerPlanIsLargerInEveryLimit(t *testing.T) {
 		less := plans[i-1]
 		if p.PriceCents <= less.PriceCents || p.Databases <= less.Databases || p.MinInterval >= less.MinInterval || p.KeepDays <= less.KeepDays ||
 			p.KeepCount <= less.KeepCount || p.Locks <= less.Locks || p.StoredBytes <= less.StoredBytes || p.LargestDatabase <= less.LargestDatabase || p.Parallel < less.Parallel ||
-			p.ProveEvery > less.ProveEvery || p.RereadEvery > less.RereadEvery {
+			p.ProveEvery > less.ProveEvery || p.RereadEvery > less.RereadEvery || less.SecondPlace && !p.SecondPlace {
 			t.Errorf("%s costs more than %s and is less in something: %+v", p.Slug, less.Slug, p)
 		}
 	}

@@ -41,6 +41,39 @@ func (a archives) key(ctx context.Context, id remora.ResourceID, b remora.Backup
 	return seal.ParseKey(secret)
 }
 
+// read has a backup be read where it lies, or, where that is our bucket and does not have it as it was written, or does not let us
+// read it, from its copy. What goes wrong later, in the middle, is not made good from there.
+func read[T any](ctx context.Context, a archives, id remora.ResourceID, b remora.Backup, from func(*objectstore.Bucket) (T, error)) (T, error) {
+	bucket, err := a.in(ctx, id, b)
+	if err != nil {
+		return *new(T), err
+	}
+	got, err := from(bucket)
+	if err == nil || b.Bucket != "" || ctx.Err() != nil || !unreadable(err) {
+		return got, placement.Refuse(b.Bucket, err)
+	}
+	all, cerr := a.store.Copies(ctx, id, b.ID)
+	c := remora.CopyToRead(all)
+	if cerr != nil || c == nil {
+		return got, err
+	}
+	bucket, cerr = a.stores.At(ctx, id, c.Bucket)
+	if cerr == nil {
+		var other T
+		if other, cerr = from(bucket); cerr == nil {
+			a.log.WarnContext(ctx, "backup is read from its copy", "resource_id", id, "backup_id", b.ID, "error", err)
+			return other, nil
+		}
+	}
+	a.log.InfoContext(ctx, "backup cannot be read from its copy either", "resource_id", id, "backup_id", b.ID, "error", cerr)
+	return got, err
+}
+
+// unreadable tells whether an error says that a bucket does not have an archive as it was written, or does not let it be read.
+func unreadable(err error) bool {
+	return objectstore.IsStore(err) || errors.Is(err, archivestore.ErrNotOurs) || errors.Is(err, objectstore.ErrMismatch) || errors.Is(err, seal.ErrForged)
+}
+
 func refOf(id remora.ResourceID, b remora.Backup) archivestore.Ref {
 	return archivestore.Ref{Resource: id, Backup: b.ID, Epoch: b.Epoch}
 }
@@ -51,15 +84,13 @@ func (a archives) open(ctx context.Context, id remora.ResourceID, b remora.Backu
 	if err != nil {
 		return nil, err
 	}
-	bucket, err := a.in(ctx, id, b)
-	if err != nil {
-		return nil, err
-	}
-	archive, err := archivestore.Open(ctx, bucket, refOf(id, b), key, a.Keys)
-	if err != nil || len(tables) == 0 {
-		return archive, placement.Refuse(b.Bucket, err)
-	}
-	part, err := pgarchive.Select(archive, archive.Size(), tables...)
+	part, err := read(ctx, a, id, b, func(in *objectstore.Bucket) (dashboard.Archive, error) {
+		archive, err := archivestore.Open(ctx, in, refOf(id, b), key, a.Keys)
+		if err != nil || len(tables) == 0 {
+			return archive, err
+		}
+		return pgarchive.Select(archive, archive.Size(), tables...)
+	})
 	if errors.Is(err, pgarchive.ErrNoTable) {
 		return nil, &remora.Error{Kind: remora.KindNotFound, Public: "This archive has no such table with rows of its own. Name it as schema.table, without quotes, as in table=public.orders; of a partitioned table name the partitions.", Cause: err}
 	}
@@ -67,7 +98,7 @@ func (a archives) open(ctx context.Context, id remora.ResourceID, b remora.Backu
 	if errors.As(err, &long) {
 		return nil, &remora.Error{Kind: remora.KindConflict, Public: "This archive lists so many objects that single tables cannot be taken out of it here. Download it whole and use pg_restore --table.", Cause: err}
 	}
-	return part, placement.Refuse(b.Bucket, err)
+	return part, err
 }
 
 // contents is dashboard.Config's Contents.
@@ -76,13 +107,11 @@ func (a archives) contents(ctx context.Context, id remora.ResourceID, b remora.B
 	if err != nil {
 		return nil, err
 	}
-	bucket, err := a.in(ctx, id, b)
-	if err != nil {
-		return nil, err
-	}
-	list, err := archivestore.OpenContents(ctx, bucket, refOf(id, b), key, a.Keys)
+	list, err := read(ctx, a, id, b, func(in *objectstore.Bucket) (*archivestore.Reader, error) {
+		return archivestore.OpenContents(ctx, in, refOf(id, b), key, a.Keys)
+	})
 	if err != nil || list == nil {
-		return nil, placement.Refuse(b.Bucket, err)
+		return nil, err
 	}
 	return list, nil
 }
@@ -98,16 +127,14 @@ func (a archives) list(ctx context.Context, id remora.ResourceID, b remora.Backu
 
 // sealed is dashboard.Config's Sealed.
 func (a archives) sealed(ctx context.Context, id remora.ResourceID, b remora.Backup, name string) (dashboard.Archive, error) {
-	bucket, err := a.in(ctx, id, b)
-	if err != nil {
-		return nil, err
-	}
-	object, err := archivestore.OpenSealed(ctx, bucket, refOf(id, b), name)
+	object, err := read(ctx, a, id, b, func(in *objectstore.Bucket) (*archivestore.Sealed, error) {
+		return archivestore.OpenSealed(ctx, in, refOf(id, b), name)
+	})
 	if errors.Is(err, objectstore.ErrNotFound) {
 		return nil, remora.NotFound("part of this backup")
 	}
 	if err != nil {
-		return nil, placement.Refuse(b.Bucket, err)
+		return nil, err
 	}
 	return object, nil
 }

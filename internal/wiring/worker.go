@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"runtime"
 	"runtime/debug"
@@ -29,11 +30,15 @@ import (
 // (https://devcenter.heroku.com/articles/dyno-shutdown-behavior)
 const softStop = 15 * time.Second
 
+// copies is how many backups of a pool one worker copies at a time to their owners' buckets. A store may be slow, so it is more than
+// one; each takes memory and bandwidth of runs, so it is not many.
+const copies = 2
+
 func (p process) worker(ctx context.Context) error {
 	debug.SetGCPercent(pipeline.GCPercent)
 	runtime.MemProfileRate = 0 // nobody asks for a profile, whose table takes 1.5 MiB
 	concurrency := cmp.Or(p.Work.Concurrency, 8*runtime.GOMAXPROCS(0))
-	pool, err := p.pool(ctx, int32(concurrency)+12) //nolint:gosec // at most some thousand
+	pool, err := p.pool(ctx, int32(concurrency)+12+2*copies) //nolint:gosec // at most some thousand
 	if err != nil {
 		return err
 	}
@@ -87,6 +92,7 @@ func (p process) worker(ctx context.Context) error {
 	list := river.NewWorkers()
 	workers.Register(list)
 	work := queues(p.Work.Pools, jobargs.Backups, concurrency)
+	maps.Copy(work, queues(p.Work.Pools, jobargs.Copies, copies))
 	work[jobargs.QueueHeroku], work[jobargs.QueueService] = river.QueueConfig{MaxWorkers: 4}, river.QueueConfig{MaxWorkers: 2}
 	// What stops the client is SoftStopTimeout, and not the end of the context it was started with.
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{

@@ -11,7 +11,7 @@ import (
 )
 
 const bucketInUse = `-- name: BucketInUse :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days FROM buckets WHERE resource_id = $1 AND in_use
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, takes_copies, object_lock, object_lock_days FROM buckets WHERE resource_id = $1 AND in_use
 `
 
 func (q *Queries) BucketInUse(ctx context.Context, resourceID string) (Bucket, error) {
@@ -33,6 +33,7 @@ func (q *Queries) BucketInUse(ctx context.Context, resourceID string) (Bucket, e
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
+		&i.TakesCopies,
 		&i.ObjectLock,
 		&i.ObjectLockDays,
 	)
@@ -43,6 +44,8 @@ const bucketsOfBackup = `-- name: BucketsOfBackup :many
 SELECT r.bucket_id FROM runs r WHERE r.backup_id = $1 AND r.resource_id = $2
  UNION
 SELECT b.bucket_id FROM backups b WHERE b.id = $1 AND b.resource_id = $2
+ UNION
+SELECT c.bucket_id FROM copies c WHERE c.backup_id = $1 AND c.resource_id = $2
 `
 
 type BucketsOfBackupParams struct {
@@ -50,7 +53,7 @@ type BucketsOfBackupParams struct {
 	ResourceID string
 }
 
-// Every one that a run of the backup has written to, or may have; null is ours.
+// Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours.
 func (q *Queries) BucketsOfBackup(ctx context.Context, arg BucketsOfBackupParams) ([]*string, error) {
 	rows, err := q.db.Query(ctx, bucketsOfBackup, arg.BackupID, arg.ResourceID)
 	if err != nil {
@@ -74,9 +77,10 @@ func (q *Queries) BucketsOfBackup(ctx context.Context, arg BucketsOfBackupParams
 const changeBucket = `-- name: ChangeBucket :execrows
 UPDATE buckets
    SET region = $1, path_style = $2, access_key = $3, sealed_secret = $4,
-       delete_access_key = $5, sealed_delete_secret = $6, in_use = true, set_by = $7, set_at = $8,
-       object_lock = $9, object_lock_days = $10
- WHERE id = $11 AND resource_id = $12 AND removed_at IS NULL
+       delete_access_key = $5, sealed_delete_secret = $6, in_use = NOT $7::boolean, takes_copies = $7::boolean,
+       set_by = $8, set_at = $9,
+       object_lock = $10, object_lock_days = $11
+ WHERE id = $12 AND resource_id = $13 AND removed_at IS NULL
 `
 
 type ChangeBucketParams struct {
@@ -86,6 +90,7 @@ type ChangeBucketParams struct {
 	SealedSecret       []byte
 	DeleteAccessKey    string
 	SealedDeleteSecret []byte
+	Copies             bool
 	Person             string
 	Now                time.Time
 	ObjectLock         *string
@@ -103,6 +108,7 @@ func (q *Queries) ChangeBucket(ctx context.Context, arg ChangeBucketParams) (int
 		arg.SealedSecret,
 		arg.DeleteAccessKey,
 		arg.SealedDeleteSecret,
+		arg.Copies,
 		arg.Person,
 		arg.Now,
 		arg.ObjectLock,
@@ -117,7 +123,7 @@ func (q *Queries) ChangeBucket(ctx context.Context, arg ChangeBucketParams) (int
 }
 
 const getBucket = `-- name: GetBucket :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days FROM buckets WHERE id = $1 AND resource_id = $2
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, takes_copies, object_lock, object_lock_days FROM buckets WHERE id = $1 AND resource_id = $2
 `
 
 type GetBucketParams struct {
@@ -144,6 +150,7 @@ func (q *Queries) GetBucket(ctx context.Context, arg GetBucketParams) (Bucket, e
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
+		&i.TakesCopies,
 		&i.ObjectLock,
 		&i.ObjectLockDays,
 	)
@@ -151,9 +158,9 @@ func (q *Queries) GetBucket(ctx context.Context, arg GetBucketParams) (Bucket, e
 }
 
 const insertBucket = `-- name: InsertBucket :exec
-INSERT INTO buckets (id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, object_lock, object_lock_days)
+INSERT INTO buckets (id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, takes_copies, set_by, set_at, object_lock, object_lock_days)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
-        $9, $10, $11, true, $12, $13, $14, $15)
+        $9, $10, $11, NOT $12::boolean, $12::boolean, $13, $14, $15, $16)
 `
 
 type InsertBucketParams struct {
@@ -168,6 +175,7 @@ type InsertBucketParams struct {
 	SealedSecret       []byte
 	DeleteAccessKey    string
 	SealedDeleteSecret []byte
+	Copies             bool
 	Person             string
 	Now                time.Time
 	ObjectLock         *string
@@ -187,6 +195,7 @@ func (q *Queries) InsertBucket(ctx context.Context, arg InsertBucketParams) erro
 		arg.SealedSecret,
 		arg.DeleteAccessKey,
 		arg.SealedDeleteSecret,
+		arg.Copies,
 		arg.Person,
 		arg.Now,
 		arg.ObjectLock,
@@ -196,7 +205,8 @@ func (q *Queries) InsertBucket(ctx context.Context, arg InsertBucketParams) erro
 }
 
 const leaveBuckets = `-- name: LeaveBuckets :execrows
-UPDATE buckets SET in_use = false WHERE resource_id = $1 AND in_use AND id IS DISTINCT FROM $2
+UPDATE buckets SET in_use = false, takes_copies = false
+ WHERE resource_id = $1 AND (in_use OR takes_copies) AND id IS DISTINCT FROM $2
 `
 
 type LeaveBucketsParams struct {
@@ -204,6 +214,7 @@ type LeaveBucketsParams struct {
 	Keep       *string
 }
 
+// None is in use any more, and none takes copies, but for one that is given.
 func (q *Queries) LeaveBuckets(ctx context.Context, arg LeaveBucketsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, leaveBuckets, arg.ResourceID, arg.Keep)
 	if err != nil {
@@ -213,18 +224,21 @@ func (q *Queries) LeaveBuckets(ctx context.Context, arg LeaveBucketsParams) (int
 }
 
 const listBuckets = `-- name: ListBuckets :many
-SELECT x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, x.object_lock, x.object_lock_days, (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
-                        AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups
+SELECT x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, x.takes_copies, x.object_lock, x.object_lock_days, (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
+                        AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups,
+       (SELECT count(*) FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
+           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies
   FROM buckets x
- WHERE x.resource_id = $1 AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.set_at DESC, x.id
+ WHERE x.resource_id = $1 AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.takes_copies DESC, x.set_at DESC, x.id
 `
 
 type ListBucketsRow struct {
 	Bucket  Bucket
 	Backups int64
+	Copies  int64
 }
 
-// With how many backups lie in each that are listed, or damaged.
+// With how many backups lie in each that are listed, or damaged, and how many copies of such.
 func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBucketsRow, error) {
 	rows, err := q.db.Query(ctx, listBuckets, resourceID)
 	if err != nil {
@@ -250,9 +264,11 @@ func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBuc
 			&i.Bucket.SetBy,
 			&i.Bucket.SetAt,
 			&i.Bucket.RemovedAt,
+			&i.Bucket.TakesCopies,
 			&i.Bucket.ObjectLock,
 			&i.Bucket.ObjectLockDays,
 			&i.Backups,
+			&i.Copies,
 		); err != nil {
 			return nil, err
 		}
@@ -266,7 +282,9 @@ func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBuc
 
 const removeBucket = `-- name: RemoveBucket :execrows
 UPDATE buckets x SET removed_at = $1, access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
- WHERE x.id = $2 AND x.resource_id = $3 AND x.removed_at IS NULL AND NOT x.in_use
+ WHERE x.id = $2 AND x.resource_id = $3 AND x.removed_at IS NULL AND NOT x.in_use AND NOT x.takes_copies
+   AND NOT EXISTS (SELECT FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
+                    AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
    AND NOT EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id
                     AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
 `
@@ -277,7 +295,7 @@ type RemoveBucketParams struct {
 	ResourceID string
 }
 
-// Where it is not in use and nothing that is listed lies in it. Its keys go with it.
+// Where it is not in use, takes no copies, and nothing that is listed lies in it. Its keys go with it.
 func (q *Queries) RemoveBucket(ctx context.Context, arg RemoveBucketParams) (int64, error) {
 	result, err := q.db.Exec(ctx, removeBucket, arg.Now, arg.ID, arg.ResourceID)
 	if err != nil {
@@ -336,7 +354,7 @@ func (q *Queries) RunsToTidy(ctx context.Context, arg RunsToTidyParams) ([]RunsT
 }
 
 const sameBucket = `-- name: SameBucket :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days FROM buckets
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, takes_copies, object_lock, object_lock_days FROM buckets
  WHERE resource_id = $1 AND endpoint = $2 AND bucket = $3 AND prefix = $4 AND removed_at IS NULL
 `
 
@@ -372,6 +390,7 @@ func (q *Queries) SameBucket(ctx context.Context, arg SameBucketParams) (Bucket,
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
+		&i.TakesCopies,
 		&i.ObjectLock,
 		&i.ObjectLockDays,
 	)

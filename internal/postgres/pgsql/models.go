@@ -100,6 +100,7 @@ type Backup struct {
 	Passed         bool
 	DamagedAt      *time.Time
 	BucketID       *string
+	TheirsLeftAt   *time.Time
 	LockedUntil    *time.Time
 	LockMode       *string
 }
@@ -130,6 +131,7 @@ type Bucket struct {
 	SetBy              string
 	SetAt              time.Time
 	RemovedAt          *time.Time
+	TakesCopies        bool
 	ObjectLock         *string
 	ObjectLockDays     *int32
 }
@@ -151,6 +153,23 @@ type Channel struct {
 	ConfirmedAt   *time.Time
 	RemovedAt     *time.Time
 	WakeAt        *time.Time
+}
+
+type Copy struct {
+	BackupID   string
+	BucketID   string
+	ResourceID string
+	State      string
+	Reason     string
+	Detail     string
+	Epoch      int32
+	Attempts   int32
+	LeaseUntil *time.Time
+	Bytes      int64
+	AskedAt    time.Time
+	DueAt      time.Time
+	EndedAt    *time.Time
+	TidyAt     *time.Time
 }
 
 type Database struct {

@@ -176,6 +176,7 @@ const forgetRows = `-- name: ForgetRows :exec
 WITH d  AS (SELECT databases.id FROM databases WHERE databases.resource_id = $1),
      b  AS (SELECT id FROM backups WHERE database_id IN (SELECT id FROM d)),
      x1 AS (DELETE FROM objects WHERE backup_id IN (SELECT id FROM b)),
+     w1 AS (DELETE FROM copies WHERE copies.resource_id = $1),
      x2 AS (DELETE FROM runs WHERE backup_id IN (SELECT id FROM b)),
      x3 AS (DELETE FROM links WHERE backup_id IN (SELECT id FROM b)),
      x4 AS (DELETE FROM occurrences WHERE database_id IN (SELECT id FROM d)),

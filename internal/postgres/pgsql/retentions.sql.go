@@ -87,7 +87,7 @@ func (q *Queries) BackupsToKeep(ctx context.Context, arg BackupsToKeepParams) ([
 }
 
 const countOverdueDeletions = `-- name: CountOverdueDeletions :one
-SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < $1 AND bucket_id IS NULL
+SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < $1 AND bucket_id IS NULL AND theirs_left_at IS NULL
 `
 
 // In our own bucket: what is wrong with another one is its owner's to mend.
@@ -154,7 +154,7 @@ func (q *Queries) DropObjects(ctx context.Context, arg DropObjectsParams) error 
 }
 
 const endDeletion = `-- name: EndDeletion :execrows
-UPDATE backups SET state = 'deleted', deleted_at = $1, delete_problem = ''
+UPDATE backups SET state = 'deleted', deleted_at = $1, delete_problem = '', theirs_left_at = NULL
  WHERE id = $2 AND resource_id = $3 AND state = 'expired'
 `
 
@@ -217,7 +217,8 @@ func (q *Queries) FailDeletion(ctx context.Context, arg FailDeletionParams) erro
 
 const findDeletion = `-- name: FindDeletion :one
 SELECT b.resource_id, b.state, b.delete_at,
-       EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND p.state = 'running') AS being_read
+       (EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND p.state = 'running')
+        OR EXISTS (SELECT 1 FROM copies c WHERE c.backup_id = b.id AND c.lease_until >= now()))::boolean AS being_read
   FROM backups b WHERE b.id = $1
 `
 

@@ -10,40 +10,49 @@ SELECT * FROM buckets
  WHERE resource_id = sqlc.arg(resource_id) AND endpoint = sqlc.arg(endpoint) AND bucket = sqlc.arg(bucket) AND prefix = sqlc.arg(prefix) AND removed_at IS NULL;
 
 -- name: ListBuckets :many
--- With how many backups lie in each that are listed, or damaged.
+-- With how many backups lie in each that are listed, or damaged, and how many copies of such.
 SELECT sqlc.embed(x), (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
-                        AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups
+                        AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups,
+       (SELECT count(*) FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
+           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies
   FROM buckets x
- WHERE x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.set_at DESC, x.id;
+ WHERE x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.takes_copies DESC, x.set_at DESC, x.id;
 
 -- name: LeaveBuckets :execrows
-UPDATE buckets SET in_use = false WHERE resource_id = sqlc.arg(resource_id) AND in_use AND id IS DISTINCT FROM sqlc.narg(keep);
+-- None is in use any more, and none takes copies, but for one that is given.
+UPDATE buckets SET in_use = false, takes_copies = false
+ WHERE resource_id = sqlc.arg(resource_id) AND (in_use OR takes_copies) AND id IS DISTINCT FROM sqlc.narg(keep);
 
 -- name: InsertBucket :exec
-INSERT INTO buckets (id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, object_lock, object_lock_days)
+INSERT INTO buckets (id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, takes_copies, set_by, set_at, object_lock, object_lock_days)
 VALUES (sqlc.arg(id), sqlc.arg(resource_id), sqlc.arg(endpoint), sqlc.arg(region), sqlc.arg(bucket), sqlc.arg(prefix), sqlc.arg(path_style), sqlc.arg(access_key),
-        sqlc.arg(sealed_secret), sqlc.arg(delete_access_key), sqlc.narg(sealed_delete_secret), true, sqlc.arg(person), sqlc.arg(now), sqlc.narg(object_lock), sqlc.narg(object_lock_days));
+        sqlc.arg(sealed_secret), sqlc.arg(delete_access_key), sqlc.narg(sealed_delete_secret), NOT sqlc.arg(copies)::boolean, sqlc.arg(copies)::boolean, sqlc.arg(person), sqlc.arg(now), sqlc.narg(object_lock), sqlc.narg(object_lock_days));
 
 -- name: ChangeBucket :execrows
 -- The same place, with other keys.
 UPDATE buckets
    SET region = sqlc.arg(region), path_style = sqlc.arg(path_style), access_key = sqlc.arg(access_key), sealed_secret = sqlc.arg(sealed_secret),
-       delete_access_key = sqlc.arg(delete_access_key), sealed_delete_secret = sqlc.narg(sealed_delete_secret), in_use = true, set_by = sqlc.arg(person), set_at = sqlc.arg(now),
+       delete_access_key = sqlc.arg(delete_access_key), sealed_delete_secret = sqlc.narg(sealed_delete_secret), in_use = NOT sqlc.arg(copies)::boolean, takes_copies = sqlc.arg(copies)::boolean,
+       set_by = sqlc.arg(person), set_at = sqlc.arg(now),
        object_lock = sqlc.narg(object_lock), object_lock_days = sqlc.narg(object_lock_days)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND removed_at IS NULL;
 
 -- name: RemoveBucket :execrows
--- Where it is not in use and nothing that is listed lies in it. Its keys go with it.
+-- Where it is not in use, takes no copies, and nothing that is listed lies in it. Its keys go with it.
 UPDATE buckets x SET removed_at = sqlc.arg(now), access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
- WHERE x.id = sqlc.arg(id) AND x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL AND NOT x.in_use
+ WHERE x.id = sqlc.arg(id) AND x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL AND NOT x.in_use AND NOT x.takes_copies
+   AND NOT EXISTS (SELECT FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
+                    AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
    AND NOT EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id
                     AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'));
 
 -- name: BucketsOfBackup :many
--- Every one that a run of the backup has written to, or may have; null is ours.
+-- Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours.
 SELECT r.bucket_id FROM runs r WHERE r.backup_id = sqlc.arg(backup_id) AND r.resource_id = sqlc.arg(resource_id)
  UNION
-SELECT b.bucket_id FROM backups b WHERE b.id = sqlc.arg(backup_id) AND b.resource_id = sqlc.arg(resource_id);
+SELECT b.bucket_id FROM backups b WHERE b.id = sqlc.arg(backup_id) AND b.resource_id = sqlc.arg(resource_id)
+ UNION
+SELECT c.bucket_id FROM copies c WHERE c.backup_id = sqlc.arg(backup_id) AND c.resource_id = sqlc.arg(resource_id);
 
 -- name: RunsToTidy :many
 -- Each is handed out once an hour. In the service's scope.

@@ -84,6 +84,7 @@ SELECT count(*) FROM named WHERE state = 'running';
 WITH d  AS (SELECT databases.id FROM databases WHERE databases.resource_id = sqlc.arg(resource_id)),
      b  AS (SELECT id FROM backups WHERE database_id IN (SELECT id FROM d)),
      x1 AS (DELETE FROM objects WHERE backup_id IN (SELECT id FROM b)),
+     w1 AS (DELETE FROM copies WHERE copies.resource_id = sqlc.arg(resource_id)),
      x2 AS (DELETE FROM runs WHERE backup_id IN (SELECT id FROM b)),
      x3 AS (DELETE FROM links WHERE backup_id IN (SELECT id FROM b)),
      x4 AS (DELETE FROM occurrences WHERE database_id IN (SELECT id FROM d)),

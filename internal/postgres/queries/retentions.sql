@@ -76,11 +76,12 @@ UPDATE links SET revoked_at = sqlc.arg(now)
 -- name: FindDeletion :one
 -- For a job, which knows the backup only. Runs in the service's scope.
 SELECT b.resource_id, b.state, b.delete_at,
-       EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND p.state = 'running') AS being_read
+       (EXISTS (SELECT 1 FROM proofs p WHERE p.backup_id = b.id AND p.state = 'running')
+        OR EXISTS (SELECT 1 FROM copies c WHERE c.backup_id = b.id AND c.lease_until >= now()))::boolean AS being_read
   FROM backups b WHERE b.id = sqlc.arg(id);
 
 -- name: EndDeletion :execrows
-UPDATE backups SET state = 'deleted', deleted_at = sqlc.arg(now), delete_problem = ''
+UPDATE backups SET state = 'deleted', deleted_at = sqlc.arg(now), delete_problem = '', theirs_left_at = NULL
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND state = 'expired';
 
 -- name: DropObjects :exec
@@ -102,4 +103,4 @@ SELECT b.id FROM backups b
 
 -- name: CountOverdueDeletions :one
 -- In our own bucket: what is wrong with another one is its owner's to mend.
-SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < sqlc.arg(before) AND bucket_id IS NULL;
+SELECT count(*) FROM backups WHERE state = 'expired' AND delete_at < sqlc.arg(before) AND bucket_id IS NULL AND theirs_left_at IS NULL;
