@@ -78,7 +78,7 @@ func backupOf(b remora.Backup) Backup {
 type ObjectLock struct {
 	Mode  string    `json:"mode" enum:"compliance,governance"`
 	Until time.Time `json:"until"`
-	Says  string    `json:"says,omitempty" doc:"What that means; left out once the time has passed."`
+	Says  string    `json:"says,omitempty" doc:"What that means; left out once the time has passed, or nothing of the backup is to be had any more."`
 }
 
 // BackupDetail is everything about one backup.
@@ -172,8 +172,8 @@ func (a *API) detail(ctx context.Context, c caller, id remora.BackupID) (BackupD
 			return Impact{i.Held.Seconds(), i.Watched, i.Blocked, i.Waited.Seconds()}
 		}),
 	}
-	if l := v.Backup.Lock; l.Mode != "" {
-		out.ObjectLock = &ObjectLock{string(l.Mode), l.Until, l.Says(v.Now)}
+	if l := v.Backup.ObjectLock; l.Mode != "" {
+		out.ObjectLock = &ObjectLock{string(l.Mode), l.Until, v.Backup.LockSays(v.Now)}
 	}
 	if v.Backup.Bucket != "" {
 		place := placeOf(v.Place)

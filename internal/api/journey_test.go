@@ -50,7 +50,7 @@ func TestJourney(t *testing.T) {
 	if d.State != "verified" || !d.Restorable || *d.Rows != 4713 || len(d.Objects) != 2 || d.Kept == nil || d.Kept.Fate != "kept" || d.Impact == nil || d.Impact.SnapshotSeconds != 2 {
 		t.Fatalf("%+v", d)
 	}
-	if l := d.ObjectLock; l == nil || l.Mode != "compliance" || !l.Until.Equal(n.locked.Until) || !strings.HasPrefix(l.Says, "Cannot be deleted or changed by anybody until ") {
+	if l := d.ObjectLock; l == nil || l.Mode != "compliance" || !l.Until.Equal(n.locked.Until) || !strings.HasPrefix(l.Says, "When this was stored, the store said that nobody can delete or change it until ") {
 		t.Errorf("%+v", l)
 	}
 	n.do("POST", b+"/cancel", nil, 409)

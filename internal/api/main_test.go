@@ -111,7 +111,7 @@ func probe(_ context.Context, _ remora.ResourceID, p remora.Place, keys remora.B
 		return found, remora.Invalid("The bucket cannot be used: writing an object failed. There is no bucket of this name at this endpoint.")
 	}
 	if p.Bucket == "one" {
-		found.Lock = remora.BucketLock{State: remora.BucketLockGovernance, Days: 3}
+		found.ObjectLock = remora.BucketLock{State: remora.BucketLockGovernance, Days: 3}
 	}
 	found.WriterDeletes = keys.DeleteAccessKey == "AKIAUSELESS"
 	return found, nil
@@ -187,7 +187,7 @@ func (n *tenant) keep() remora.BackupID {
 	}
 	if err == nil {
 		err = n.KeepBackup(ctx, c, remora.Kept{
-			ServerVersion: "15.18", ClientVersion: "15.18", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 2, Rows: 4713, PlainSize: int64(len(archive)), Lock: n.locked,
+			ServerVersion: "15.18", ClientVersion: "15.18", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 2, Rows: 4713, PlainSize: int64(len(archive)), ObjectLock: n.locked,
 			Objects: []remora.Object{{Name: "head", Size: 12, SHA256: []byte{1}}, {Name: "body-001", Size: 30, PlainSize: 18, SHA256: []byte{2}}}, Witness: remora.Witness{Before: 7, After: 7},
 		})
 	}

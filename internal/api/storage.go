@@ -86,7 +86,7 @@ func (a *API) storage(ctx context.Context, c caller) (out Storage, err error) {
 	all, err := a.Store.Buckets(ctx, c.resource)
 	out.Buckets = listOf(all, func(b remora.Bucket) Bucket {
 		out.Own, out.Copies = out.Own || b.InUse, out.Copies || b.TakesCopies
-		return Bucket{string(b.ID), placeOf(b.Place), b.AccessKey, b.DeleteAccessKey, b.InUse, b.TakesCopies, b.Backups, b.Copies, b.SetBy, b.SetAt, bucketLockOf(b.Lock)}
+		return Bucket{string(b.ID), placeOf(b.Place), b.AccessKey, b.DeleteAccessKey, b.InUse, b.TakesCopies, b.Backups, b.Copies, b.SetBy, b.SetAt, bucketLockOf(b.ObjectLock)}
 	})
 	return out, err
 }
@@ -116,7 +116,7 @@ func (a *API) storageOperations(h huma.API) {
 			use = a.Store.SetSecondPlace
 		}
 		if err == nil {
-			err = use(ctx, c.resource, p, keys, found.Lock, c.person())
+			err = use(ctx, c.resource, p, keys, found.ObjectLock, c.person())
 		}
 		if err != nil {
 			return nil, err

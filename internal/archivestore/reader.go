@@ -89,7 +89,7 @@ func Locked(ctx context.Context, b *objectstore.Bucket, m Manifest) (lock remora
 			return remora.ObjectLock{}, err
 		}
 		if lock.Mode == "" || o.LockMode == objectstore.LockGovernance {
-			lock.Mode = lockModes[o.LockMode]
+			lock.Mode = remora.LockModeOf(o.LockMode)
 		}
 		if lock.Until.IsZero() || o.LockedUntil.Before(lock.Until) {
 			lock.Until = o.LockedUntil
@@ -97,8 +97,6 @@ func Locked(ctx context.Context, b *objectstore.Bucket, m Manifest) (lock remora
 	}
 	return lock, nil
 }
-
-var lockModes = map[string]remora.LockMode{objectstore.LockCompliance: remora.LockCompliance, objectstore.LockGovernance: remora.LockGovernance}
 
 // OpenContents opens what a committed archive contains, as it was given to Commit; nil where nothing was. Errors are
 // Open's.

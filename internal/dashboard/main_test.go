@@ -166,7 +166,7 @@ func (n *tenant) keep(t testing.TB) remora.Backup {
 	t.Helper()
 	c := n.claim(t)
 	err := n.KeepBackup(t.Context(), c, remora.Kept{
-		ServerVersion: "15.18", ClientVersion: "15.18", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 7, Rows: 4711, PlainSize: int64(len(content)), Lock: n.locked,
+		ServerVersion: "15.18", ClientVersion: "15.18", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 7, Rows: 4711, PlainSize: int64(len(content)), ObjectLock: n.locked,
 		Objects: []remora.Object{{Name: "head", Size: 12, SHA256: []byte{1}}, {Name: "body-001", Size: 4_200_000, SHA256: []byte{2}}},
 	})
 	if err != nil {

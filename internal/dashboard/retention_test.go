@@ -79,7 +79,7 @@ func TestABackupThatHasGoneSaysWhy(t *testing.T) {
 	if err := n.EndDeletion(t.Context(), n.id, gone[0].Backup.ID); err != nil {
 		t.Fatal(err)
 	}
-	says(t, n.do(t, "GET", page).body, "nothing can bring it back")
+	says(t, n.do(t, "GET", page).body, "nothing lists or reads it")
 }
 
 // Where the store has said until when it keeps a backup, the page says so for as long as it is so, and claims nothing else of one that
@@ -88,7 +88,7 @@ func TestALockedBackupSaysUntilWhen(t *testing.T) {
 	t.Parallel()
 	n := newSite(t).tenant(t, shop())
 	plain := n.keep(t)
-	says(t, n.do(t, "GET", "/dashboard/backups/"+string(plain.ID)).body, "not", "Object Lock", "Cannot be")
+	says(t, n.do(t, "GET", "/dashboard/backups/"+string(plain.ID)).body, "not", "Object Lock", "the store said")
 	until := time.Now().AddDate(0, 0, 10).UTC()
 	n.locked = remora.ObjectLock{Mode: remora.LockCompliance, Until: until}
 	if _, err := n.RequestBackup(t.Context(), n.id, plain.Database, "p"); err != nil {
@@ -96,7 +96,7 @@ func TestALockedBackupSaysUntilWhen(t *testing.T) {
 	}
 	b := n.keep(t)
 	page := "/dashboard/backups/" + string(b.ID)
-	says(t, n.do(t, "GET", page).body, "Cannot be deleted or changed by anybody until "+until.Format("2006-01-02 15:04 UTC")+" (Object Lock, compliance mode).")
+	says(t, n.do(t, "GET", page).body, "the store said that nobody can delete or change it until "+until.Format("2006-01-02 15:04 UTC")+" (Object Lock, compliance mode).")
 	locked := func(id remora.BackupID, until time.Time) {
 		t.Helper()
 		_, err := n.Pool.Exec(t.Context(), fmt.Sprintf(`BEGIN; SELECT set_config('remora.service', 'on', true);
@@ -106,10 +106,10 @@ func TestALockedBackupSaysUntilWhen(t *testing.T) {
 		}
 	}
 	locked(b.ID, until)
-	says(t, n.do(t, "GET", page).body, "Cannot be deleted or changed until "+until.Format("2006-01-02 15:04 UTC")+" by anybody without the right to override that (Object Lock, governance mode).")
+	says(t, n.do(t, "GET", page).body, "the store said that nobody without the right to override that can delete or change it until "+until.Format("2006-01-02 15:04 UTC")+" (Object Lock, governance mode).")
 	passed := time.Now().Add(-time.Minute)
 	locked(b.ID, passed)
-	says(t, n.do(t, "GET", page).body, "not", "Object Lock", "Cannot be")
+	says(t, n.do(t, "GET", page).body, "not", "Object Lock", "the store said")
 
 	n.years(t, 12)
 	gone, err := n.Expire(t.Context(), n.id, b.Database, 0)
@@ -124,9 +124,9 @@ func TestALockedBackupSaysUntilWhen(t *testing.T) {
 	if err := n.EndDeletion(t.Context(), n.id, id); err != nil {
 		t.Fatal(err)
 	}
-	says(t, n.do(t, "GET", page).body, keeps, "we neither list nor read that", "not", "nothing can bring it back", "Cannot be")
+	says(t, n.do(t, "GET", page).body, keeps, "we neither list nor read that", "not", "the store said")
 	locked(id, passed)
-	says(t, n.do(t, "GET", page).body, "its versions go as the bucket’s rules say", "not", "locked version", "nothing can bring it back")
+	says(t, n.do(t, "GET", page).body, "these go as its rules say", "not", "locked version")
 }
 
 // What cannot be meant is refused with what to change, and what was typed stays.

@@ -111,7 +111,7 @@ func (p *Pages) setStorage(w http.ResponseWriter, r *http.Request, s remora.Sess
 	}
 	found, err := p.Probe(r.Context(), s.Resource, page.Place, keys)
 	if err == nil {
-		err = set(r.Context(), s.Resource, page.Place, keys, found.Lock, s.Person())
+		err = set(r.Context(), s.Resource, page.Place, keys, found.ObjectLock, s.Person())
 	}
 	switch kind := remora.KindOf(err); {
 	case kind == remora.KindInvalid || kind == remora.KindPlanLimit || kind == remora.KindBusy:

@@ -23,7 +23,7 @@ func probe(_ context.Context, _ remora.ResourceID, p remora.Place, keys remora.B
 		return found, remora.Invalid("The bucket cannot be used: writing an object failed. There is no bucket of this name at this endpoint.")
 	}
 	if p.Bucket == "backups-one" {
-		found.Lock = remora.BucketLock{State: remora.BucketLockCompliance, Days: 14}
+		found.ObjectLock = remora.BucketLock{State: remora.BucketLockCompliance, Days: 14}
 	}
 	found.WriterDeletes = keys.DeleteAccessKey == "AKIAUSELESS"
 	return found, nil

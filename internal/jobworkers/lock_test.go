@@ -17,8 +17,8 @@ import (
 
 // lockedFor tells whether a store has said that a backup is locked for so many days from about now.
 func lockedFor(b remora.Backup, mode remora.LockMode, days int) bool {
-	off := time.Until(b.Lock.Until) - time.Duration(days)*24*time.Hour
-	return b.Lock.Mode == mode && off.Abs() < 10*time.Minute
+	off := time.Until(b.ObjectLock.Until) - time.Duration(days)*24*time.Hour
+	return b.ObjectLock.Mode == mode && off.Abs() < 10*time.Minute
 }
 
 // A backup in a bucket with Object Lock, ours or its owner's, knows until when it is locked, and is deleted as any: with each
@@ -38,10 +38,10 @@ func TestALockedBackup(t *testing.T) {
 	}
 	theirs := ask()
 	if !lockedFor(ours, remora.LockCompliance, 14) || theirs.State != remora.BackupVerified || !lockedFor(theirs, remora.LockGovernance, 3) {
-		t.Errorf("ours %+v, theirs %+v", ours.Lock, theirs)
+		t.Errorf("ours %+v, theirs %+v", ours.ObjectLock, theirs)
 	}
 	all, err := b.Store.Buckets(t.Context(), b.id)
-	if err != nil || len(all) != 1 || all[0].Lock != (remora.BucketLock{State: remora.BucketLockGovernance, Days: 3}) {
+	if err != nil || len(all) != 1 || all[0].ObjectLock != (remora.BucketLock{State: remora.BucketLockGovernance, Days: 3}) {
 		t.Errorf("%+v %v", all, err)
 	}
 	d := newDeleter(t, b.Store, s3test.Open(t, s3test.Key(ourBucket, "deleter")))
@@ -63,7 +63,7 @@ func TestALockedBackup(t *testing.T) {
 	proxy.Add(faultproxy.Rule{Match: func(r *http.Request) bool {
 		return r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "/manifest")
 	}, Do: faultproxy.Answer(400, "")})
-	if got := ask(); got.State != remora.BackupVerified || got.Lock != (remora.ObjectLock{}) {
+	if got := ask(); got.State != remora.BackupVerified || got.ObjectLock != (remora.ObjectLock{}) {
 		t.Errorf("%+v", got)
 	}
 	if !strings.Contains(log.String(), "could not be asked until when it keeps a backup") {
@@ -79,10 +79,10 @@ func TestALockedBackup(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	b.ownBucket(t)
-	if got := ask(); got.State != remora.BackupVerified || got.Lock != (remora.ObjectLock{}) {
+	if got := ask(); got.State != remora.BackupVerified || got.ObjectLock != (remora.ObjectLock{}) {
 		t.Errorf("%+v", got)
 	}
-	if all, err := b.Store.Buckets(t.Context(), b.id); err != nil || all[0].Lock != (remora.BucketLock{State: remora.BucketLockOff}) {
+	if all, err := b.Store.Buckets(t.Context(), b.id); err != nil || all[0].ObjectLock != (remora.BucketLock{State: remora.BucketLockOff}) {
 		t.Errorf("%+v %v", all, err)
 	}
 }

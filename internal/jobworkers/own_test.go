@@ -56,7 +56,7 @@ func (b *bundle) theirs(t *testing.T, cfg objectstore.Config, set func(context.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := set(t.Context(), b.id, place, keys, tried.Lock, "owner@example.com"); err != nil {
+	if err := set(t.Context(), b.id, place, keys, tried.ObjectLock, "owner@example.com"); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Prefix = "remora/"

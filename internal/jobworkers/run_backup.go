@@ -197,7 +197,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		return kept, m.judge(err)
 	}
 	kept = keptOf(made, client.Major)
-	kept.Lock = w.locked(ctx, bucket, made.Manifest)
+	kept.ObjectLock = w.locked(ctx, bucket, made.Manifest)
 	kept.Alone = c.Sealing.Alone
 	for _, r := range c.Sealing.Recipients {
 		kept.OpenedBy = append(kept.OpenedBy, seal.Fingerprint(r))

@@ -47,7 +47,7 @@ func (b *Bucket) Lock(ctx context.Context) (lock Lock, err error) {
 	err = b.try(ctx, op, b.cfg.Bucket, func(ctx context.Context) error {
 		out, err := b.client.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &b.cfg.Bucket})
 		if err == nil {
-			lock = lockOf(out.ObjectLockConfiguration)
+			lock = configured(out.ObjectLockConfiguration)
 			return nil
 		}
 		var e *Error
@@ -75,7 +75,7 @@ func (e *Error) lockState() (state LockState, said bool) {
 	return LockUnknown, e.Status == http.StatusNotImplemented || e.Status >= 300 && !e.transient()
 }
 
-func lockOf(c *types.ObjectLockConfiguration) Lock {
+func configured(c *types.ObjectLockConfiguration) Lock {
 	if c == nil || c.ObjectLockEnabled != types.ObjectLockEnabledEnabled {
 		return Lock{} // of a store that answers another question
 	}
@@ -104,12 +104,13 @@ func lockMode(s string) string {
 const briefly = time.Hour
 
 // PutErasable is PutIfAbsent of what must be able to go at any time. Where the bucket would lock it for days, it is locked for an hour
-// instead, which needs s3:PutObjectRetention for its key; where the key may not ask whether that is so, the bucket's word holds. What is
-// asked of an object goes before a bucket's default retention
+// instead, which needs s3:PutObjectRetention for its key; where the key may not ask whether that is so, or the store's answer says nothing
+// of it, the bucket's word holds. What is asked of an object goes before a bucket's default retention
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html#object-lock-retention-periods).
 func (b *Bucket) PutErasable(ctx context.Context, key string, body []byte) (Object, error) {
 	lock, err := b.Lock(ctx)
-	if err != nil {
+	var e *Error
+	if err != nil && (!errors.As(err, &e) || e.Status == 0) { // else some stores would have nothing written to them
 		return Object{}, err
 	}
 	want := Describe(body)

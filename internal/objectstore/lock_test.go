@@ -155,3 +155,74 @@ func TestEveryWriteToALockedBucketHasAChecksum(t *testing.T) {
 		})
 	}
 }
+
+// alter is a way to a store on which an answer is another one.
+type alter struct {
+	next http.RoundTripper
+	by   func(*http.Request, *http.Response)
+}
+
+func (a alter) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := a.next.RoundTrip(r)
+	if err == nil {
+		a.by(r, resp)
+	}
+	return resp, err
+}
+
+// A store that cannot answer what it locks can be written to all the same; one that is silent is asked again another time.
+func TestNoUsefulWordOfALock(t *testing.T) {
+	t.Parallel()
+	for name, says := range map[string]struct {
+		status int
+		body   string
+	}{"broken": {500, ""}, "a page": {200, "<html><br></html>"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := s3test.Config(t)
+			cfg.Attempts, cfg.Backoff = 2, time.Millisecond
+			cfg.HTTP.Transport = alter{cfg.HTTP.Transport, func(r *http.Request, resp *http.Response) {
+				if r.URL.Query().Has("object-lock") {
+					_ = resp.Body.Close()
+					resp.StatusCode, resp.Body, resp.ContentLength = says.status, io.NopCloser(strings.NewReader(says.body)), int64(len(says.body))
+				}
+			}}
+			b := s3test.Open(t, cfg)
+			if lock, err := b.Lock(t.Context()); err == nil {
+				t.Errorf("%+v", lock)
+			}
+			if _, err := b.PutErasable(t.Context(), "erasable", []byte("x")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	silent := s3test.Config(t)
+	silent.Endpoint, silent.Attempts = "http://127.0.0.1:1", 1
+	if _, err := s3test.Open(t, silent).PutErasable(t.Context(), "erasable", []byte("x")); err == nil {
+		t.Error("written to a store that is not there")
+	}
+}
+
+// A time that cannot be written down is none.
+func TestALockForAges(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]bool{
+		"9999-12-31T23:59:59Z": true, "9999-12-31T23:59:59-12:00": false, "0000-01-01T00:00:00+12:00": false, "1970-01-01T00:00:00Z": true,
+	} {
+		cfg := s3test.Config(t)
+		cfg.HTTP.Transport = alter{cfg.HTTP.Transport, func(r *http.Request, resp *http.Response) {
+			if r.Method == http.MethodHead {
+				resp.Header.Set("X-Amz-Object-Lock-Mode", objectstore.LockCompliance)
+				resp.Header.Set("X-Amz-Object-Lock-Retain-Until-Date", said)
+			}
+		}}
+		b := s3test.Open(t, cfg)
+		if _, err := b.PutIfAbsent(t.Context(), "x", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		o, err := b.Head(t.Context(), "x")
+		if err != nil || (o.LockMode != "") != want || o.LockedUntil.IsZero() == want {
+			t.Errorf("%s: %+v %v", said, o, err)
+		}
+	}
+}

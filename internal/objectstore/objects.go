@@ -132,10 +132,9 @@ func (b *Bucket) Head(ctx context.Context, key string) (Object, error) {
 		Key: key, Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified),
 		crc: aws.ToString(out.ChecksumCRC32), writer: out.Metadata[writerTag], etag: aws.ToString(out.ETag),
 	}
-	if o.LockMode = lockMode(string(out.ObjectLockMode)); o.LockMode != "" && out.ObjectLockRetainUntilDate != nil {
-		o.LockedUntil = out.ObjectLockRetainUntilDate.UTC()
-	} else {
-		o.LockMode = ""
+	until := aws.ToTime(out.ObjectLockRetainUntilDate).UTC()
+	if mode := lockMode(string(out.ObjectLockMode)); mode != "" && until.Year() >= 1970 && until.Year() <= 9999 { // else no JSON has it
+		o.LockMode, o.LockedUntil = mode, until
 	}
 	return o, nil
 }

@@ -164,7 +164,7 @@ func TestProbe(t *testing.T) {
 			}
 			got, err := open(t, o, dialer.AllowLoopback()).Probe(t.Context(), owner, o.Place, o.BucketKeys)
 			if c.want == "" {
-				if err != nil || got != (remora.Probed{Lock: remora.BucketLock{State: c.lock}}) {
+				if err != nil || got != (remora.Probed{ObjectLock: remora.BucketLock{State: c.lock}}) {
 					t.Errorf("%+v %v", got, err)
 				}
 			} else if remora.KindOf(err) != remora.KindInvalid || !strings.Contains(remora.Public(err, ""), c.want) {
@@ -218,7 +218,7 @@ func TestProbeOfALockedBucket(t *testing.T) {
 				o.BucketKeys, left = remora.BucketKeys{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey}, 1
 			}
 			got, err := open(t, o, dialer.AllowLoopback()).Probe(t.Context(), owner, o.Place, o.BucketKeys)
-			if err != nil || got.Lock != c.want {
+			if err != nil || got.ObjectLock != c.want {
 				t.Errorf("%+v %v", got, err)
 			}
 			if err := s3test.Open(t, cfg).List(t.Context(), "", func(x objectstore.Object) error { return errors.New(x.Key) }); err != nil {

@@ -53,23 +53,21 @@ func (s *Stores) Probe(ctx context.Context, id remora.ResourceID, p remora.Place
 		}
 	}
 	if lock, err := writer.Lock(ctx); err == nil { // else nothing is known of it, which is no reason not to use the bucket
-		found.Lock = lockOf(lock)
+		found.ObjectLock = bucketLock(lock)
 	}
 	return found, nil
 }
 
-func lockOf(l objectstore.Lock) remora.BucketLock {
+func bucketLock(l objectstore.Lock) remora.BucketLock {
 	switch {
 	case l.State == objectstore.LockOff:
 		return remora.BucketLock{State: remora.BucketLockOff}
 	case l.State != objectstore.LockOn:
 		return remora.BucketLock{}
-	case l.Mode == objectstore.LockCompliance:
-		return remora.BucketLock{State: remora.BucketLockCompliance, Days: l.Days}
-	case l.Mode == objectstore.LockGovernance:
-		return remora.BucketLock{State: remora.BucketLockGovernance, Days: l.Days}
+	case l.Mode == "":
+		return remora.BucketLock{State: remora.BucketLockNothing}
 	}
-	return remora.BucketLock{State: remora.BucketLockNothing}
+	return remora.BucketLock{State: remora.BucketLockState(remora.LockModeOf(l.Mode)), Days: l.Days}
 }
 
 // mostProbes is how many probes this process makes at a time: one is slow where a stranger's store wants it to be.

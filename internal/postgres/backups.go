@@ -199,6 +199,6 @@ func backupOf(b pgsql.Backup, addon, ownerApp string) remora.Backup {
 		QueuedAt: b.QueuedAt, StartedAt: orZero(b.StartedAt), EndedAt: orZero(b.EndedAt), RetryAt: orZero(b.RetryAt), DamagedAt: orZero(b.DamagedAt),
 		ExpiredAt: orZero(b.ExpiredAt), ExpiredBecause: b.ExpiredBecause, DeleteAt: orZero(b.DeleteAt), DeletedAt: orZero(b.DeletedAt),
 		OpenedBy: b.OpenedBy, Alone: b.Alone, Bucket: orEmpty[remora.BucketID](b.BucketID),
-		Lock: remora.ObjectLock{Mode: orEmpty[remora.LockMode](b.LockMode), Until: orZero(b.LockedUntil)},
+		ObjectLock: remora.ObjectLock{Mode: orEmpty[remora.LockMode](b.LockMode), Until: orZero(b.LockedUntil)},
 	}
 }

@@ -286,10 +286,10 @@ func bucketOf(b pgsql.Bucket) remora.Bucket {
 	out := remora.Bucket{
 		ID: remora.BucketID(b.ID), Place: remora.Place{Endpoint: b.Endpoint, Region: b.Region, Bucket: b.Bucket, Prefix: b.Prefix, PathStyle: b.PathStyle},
 		AccessKey: b.AccessKey, DeleteAccessKey: b.DeleteAccessKey, InUse: b.InUse, TakesCopies: b.TakesCopies && !b.InUse, SetBy: b.SetBy, SetAt: b.SetAt,
-		Lock: remora.BucketLock{State: orEmpty[remora.BucketLockState](b.ObjectLock)},
+		ObjectLock: remora.BucketLock{State: orEmpty[remora.BucketLockState](b.ObjectLock)},
 	}
 	if b.ObjectLockDays != nil {
-		out.Lock.Days = int(*b.ObjectLockDays)
+		out.ObjectLock.Days = int(*b.ObjectLockDays)
 	}
 	return out
 }

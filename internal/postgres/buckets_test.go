@@ -79,7 +79,7 @@ func TestWhereBackupsLie(t *testing.T) {
 		if err := b.SetBucket(ctx, id, p, more, lock, "owner@example.com"); err != nil {
 			t.Fatal(err)
 		}
-		if all, err := b.Buckets(ctx, id); err != nil || all[0].Lock != lock {
+		if all, err := b.Buckets(ctx, id); err != nil || all[0].ObjectLock != lock {
 			t.Errorf("%+v %v", all, err)
 		}
 	}

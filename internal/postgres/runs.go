@@ -199,7 +199,7 @@ func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 			ClientVersion: foreign(k.ClientVersion, maxWord), ClientMajor: int32(k.ClientMajor), //nolint:gosec // a PostgreSQL major
 			ArchiveVersion: foreign(k.ArchiveVersion, maxWord), Tables: int32(k.Tables), Rows: k.Rows, //nolint:gosec // bounded by the archive's head
 			PlainSize: k.PlainSize, StoredSize: stored, PeakMemory: k.PeakMemory, RereadAt: &reread,
-			OpenedBy: append([]string{}, k.OpenedBy...), Alone: k.Alone, LockedUntil: orNil(k.Lock.Until), LockMode: orNull(k.Lock.Mode),
+			OpenedBy: append([]string{}, k.OpenedBy...), Alone: k.Alone, LockedUntil: orNil(k.ObjectLock.Until), LockMode: orNull(k.ObjectLock.Mode),
 		}))
 		if err != nil {
 			return err

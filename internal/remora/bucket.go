@@ -29,7 +29,7 @@ type Bucket struct {
 	TakesCopies     bool   // the next backup lies in ours, and a copy of it here; never of one that is in use
 	SetBy           string
 	SetAt           time.Time
-	Lock            BucketLock // as the store said at SetAt
+	ObjectLock      BucketLock // as the store said at SetAt
 	Backups         int        // that are listed, or damaged, and lie in it; not in every answer
 	Copies          int        // of backups that are listed, or damaged, likewise
 }

@@ -2,6 +2,7 @@ package remora
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,14 @@ const (
 	LockGovernance LockMode = "governance" // everybody but whom the store's owner has given the right to (s3:BypassGovernanceRetention)
 )
 
+// LockModeOf reads S3's word for a mode; empty where it is none.
+func LockModeOf(s3 string) LockMode {
+	if m := LockMode(strings.ToLower(s3)); m == LockCompliance || m == LockGovernance {
+		return m
+	}
+	return ""
+}
+
 // ObjectLock is until when the store says that it keeps everything of a backup. The zero value is one of which it says nothing.
 type ObjectLock struct {
 	Mode  LockMode
@@ -23,16 +32,24 @@ type ObjectLock struct {
 // Holds tells whether it is so yet.
 func (l ObjectLock) Holds(now time.Time) bool { return now.Before(l.Until) }
 
-// Says tells what it means, in a sentence; nothing where it does not hold.
+// Says tells what it means, in a sentence, as the store's word: it may be a customer's own. Nothing where it does not hold.
 func (l ObjectLock) Says(now time.Time) string {
 	until := l.Until.UTC().Format("2006-01-02 15:04 UTC")
 	switch {
 	case !l.Holds(now):
 		return ""
 	case l.Mode == LockCompliance:
-		return "Cannot be deleted or changed by anybody until " + until + " (Object Lock, compliance mode)."
+		return "When this was stored, the store said that nobody can delete or change it until " + until + " (Object Lock, compliance mode)."
 	}
-	return "Cannot be deleted or changed until " + until + " by anybody without the right to override that (Object Lock, governance mode)."
+	return "When this was stored, the store said that nobody without the right to override that can delete or change it until " + until + " (Object Lock, governance mode)."
+}
+
+// LockSays is what is said of the lock of a backup that is there.
+func (b Backup) LockSays(now time.Time) string {
+	if !b.State.Restorable() {
+		return ""
+	}
+	return b.ObjectLock.Says(now)
 }
 
 // BucketLock is what a store said of a bucket's Object Lock.
@@ -71,5 +88,5 @@ func (l BucketLock) Says() string {
 // Probed is what was found out of a customer's bucket that can be used.
 type Probed struct {
 	WriterDeletes bool // the key that writes may delete too, where there is another one for that
-	Lock          BucketLock
+	ObjectLock    BucketLock
 }

@@ -104,7 +104,7 @@ type Backup struct {
 	ExpiredBecause string    // why nothing does, in words
 	DeleteAt       time.Time // when what is stored of it goes; zero unless it has expired
 	DeletedAt      time.Time // zero unless that is gone
-	Lock           ObjectLock
+	ObjectLock     ObjectLock
 	OpenedBy       []string  // fingerprints of its owner's keys that open it, beside ours unless Alone
 	Alone          bool      // they alone open it: we cannot
 	Bucket         BucketID  // its owner's, in which it lies; empty where it is ours
@@ -203,7 +203,7 @@ type Kept struct {
 	PlainSize      int64
 	PeakMemory     int64 // bytes that the run took at most, its children's included and its upload's not; 0 where nobody measured
 	Objects        []Object
-	Lock           ObjectLock
+	ObjectLock     ObjectLock
 	OpenedBy       []string // as Backup's
 	Alone          bool     // as Backup's
 	Unexplained    string   // pg_dump's words that we cannot explain; makes the backup incomplete

@@ -188,9 +188,14 @@ func (c *checkup) store(ctx context.Context) {
 
 // mayKnow says where the worker could not tell whether copies of keys must be kept from being locked with archives.
 func (c *checkup) mayKnow(ctx context.Context, bucket *objectstore.Bucket) {
-	if lock, err := bucket.Lock(ctx); err == nil && lock.State == objectstore.LockDenied {
-		c.say(warning, "bucket", "The common key may not ask whether it locks what is written to it. If it does, copies of keys are locked with the archives, and removed add-ons' stay longer than customers are promised.",
-			"Give a worker's key s3:GetBucketObjectLockConfiguration, as deploy/storage/worker.json does.")
+	const then = " If it does, copies of keys are locked with the archives, and removed add-ons' stay longer than customers are promised."
+	switch lock, err := bucket.Lock(ctx); {
+	case err != nil:
+		c.say(warning, "bucket", "With the common key it could not be asked whether it locks what is written to it: "+err.Error()+"."+then, "")
+	case lock.State == objectstore.LockDenied:
+		c.say(warning, "bucket", "The common key may not ask whether it locks what is written to it."+then, "Give a worker's key s3:GetBucketObjectLockConfiguration, as deploy/storage/worker.json does.")
+	case lock.State == objectstore.LockUnknown:
+		c.say(good, "bucket", "It does not say by Object Lock whether it locks what is written to it. A rule of its own that does must leave out "+archivestore.KeysPrefix+", where copies of keys lie.", "")
 	}
 }
 

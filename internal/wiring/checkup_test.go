@@ -12,6 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/remora-backup/remora/internal/devtools/faultproxy"
 	"github.com/remora-backup/remora/internal/devtools/inbox"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/logtest"
@@ -65,6 +66,21 @@ func ofLocked(t *testing.T, days int32, blind bool) map[string]string {
 	}
 }
 
+// answering are settings of a store that answers in its own way what it locks.
+func answering(t *testing.T, status int) map[string]string {
+	t.Helper()
+	proxy, err := faultproxy.NewHTTP(s3test.Config(t).Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	proxy.Add(faultproxy.Rule{
+		Match: func(r *http.Request) bool { return r.URL.Query().Has("object-lock") },
+		Do:    func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(status) },
+	})
+	return map[string]string{"S3_ENDPOINT": proxy.URL}
+}
+
 // The checkup says of each thing that is wrong what it is and what to do, names no secret, and of what is well that it is.
 func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the environment is the process's
 	empty := pgtest.Server(t).SuperuserURL("postgres")
@@ -115,6 +131,9 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 		"a lock of nothing":   {ofLocked(t, 0, false), nil, nil, `^warning  bucket     Object Lock is on, and locks nothing`, 0},
 		"keys that may not ask": {ofLocked(t, 28, true), nil, nil, `^warning  bucket     The common key may not ask whether it locks .*copies of keys
 ^warning  bucket     The deleter's key may not ask for how long`, 0},
+		"a store without locks": {answering(t, 501), nil, nil, `^ok       bucket     It does not say by Object Lock whether it locks .* must leave out k/`, 0},
+		"a store that cannot say": {answering(t, 500), nil, nil, `^warning  bucket     With the common key it could not be asked whether it locks .*copies of keys(?s:.*)
+^warning  bucket     Whether it locks what is written to it could not be asked`, 0},
 		"no mail":         {map[string]string{"SMTP_URL": "", "MAIL_FROM": ""}, nil, nil, `^warning  mail       There is no mail server.* Set SMTP_URL and MAIL_FROM\.$`, 0},
 		"one key for all": {map[string]string{"DELETER_S3_ACCESS_KEY": "", "DELETER_S3_SECRET_KEY": ""}, nil, nil, `^warning  bucket     The deleter takes the common key.* Set DELETER_S3_ACCESS_KEY`, 0},
 		"missing settings": {map[string]string{"SSO_SALT": "", "CLIENT_SECRET": ""}, nil, nil, `^wrong    settings   web: settings are missing from the environment: SSO_SALT\.
