@@ -57,7 +57,7 @@ func TestHugeMessagesAreRefused(t *testing.T) {
 	})
 	_, err := customerdb.Open(t.Context(), target)
 	var f *remora.Failure
-	if !errors.As(err, &f) || f.Reason != remora.ReasonUnreachable {
+	if !errors.As(err, &f) || f.Reason != remora.ReasonDumpFailed || !strings.Contains(f.Detail, "a message of 536870908 bytes") {
 		t.Error(err)
 	}
 	if n := <-sent; n > 64<<20 { // what fits into the sockets' buffers

@@ -37,6 +37,7 @@ type Server struct {
 type Session struct {
 	conn     *pgx.Conn
 	target   Target
+	may      *ration
 	server   Server
 	snapshot string
 	audit    remora.Audit
@@ -70,7 +71,8 @@ func split(all string) map[string]string {
 // before pg_dump begins is one connection and one round trip. It takes 10 s to connect at most, and as long for the rest.
 // The caller must Close the session. Errors are *remora.Failure and never hold the password.
 func Open(ctx context.Context, t Target) (*Session, error) {
-	cfg, err := config(t)
+	may := &ration{}
+	cfg, err := config(t, may)
 	if err != nil {
 		return nil, err
 	}
@@ -84,15 +86,15 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 			return nil
 		}
 	}
-	conn, err := pgx.ConnectConfig(connecting, cfg)
-	if err != nil {
-		f := failure(err, t.Credential.Password)
+	s := &Session{target: t, may: may, alike: map[string]int{}, standing: true}
+	if s.conn, err = pgx.ConnectConfig(connecting, cfg); err != nil {
+		f := s.failure(err)
 		if f.Reason == remora.ReasonPermission { // it may not connect to the database
 			f.Reason = remora.ReasonLoginRefused
 		}
 		return nil, f
 	}
-	s := &Session{conn: conn, target: t, alike: map[string]int{}, standing: true, server: Server{Key: key}}
+	s.server.Key = key
 	asking, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
 	if err := s.ask(asking, s.read, "begin", "server"); err != nil {
@@ -165,7 +167,7 @@ func (s *Session) Inventory(ctx context.Context, most time.Duration) (remora.Inv
 		_, err = s.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT inventory")
 	}
 	if err != nil {
-		return nil, failure(err, s.target.Credential.Password)
+		return nil, s.failure(err)
 	}
 	return all, nil
 }
@@ -203,7 +205,7 @@ func (s *Session) Release(ctx context.Context) error {
 	defer cancel()
 	if !s.audit.OpenRows() {
 		if _, err := s.conn.Exec(ctx, "COMMIT"); err != nil {
-			return failure(err, s.target.Credential.Password)
+			return s.failure(err)
 		}
 		return nil
 	}
@@ -213,15 +215,15 @@ func (s *Session) Release(ctx context.Context) error {
 // stillOpen asks for gaps anew, in a transaction of its own.
 func (s *Session) stillOpen(ctx context.Context) error {
 	if _, err := s.conn.Exec(ctx, "COMMIT"); err != nil {
-		return failure(err, s.target.Credential.Password)
+		return s.failure(err)
 	}
-	now := Session{conn: s.conn, target: s.target, alike: map[string]int{}}
+	now := Session{conn: s.conn, target: s.target, may: s.may, alike: map[string]int{}}
 	err := now.ask(ctx, now.read, "begin", "read_gaps")
 	if err == nil {
 		_, err = s.conn.Exec(ctx, "COMMIT")
 	}
 	if err != nil {
-		return failure(err, s.target.Credential.Password)
+		return s.failure(err)
 	}
 	if f := now.audit.Refusal(); f != nil && f.Reason == remora.ReasonRowSecurity {
 		return f
@@ -246,7 +248,7 @@ func (s *Session) Witness(ctx context.Context) (remora.Witness, error) {
 		return nil
 	})
 	if err != nil {
-		return s.audit.Witness, failure(err, s.target.Credential.Password)
+		return s.audit.Witness, s.failure(err)
 	}
 	return w, nil
 }
@@ -265,7 +267,7 @@ func (s *Session) ask(ctx context.Context, read func(name string, row [][]byte) 
 		all[i] = parts[n]
 	}
 	if err := run(ctx, s.conn, strings.Join(all, "\n"), read); err != nil {
-		return failure(err, s.target.Credential.Password)
+		return s.failure(err)
 	}
 	return nil
 }
@@ -282,7 +284,7 @@ func run(ctx context.Context, conn *pgx.Conn, sql string, read func(name string,
 		r := answers.ResultReader()
 		for ; r.NextRow(); n++ {
 			if bad == nil && n == maxRows {
-				bad = errTooMuch
+				bad = &tooMuchError{fmt.Sprintf("over %d rows", maxRows)}
 				_ = conn.PgConn().Conn().Close() // or it could go on for ever
 			}
 			if fields := r.FieldDescriptions(); bad == nil && len(fields) > 0 {
@@ -297,6 +299,14 @@ func run(ctx context.Context, conn *pgx.Conn, sql string, read func(name string,
 		bad = err
 	}
 	return bad
+}
+
+// failure names what went wrong. What ended the connection stays the reason, of which pgx may say only that there is none any more.
+func (s *Session) failure(err error) *remora.Failure {
+	if over := s.may.over.Load(); over != nil {
+		err = over
+	}
+	return failure(err, s.target.Credential.Password)
 }
 
 // limit is how many findings of one code a report lists; the queries ask for one more.

@@ -254,7 +254,7 @@ func TestEndlessRowsAreLeft(t *testing.T) {
 	})
 	_, err := customerdb.Open(t.Context(), target)
 	var f *remora.Failure
-	if !errors.As(err, &f) || f.Reason != remora.ReasonUnreachable {
+	if !errors.As(err, &f) || f.Reason != remora.ReasonDumpFailed || !strings.Contains(f.Detail, "over 10000 rows") {
 		t.Error(err)
 	}
 	if n := <-sent; n > 1_000_000 { // what fits into the sockets' buffers, and not what 10 s take
