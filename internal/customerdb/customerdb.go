@@ -62,7 +62,8 @@ func config(t Target, may *ration) (*pgx.ConnConfig, error) {
 	}
 	cfg.RuntimeParams = map[string]string{
 		"application_name": t.AppName, "default_transaction_read_only": "on", "statement_timeout": strconv.FormatInt(shortTimeout.Milliseconds(), 10),
-		"search_path": "pg_catalog",
+		"search_path":         "pg_catalog",
+		"client_min_messages": "error", // a role may have set that it is told more, and what nobody has asked for is rationed
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.BuildFrontend = may.frontend

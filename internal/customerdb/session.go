@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,8 +49,8 @@ type Session struct {
 //go:embed audit.sql
 var auditSQL string
 
-// parts are the statements of audit.sql by name, without its comments: what is sent fits into the first flight of a
-// connection, so that a far server costs one round trip for each of Open and Ask.
+// parts are the statements of audit.sql by name, without its comments, which a server has no use for. Open and Ask each send one
+// message of them, so that neither waits for an answer twice.
 var parts = split(auditSQL)
 
 func split(all string) map[string]string {
@@ -68,7 +69,7 @@ func split(all string) map[string]string {
 }
 
 // Open connects, begins the transaction, exports its snapshot and hears who the server is: all that a tiny database costs
-// before pg_dump begins is one connection and one round trip. It takes 10 s to connect at most, and as long for the rest.
+// before pg_dump begins is one connection, and one question on it. It takes 10 s to connect at most, and as long for the rest.
 // The caller must Close the session. Errors are *remora.Failure and never hold the password.
 func Open(ctx context.Context, t Target) (*Session, error) {
 	may := &ration{}
@@ -109,7 +110,7 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 	return s, nil
 }
 
-// Ask asks what the credential may do, in the snapshot: in one round trip, and for at most 65 s. It must come before
+// Ask asks what the credential may do, in the snapshot: in one message, and for at most 65 s. It must come before
 // Release, once. Errors are *remora.Failure.
 func (s *Session) Ask(ctx context.Context) (remora.Audit, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
@@ -119,13 +120,20 @@ func (s *Session) Ask(ctx context.Context) (remora.Audit, error) {
 		ask = append(ask, "parameter_powers")
 	}
 	err := s.ask(ctx, s.read, ask...)
-	if s.alike["catalog_select"] > 0 { // which is why there is no more of the report, where there is none; it can be asked then
-		return s.audit, nil
+	var f *remora.Failure
+	if errors.As(err, &f) && f.Reason == remora.ReasonPermission && s.closed() {
+		return s.audit, nil // that is why there is no more of the report; it can be asked for when this has been mended
 	}
 	return s.audit, err
 }
 
-// mended is a failure with what mends it, where that is a catalog which is kept from the credential.
+// closed tells whether a catalog is kept from the credential, and it is refused for that.
+func (s *Session) closed() bool {
+	return slices.ContainsFunc(s.audit.Having(remora.SeverityFatal), func(f remora.Finding) bool { return f.Code == "catalog_select" })
+}
+
+// mended is a failure with what mends it, where that is a catalog which is kept from the credential: the server is asked again, in
+// no transaction, which catalogs those are.
 func (s *Session) mended(ctx context.Context, err error) error {
 	var f *remora.Failure
 	if !errors.As(err, &f) || f.Reason != remora.ReasonPermission {
