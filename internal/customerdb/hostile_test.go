@@ -90,7 +90,7 @@ func TestSessionsBeginReadOnly(t *testing.T) {
 	t.Parallel()
 	told := make(chan map[string]string, 1)
 	_, _ = customerdb.Open(t.Context(), asked(t, func(_ net.Conn, first *pgproto3.StartupMessage) { told <- first.Parameters }))
-	if set := <-told; set["default_transaction_read_only"] != "on" || set["search_path"] != "pg_catalog" || set["statement_timeout"] == "" {
+	if set := <-told; set["default_transaction_read_only"] != "on" || set["search_path"] != "pg_catalog" || set["client_min_messages"] != "error" || set["statement_timeout"] == "" {
 		t.Errorf("%v", set)
 	}
 }
