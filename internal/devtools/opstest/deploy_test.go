@@ -166,7 +166,7 @@ func TestTheBucketsRulesEndWhatWasDeleted(t *testing.T) {
 	}
 }
 
-// What a process's key may do with versions and locks: to ask, and, of copies of keys alone, to lock them for less than a day. So none
+// What a process's key may do with versions and locks: to ask, and, of copies of keys alone, to lock them for a day at most. So none
 // of them deletes a version, passes a lock or shortens one.
 func TestNoKeyPassesALock(t *testing.T) {
 	t.Parallel()
