@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/internal/browsertest"
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
@@ -130,6 +131,44 @@ func TestFailedBackup(t *testing.T) {
 		t.Fatal(a.Status, a.body)
 	}
 	says(t, m.do(t, "GET", "/dashboard/backups/"+string(id)).body, "canceled", "not", "data-live", "Next attempt")
+}
+
+// A database's page has room for a backup that failed, and for a long name, on screens that are no wide ones.
+func TestTheBackupsFitTheirPage(t *testing.T) {
+	t.Parallel()
+	f := shop()
+	f.Attachment = "HEROKU_POSTGRESQL_COBALT"
+	n := newSite(t).tenant(t, f)
+	first := n.keep(t)
+	for i := range 2 {
+		if _, err := n.RequestBackup(t.Context(), n.id, first.Database, "owner@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			n.keep(t)
+		} else {
+			n.fail(t, &remora.Failure{Reason: remora.ReasonPermission}, "")
+		}
+	}
+	_, err := n.Pool.Exec(t.Context(), `BEGIN; SELECT set_config('remora.service', 'on', true);
+		UPDATE backups SET queued_at = '2026-01-02 03:04:00Z', ended_at = '2026-01-02 03:05:06Z' WHERE resource_id = '`+string(n.id)+`';
+		UPDATE runs SET started_at = '2026-01-02 03:04:05Z' WHERE resource_id = '`+string(n.id)+`'; COMMIT`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := n.tab(t, true)
+	for _, width := range []int64{768, 1000, 1100, 1130, 1280} {
+		b.Look(width, 900, "light")
+		b.Open(databaseOf(n, t))
+		if over := browsertest.Eval[float64](b, `(s => s.scrollWidth - s.clientWidth)(document.querySelector("#backups .scroll"))`); over > 1 { // a pixel is what is rounded
+			t.Errorf("at %d the table is %g too wide", width, over)
+		}
+		if lines := browsertest.Eval[float64](b, `(w => w.getBoundingClientRect().height / parseFloat(getComputedStyle(w).lineHeight))(document.querySelector(".why"))`); lines > 2.1 {
+			t.Errorf("at %d the reason has %g lines", width, lines)
+		}
+	}
+	says(t, n.do(t, "GET", databaseOf(n, t)).body, "HEROKU_<wbr>POSTGRESQL_<wbr>COBALT", ">2 Jan 2026, 03:05 UTC<", ">03:05 UTC<")
+	picture(b, "database-1280")
 }
 
 func TestGettingItBack(t *testing.T) {
