@@ -178,7 +178,9 @@ func TestGettingItBack(t *testing.T) {
 	b := n.keep(t)
 	at := "/dashboard/backups/" + string(b.ID)
 	says(t, n.do(t, "GET", at).body, "7 tables with 4\u202f711 rows", "pg_dump 15.18", at+"/restore", "02</code>", "not", "/d/")
-	says(t, n.do(t, "GET", at+"/restore").body, "Make the command", "PostgreSQL 15 or later", `value="shop"`, "not", "/d/")
+	says(t, n.do(t, "GET", at+"/restore").body, "Make the command", "PostgreSQL 15 or later", `value="shop"`, "more than the 1.1 MB of the archive", "not", "/d/")
+	n.reported(t)
+	says(t, n.do(t, "GET", at+"/restore").body, "the original took 1.2 GB when we last looked", "the archive, 1.1 MB, is compressed")
 	made := n.do(t, "POST", at+"/links")
 	if made.StatusCode != http.StatusSeeOther || made.Header.Get("Location") != at+"/restore?app=shop&to=heroku" {
 		t.Fatal(made.Status, made.Header, made.body)
@@ -246,16 +248,19 @@ func TestWhereTo(t *testing.T) {
 	if links, err := n.Links(t.Context(), n.id, b.ID); err != nil || len(links) != 0 {
 		t.Error(links, err)
 	}
-	for to, line := range map[string]string{"local": "createdb restored", "postgres": "postgres://USER@HOST/DATABASE", "heroku": "DATABASE_URL -a shop-two"} {
+	for to, lines := range map[string][]string{
+		"local": {"createdb restored", "| psql -X -f - restored</pre>"}, "postgres": {"postgres://USER@HOST/DATABASE", "| psql -X -f - &#39;postgres://USER@HOST/DATABASE&#39;</pre>"},
+		"heroku": {"--as RESTORED --wait -a shop-two\nheroku pg:backups:restore", "RESTORED_URL -a shop-two", "DATABASE_URL -a shop-two", "| psql -X -f - &#34;$(heroku config:get RESTORED_URL -a shop-two)&#34;</pre>"},
+	} {
 		made := n.post(t, at+"/links", url.Values{"to": {to}, "app": {"shop-two"}})
 		once, err := http.ParseSetCookie(made.Header.Get("Set-Cookie"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		page := s.send(t, "GET", made.Header.Get("Location"), "Cookie", "remora="+n.session+"; "+once.Name+"="+once.Value).body
-		if main, _, _ := strings.Cut(page, "Other ways"); !strings.Contains(main, line) {
-			t.Errorf("%s: %s", to, main)
-		}
+		main, other, _ := strings.Cut(page, "Other ways")
+		_, check, _ := strings.Cut(other, "Check the copy")
+		says(t, main+check, append(lines, "not", "TARGET")...)
 	}
 }
 
