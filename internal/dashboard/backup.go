@@ -71,6 +71,34 @@ func (p backupPage) Paste() string {
 	return strings.TrimSpace(p.Backup.Fix + "\n" + remora.Fixes(p.Report.Having(remora.SeverityFuture)))
 }
 
+// Has is how many objects of a kind the database had; 0 too where nobody has counted.
+func (p backupPage) Has(kind string) int64 {
+	if p.Report != nil {
+		for _, k := range p.Report.Inventory {
+			if k.Kind == kind {
+				return k.Count
+			}
+		}
+	}
+	return 0
+}
+
+// EqualToo says what beside rows was found equal in a copy.
+func (p backupPage) EqualToo() string {
+	if p.Report == nil || p.Report.Inventory == nil {
+		return ", and so are sequences and large objects, if there are any"
+	}
+	switch sequences, objects := p.Has("sequence") > 0, p.Has("large object") > 0; {
+	case sequences && objects:
+		return ", and so are sequences and large objects"
+	case sequences:
+		return ", and so are sequences"
+	case objects:
+		return ", and so are large objects"
+	}
+	return ""
+}
+
 // Stored tells whether something of it lies anywhere.
 func (p backupPage) Stored() bool { return p.Backup.Stored() }
 

@@ -177,7 +177,7 @@ func TestGettingItBack(t *testing.T) {
 	n := s.tenant(t, shop())
 	b := n.keep(t)
 	at := "/dashboard/backups/" + string(b.ID)
-	says(t, n.do(t, "GET", at).body, "7 tables with 4\u202f711 rows", "pg_dump 15.18", at+"/restore", "02</code>", "not", "/d/")
+	says(t, n.do(t, "GET", at).body, "<h1>Backup of postgresql-curved-1, "+b.QueuedAt.UTC().Format("2006-01-02 15:04:05 UTC"), ", at "+b.EndedAt.UTC().Format("2006-01-02 15:04:05 UTC")+".", "7 tables with 4\u202f711 rows", "pg_dump 15.18", at+"/restore", "02</code>", "not", "/d/")
 	says(t, n.do(t, "GET", at+"/restore").body, "Make the command", "PostgreSQL 15 or later", `value="shop"`, "more than the 1.1 MB of the archive", "not", "/d/")
 	n.reported(t)
 	says(t, n.do(t, "GET", at+"/restore").body, "the original took 1.2 GB when we last looked", "the archive, 1.1 MB, is compressed")

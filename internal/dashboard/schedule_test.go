@@ -125,7 +125,7 @@ func TestWhatAPlanDoesNotDoIsNoChoice(t *testing.T) {
 	n := s.tenant(t, shop()) // on a plan with six hours
 	page := databaseOf(n, t) + "/schedule"
 	says(t, n.do(t, "GET", page).body, `value="hourly" disabled>`, `<option value="2" disabled>2 (on plan Hammerhead)</option>`, `<option value="4" disabled>`,
-		`<option value="6" selected>6</option>`, `<option value="8">8</option>`, `<span class="hint">on plan Hammerhead</span>`)
+		`<option value="6" selected>6</option>`, `<option value="8">8</option>`, `<span class="hint">(on plan Hammerhead)</span>`)
 	says(t, n.submit(t, page, "kind", "hourly", "past", "7", "zone", "UTC", "do", "look").body, `value="hourly" checked>`)
 	n.plan(t, "hammerhead")
 	says(t, n.do(t, "GET", page).body, `<option value="2">2</option>`, "not", "disabled", "on plan")
