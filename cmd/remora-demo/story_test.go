@@ -106,8 +106,8 @@ func (s *story) restored(first remora.Backup) {
 		t.Errorf("%+v of %+v: %v", c, first, err)
 	}
 	_, check, _ := strings.Cut(s.Text("main"), "Check the copy")
-	line := regexp.MustCompile(`curl .*\| psql .* TARGET`).FindString(check)
-	if out := s.sh(strings.Replace(line, "TARGET", "'"+to+"'", 1)); !strings.Contains(out, "EQUAL: all ") {
+	line := regexp.MustCompile(`curl .*\| psql .*`).FindString(check)
+	if out := s.sh(strings.Replace(line, "postgres://USER@HOST/DATABASE", to, 1)); !strings.Contains(out, "EQUAL: all ") {
 		t.Error(out)
 	}
 }

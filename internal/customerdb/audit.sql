@@ -249,12 +249,12 @@ me AS (
             'ALTER ROLE ' || me.name || ' SET lo_compat_privileges = off;', current_setting('lo_compat_privileges') = 'on'),
            -- What every login role has; only what we do with the session keeps it unused. A prepared transaction that is
            -- forgotten keeps its locks, and VACUUM back, for ever.
-           ('temp_tables', 'inherent', quote_ident(current_database()), 'may create temporary tables: its own, gone when it disconnects', '',
+           ('temp_tables', 'inherent', me.name || ' in database ' || quote_ident(current_database()), 'may create temporary tables: its own, gone when it disconnects', '',
             pg_catalog.has_database_privilege(me.oid, current_database(), 'TEMP')),
-           ('create_large_objects', 'inherent', quote_ident(current_database()),
+           ('create_large_objects', 'inherent', me.name || ' in database ' || quote_ident(current_database()),
             'may create new large objects; only servers from 16 on refuse that in a READ ONLY transaction', '',
             pg_catalog.has_function_privilege(me.oid, 'pg_catalog.lo_from_bytea(oid,bytea)', 'EXECUTE')),
-           ('prepare_transaction', 'inherent', quote_ident(current_database()),
+           ('prepare_transaction', 'inherent', me.name || ' in database ' || quote_ident(current_database()),
             'may leave prepared transactions behind (max_prepared_transactions is above 0)', '', current_setting('max_prepared_transactions')::int > 0)
            ) x (code, severity, object, detail, fix, so)
      WHERE x.so
@@ -404,7 +404,7 @@ me AS (
       FROM pg_catalog.pg_user_mappings u, me
      WHERE NOT me.rolsuper AND u.umoptions IS NULL
     UNION ALL
-    SELECT 'heroku_event_trigger', 'info', quote_ident(e.evtname), 'Heroku''s own, and left out of the archive: every Heroku database has it, and nobody else could restore it', ''
+    SELECT 'heroku_event_trigger', 'info', quote_ident(e.evtname), 'will not be in the archive: an event trigger of Heroku''s own, which every Heroku database has and nobody else could restore', ''
       FROM pg_catalog.pg_event_trigger e
       JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

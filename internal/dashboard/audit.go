@@ -14,6 +14,7 @@ type report struct {
 	Database remora.DatabaseID
 	Now      time.Time
 	Known    []remora.Acknowledgement
+	Pasted   string // what the page has said to paste before
 }
 
 // group is the findings of one severity.
@@ -21,6 +22,7 @@ type group struct {
 	Title    string
 	Severity remora.Severity
 	Findings []remora.Finding
+	Above    bool // what to paste stands further up on the page
 }
 
 // Fix is what to paste for all of them.
@@ -63,6 +65,7 @@ func (r report) groups(keep func(remora.Severity) bool) []group {
 	var out []group
 	for _, g := range titles {
 		if g.Findings = r.Having(g.Severity); len(g.Findings) > 0 && keep(g.Severity) {
+			g.Above = strings.Contains(r.Pasted, g.Fix())
 			out = append(out, g)
 		}
 	}

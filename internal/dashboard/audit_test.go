@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -78,12 +79,54 @@ func TestWhatTheCredentialMayDo(t *testing.T) {
 
 	// The backup's own page has all of it, also while it runs, and what is known at its end.
 	b := "/dashboard/backups/" + string(c.Backup)
-	says(t, n.do(t, "GET", b).body, "What the credential may do", "as remora_ro", "why security_definer", "why temp_tables", "was not read to the end")
+	says(t, n.do(t, "GET", b).body, "What the credential may do", "as remora_ro", "why security_definer", "why temp_tables", "not", "was not read to the end", "What it meant for your database")
 	err := n.KeepBackup(t.Context(), c, remora.Kept{Witness: remora.Witness{Before: 7, After: 7}, Inventory: remora.Inventory{{Kind: "table", Count: 4711}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	says(t, n.do(t, "GET", b).body, "Nothing was written", "table: 4711")
+}
+
+// A refused backup says what to paste once, with what the next one would fail on, and nothing of a dump that there was not;
+// one that failed later says once what could not be counted.
+func TestARefusedBackupSaysItOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	refused := remora.Audit{Role: "remora_ro", Witness: remora.Witness{Before: 7}, Findings: []remora.Finding{
+		{Code: "table_select", Severity: remora.SeverityFatal, Object: "u", Detail: "has no SELECT", Fix: "GRANT SELECT ON u TO remora_ro;"},
+		{Code: "no_default_select", Severity: remora.SeverityFuture, Object: "new tables", Detail: "will have none", Fix: "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO remora_ro;"},
+	}}
+	page := func(a remora.Audit, f *remora.Failure) string {
+		t.Helper()
+		n := s.tenant(t, shop())
+		c := n.claim(t)
+		err := n.SaveAudit(t.Context(), c, a, remora.Server{Version: "15.18", Size: 1})
+		if err == nil {
+			err = n.SaveImpact(t.Context(), c, remora.Impact{Held: time.Second})
+		}
+		if err == nil {
+			_, err = n.FailRun(t.Context(), c, f, f.Fix)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n.do(t, "GET", "/dashboard/backups/"+string(c.Backup)).body
+	}
+	no := page(refused, refused.Refusal())
+	says(t, no, "GRANT SELECT ON u TO remora_ro;\nALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO remora_ro;</bdi>", "What was found", "What the credential may do", "The statements for it are above",
+		"not", "on the backup's page", "The words of pg_dump", "What it meant for your database", "was not read to the end", "nobody could look")
+	if n := strings.Count(no, "GRANT SELECT ON u"); n != 1 {
+		t.Errorf("to paste %d times: %s", n, no)
+	}
+	refused.Findings[0].Severity, refused.Findings[0].Fix = remora.SeverityDeny, "REVOKE INSERT ON u FROM remora_ro;"
+	says(t, page(refused, refused.Refusal()), "REVOKE INSERT ON u FROM remora_ro;</bdi>", "ALTER DEFAULT PRIVILEGES", "not", "remora_ro;\nALTER")
+	refused.Findings = refused.Findings[1:]
+	late := page(refused, &remora.Failure{Reason: remora.ReasonTooLong, Detail: "pg_dump: a word"})
+	says(t, late, "What it meant for your database", "nobody could look")
+	if n := strings.Count(late, "was not read to the end"); n != 1 {
+		t.Errorf("said %d times: %s", n, late)
+	}
+	says(t, page(remora.Audit{}, &remora.Failure{Reason: remora.ReasonPermission, Detail: "pg_dump: a word"}), "The words of pg_dump", "not", "What was found")
 }
 
 func TestCheckAgain(t *testing.T) {

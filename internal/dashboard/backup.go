@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -45,6 +46,57 @@ func sorted(all []remora.Proof) proofs {
 // Live tells whether the page will change by itself soon.
 func (p backupPage) Live() bool {
 	return !p.Backup.State.Ended() || p.Proofs.Now != nil || p.ProofDue() || slices.ContainsFunc(p.Copies, func(c remora.Copy) bool { return c.Live(p.Now) })
+}
+
+// Dumped tells whether pg_dump has read the database and is done: then there is something to say of what it cost. A refused
+// credential's dump gave nothing, and of a run that goes on nothing is known yet.
+func (p backupPage) Dumped() bool {
+	return p.Backup.State.Restorable() || p.Backup.State.Ended() && p.Report != nil && p.Report.Refusal() == nil
+}
+
+// Refused tells whether the permission doctor ended the backup: then the words of why are ours.
+func (p backupPage) Refused() bool {
+	if p.Report == nil {
+		return false
+	}
+	f := p.Report.Refusal()
+	return f != nil && f.Reason == p.Backup.Reason
+}
+
+// Paste is what mends it: for a credential that cannot read everything, also what keeps later backups from failing.
+func (p backupPage) Paste() string {
+	if !p.Refused() || p.Backup.Reason == remora.ReasonCanWrite {
+		return p.Backup.Fix
+	}
+	return strings.TrimSpace(p.Backup.Fix + "\n" + remora.Fixes(p.Report.Having(remora.SeverityFuture)))
+}
+
+// Has is how many objects of a kind the database had; 0 too where nobody has counted.
+func (p backupPage) Has(kind string) int64 {
+	if p.Report != nil {
+		for _, k := range p.Report.Inventory {
+			if k.Kind == kind {
+				return k.Count
+			}
+		}
+	}
+	return 0
+}
+
+// EqualToo says what beside rows was found equal in a copy.
+func (p backupPage) EqualToo() string {
+	if p.Report == nil || p.Report.Inventory == nil {
+		return ", and so are sequences and large objects, if there are any"
+	}
+	switch sequences, objects := p.Has("sequence") > 0, p.Has("large object") > 0; {
+	case sequences && objects:
+		return ", and so are sequences and large objects"
+	case sequences:
+		return ", and so are sequences"
+	case objects:
+		return ", and so are large objects"
+	}
+	return ""
 }
 
 // Stored tells whether something of it lies anywhere.
@@ -111,6 +163,7 @@ func (p *Pages) backupPage(r *http.Request, s remora.Session) (backupPage, error
 	page.Proofs, page.Phases = sorted(page.BackupView.Proofs), phasesOf(page.Backup)
 	if page.Audit != nil {
 		page.Report = &report{Audit: *page.Audit, Database: page.Backup.Database}
+		page.Report.Pasted = page.Paste()
 	}
 	return page, nil
 }

@@ -196,9 +196,20 @@ func TestVisitEnds(t *testing.T) {
 	if err := n.DeprovisionResource(t.Context(), n.id); err != nil {
 		t.Fatal(err)
 	}
-	if a := n.do(t, "GET", "/dashboard"); a.StatusCode != http.StatusGone || !strings.Contains(a.body, "This add-on was removed") {
+	a = n.do(t, "GET", "/dashboard")
+	if a.StatusCode != http.StatusGone {
 		t.Errorf("after the add-on was removed: %s", a.Status)
 	}
+	removal, err := n.Removal(t.Context(), n.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, a.body, "This add-on was removed", "write to us before "+removal.UndoUntil.UTC().Format("2 January 2006, 15:04 UTC"), "in our last message to you and in the Helper App&#39;s log", "not", "/receipts/")
+	_, err = n.Pool.Exec(t.Context(), "BEGIN; SELECT set_config('remora.service', 'on', true); UPDATE removals SET key_destroyed_at = now() WHERE resource_id = '"+string(n.id)+"'; COMMIT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, n.do(t, "GET", "/dashboard").body, "This add-on was removed", "in our last message", "not", "write to us")
 	if a := n.do(t, "POST", "/logout"); a.StatusCode != http.StatusGone {
 		t.Errorf("signing off from it: %s", a.Status)
 	}

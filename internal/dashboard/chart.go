@@ -19,6 +19,22 @@ type chart struct {
 	Last        string
 }
 
+// Begin and End are what stands at the ends of the time axis; of one day, times.
+func (c *chart) Begin() string {
+	if day(c.From) == day(c.To) {
+		return day(c.From) + ", " + clock(c.From)
+	}
+	return day(c.From)
+}
+
+// End is the other one.
+func (c *chart) End() string {
+	if day(c.From) == day(c.To) {
+		return clock(c.To)
+	}
+	return day(c.To)
+}
+
 type dot struct {
 	X, Y float64
 	Says string

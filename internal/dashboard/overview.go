@@ -35,7 +35,7 @@ type card struct {
 func (p *Pages) card(o remora.Overview, d remora.Database) card {
 	c := card{Summary: o.Summary(d), ServiceAccount: p.ServiceAccount, HelperApp: cmp.Or(o.Resource.HelperApp, "HELPER-APP")}
 	if c.Audit != nil {
-		c.Report = &report{*c.Audit, d.ID, o.Now, c.Known}
+		c.Report = &report{Audit: *c.Audit, Database: d.ID, Now: o.Now, Known: c.Known}
 	}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/remora-backup/remora/internal/browsertest"
 	"github.com/remora-backup/remora/internal/dashboard"
 	"github.com/remora-backup/remora/internal/postgres"
 	"github.com/remora-backup/remora/internal/remora"
@@ -132,14 +133,54 @@ func TestFailedBackup(t *testing.T) {
 	says(t, m.do(t, "GET", "/dashboard/backups/"+string(id)).body, "canceled", "not", "data-live", "Next attempt")
 }
 
+// A database's page has room for a backup that failed, and for a long name, on screens that are no wide ones.
+func TestTheBackupsFitTheirPage(t *testing.T) {
+	t.Parallel()
+	f := shop()
+	f.Attachment = "HEROKU_POSTGRESQL_COBALT"
+	n := newSite(t).tenant(t, f)
+	first := n.keep(t)
+	for i := range 2 {
+		if _, err := n.RequestBackup(t.Context(), n.id, first.Database, "owner@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			n.keep(t)
+		} else {
+			n.fail(t, &remora.Failure{Reason: remora.ReasonPermission}, "")
+		}
+	}
+	_, err := n.Pool.Exec(t.Context(), `BEGIN; SELECT set_config('remora.service', 'on', true);
+		UPDATE backups SET queued_at = '2026-01-02 03:04:00Z', ended_at = '2026-01-02 03:05:06Z' WHERE resource_id = '`+string(n.id)+`';
+		UPDATE runs SET started_at = '2026-01-02 03:04:05Z' WHERE resource_id = '`+string(n.id)+`'; COMMIT`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := n.tab(t, true)
+	for _, width := range []int64{768, 1000, 1100, 1130, 1280} {
+		b.Look(width, 900, "light")
+		b.Open(databaseOf(n, t))
+		if over := browsertest.Eval[float64](b, `(s => s.scrollWidth - s.clientWidth)(document.querySelector("#backups .scroll"))`); over > 1 { // a pixel is what is rounded
+			t.Errorf("at %d the table is %g too wide", width, over)
+		}
+		if lines := browsertest.Eval[float64](b, `(w => w.getBoundingClientRect().height / parseFloat(getComputedStyle(w).lineHeight))(document.querySelector(".why"))`); lines > 2.1 {
+			t.Errorf("at %d the reason has %g lines", width, lines)
+		}
+	}
+	says(t, n.do(t, "GET", databaseOf(n, t)).body, "HEROKU_<wbr>POSTGRESQL_<wbr>COBALT", ">2 Jan 2026, 03:05 UTC<", ">03:05 UTC<")
+	picture(b, "database-1280")
+}
+
 func TestGettingItBack(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	n := s.tenant(t, shop())
 	b := n.keep(t)
 	at := "/dashboard/backups/" + string(b.ID)
-	says(t, n.do(t, "GET", at).body, "7 tables with 4\u202f711 rows", "pg_dump 15.18", at+"/restore", "02</code>", "not", "/d/")
-	says(t, n.do(t, "GET", at+"/restore").body, "Make the command", "PostgreSQL 15 or later", `value="shop"`, "not", "/d/")
+	says(t, n.do(t, "GET", at).body, "<h1>Backup of postgresql-curved-1, "+b.QueuedAt.UTC().Format("2006-01-02 15:04:05 UTC"), ", at "+b.EndedAt.UTC().Format("2006-01-02 15:04:05 UTC")+".", "7 tables with 4\u202f711 rows", "pg_dump 15.18", at+"/restore", "02</code>", "not", "/d/")
+	says(t, n.do(t, "GET", at+"/restore").body, "Make the command", "PostgreSQL 15 or later", `value="shop"`, "more than the 1.1 MB of the archive", "not", "/d/")
+	n.reported(t)
+	says(t, n.do(t, "GET", at+"/restore").body, "the original took 1.2 GB when we last looked", "the archive, 1.1 MB, is compressed")
 	made := n.do(t, "POST", at+"/links")
 	if made.StatusCode != http.StatusSeeOther || made.Header.Get("Location") != at+"/restore?app=shop&to=heroku" {
 		t.Fatal(made.Status, made.Header, made.body)
@@ -207,16 +248,19 @@ func TestWhereTo(t *testing.T) {
 	if links, err := n.Links(t.Context(), n.id, b.ID); err != nil || len(links) != 0 {
 		t.Error(links, err)
 	}
-	for to, line := range map[string]string{"local": "createdb restored", "postgres": "postgres://USER@HOST/DATABASE", "heroku": "DATABASE_URL -a shop-two"} {
+	for to, lines := range map[string][]string{
+		"local": {"createdb restored", "| psql -X -f - restored</pre>"}, "postgres": {"postgres://USER@HOST/DATABASE", "| psql -X -f - &#39;postgres://USER@HOST/DATABASE&#39;</pre>"},
+		"heroku": {"--as RESTORED --wait -a shop-two\nheroku pg:backups:restore", "RESTORED_URL -a shop-two", "DATABASE_URL -a shop-two", "| psql -X -f - &#34;$(heroku config:get RESTORED_URL -a shop-two)&#34;</pre>"},
+	} {
 		made := n.post(t, at+"/links", url.Values{"to": {to}, "app": {"shop-two"}})
 		once, err := http.ParseSetCookie(made.Header.Get("Set-Cookie"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		page := s.send(t, "GET", made.Header.Get("Location"), "Cookie", "remora="+n.session+"; "+once.Name+"="+once.Value).body
-		if main, _, _ := strings.Cut(page, "Other ways"); !strings.Contains(main, line) {
-			t.Errorf("%s: %s", to, main)
-		}
+		main, other, _ := strings.Cut(page, "Other ways")
+		_, check, _ := strings.Cut(other, "Check the copy")
+		says(t, main+check, append(lines, "not", "TARGET")...)
 	}
 }
 

@@ -87,6 +87,37 @@ func TestProofs(t *testing.T) {
 }
 
 // What was due and not done is shown as loudly as a failed backup.
+// What there is none of is not called equal, and what was made anew is not called compared.
+func TestAProofSaysNothingOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, x := range []struct {
+		inventory remora.Inventory
+		says      []string
+	}{
+		{nil, []string{"row for row, and so are sequences and large objects, if there are any.", "not", "materialized view"}},
+		{remora.Inventory{{Kind: "table", Count: 7}}, []string{"row for row.", "not", "large objects", "materialized view"}},
+		{remora.Inventory{{Kind: "sequence", Count: 1}, {Kind: "materialized view", Count: 1}}, []string{"row for row, and so are sequences.", "What the materialized view holds was made anew", "not", "large objects"}},
+		{remora.Inventory{{Kind: "large object", Count: 1}, {Kind: "sequence", Count: 1}, {Kind: "materialized view", Count: 2}}, []string{"row for row, and so are sequences and large objects.", "What the materialized views hold was"}},
+	} {
+		n := s.tenant(t, shop())
+		c := n.claim(t)
+		err := n.SaveAudit(t.Context(), c, remora.Audit{Role: "remora_ro"}, remora.Server{Version: "15.18", Size: 1})
+		if err == nil {
+			err = n.KeepBackup(t.Context(), c, remora.Kept{ServerVersion: "15.18", Tables: 7, Rows: 4711, Inventory: x.inventory})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := n.Backup(t.Context(), n.id, c.Backup)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.proved(t, b, remora.ProofRestore, remora.ProofOutcome{State: remora.ProofPassed, ServerVersion: "15.18", Tables: 7, Rows: 4711})
+		says(t, n.do(t, "GET", "/dashboard/backups/"+string(c.Backup)).body, x.says...)
+	}
+}
+
 func TestOverdue(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -128,6 +128,17 @@ func (p restorePage) Parts() string {
 // Command names the app of the command that restores on Heroku.
 func (p restorePage) Command() string { return cmp.Or(p.App, "YOUR-APP") }
 
+// Target names, for psql, the database that the page's first lines restore into.
+func (p restorePage) Target() string {
+	switch p.To {
+	case "local":
+		return "restored"
+	case "postgres":
+		return "'postgres://USER@HOST/DATABASE'"
+	}
+	return `"$(heroku config:get RESTORED_URL -a ` + p.Command() + `)"`
+}
+
 // makeLink makes a link and goes to the page that shows it. The link is in no address, so it is in no history and no log,
 // and loading the page again makes no other one.
 func (p *Pages) makeLink(w http.ResponseWriter, r *http.Request, s remora.Session) error {

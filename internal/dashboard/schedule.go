@@ -83,6 +83,21 @@ type schedulePage struct {
 	Days     []int
 }
 
+// Needs names the smallest plan that backs up every so many hours; empty where the one there is does. What is chosen stays
+// so: a plan may have shrunk since.
+func (page schedulePage) Needs(hours int) string {
+	gap := time.Duration(hours) * time.Hour
+	if page.Plan.MinInterval <= gap {
+		return ""
+	}
+	for _, p := range remora.Plans() {
+		if p.MinInterval <= gap {
+			return "plan " + p.Name
+		}
+	}
+	return "no plan"
+}
+
 // scheduleForm is what a person types. Each kind has fields of its own, so that the page needs no script.
 type scheduleForm struct {
 	Kind                         remora.RuleKind

@@ -118,6 +118,19 @@ func TestAWrongScheduleLosesNothing(t *testing.T) {
 	says(t, n.submit(t, page, "kind", "daily", "daily_at", "half past three", "zone", "UTC", "do", "save").body, `value="half past three"`, `value="daily" checked`)
 }
 
+// What the plan does not do cannot be chosen, and says which one does; what is so already stays chosen.
+func TestWhatAPlanDoesNotDoIsNoChoice(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	n := s.tenant(t, shop()) // on a plan with six hours
+	page := databaseOf(n, t) + "/schedule"
+	says(t, n.do(t, "GET", page).body, `value="hourly" disabled>`, `<option value="2" disabled>2 (on plan Hammerhead)</option>`, `<option value="4" disabled>`,
+		`<option value="6" selected>6</option>`, `<option value="8">8</option>`, `<span class="hint">(on plan Hammerhead)</span>`)
+	says(t, n.submit(t, page, "kind", "hourly", "past", "7", "zone", "UTC", "do", "look").body, `value="hourly" checked>`)
+	n.plan(t, "hammerhead")
+	says(t, n.do(t, "GET", page).body, `<option value="2">2</option>`, "not", "disabled", "on plan")
+}
+
 // A pause is as loud as a failure, wherever the database is shown.
 func TestAPauseIsLoud(t *testing.T) {
 	t.Parallel()

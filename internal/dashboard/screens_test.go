@@ -241,6 +241,20 @@ var screens = []screen{
 		b := n.fail(t, &remora.Failure{Reason: remora.ReasonPermission, Detail: "pg_dump: error: query failed: ERROR:  permission denied for table Log\npg_dump: detail: Query was: LOCK TABLE audit.\"Log\" IN ACCESS SHARE MODE"}, findings[1].Fix)
 		return n, "/dashboard/backups/" + string(b)
 	}},
+	{"backup-refused", func(t *testing.T, s *site) (*tenant, string) {
+		n := s.tenant(t, shop())
+		c := n.claim(t)
+		a := remora.Audit{Role: "remora_ro", Findings: []remora.Finding{findings[1], findings[2], findings[5], findings[6]}}
+		f := a.Refusal()
+		err := n.SaveAudit(t.Context(), c, a, remora.Server{Version: "15.18", Size: 1})
+		if err == nil {
+			_, err = n.FailRun(t.Context(), c, f, f.Fix)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, "/dashboard/backups/" + string(c.Backup)
+	}},
 	{"database-paused", func(t *testing.T, s *site) (*tenant, string) {
 		n := s.tenant(t, shop())
 		n.keep(t)

@@ -16,6 +16,7 @@ var functions = template.FuncMap{
 	"bytes": bytesText, "ago": ago, "length": length, "took": took, "utc": utc, "until": until, "percent": percent,
 	"frameOf": frameOf, "when": when, "share": share, "clock": clock, "clocks": clocks, "day": day, "thousands": thousands, "brief": brief,
 	"wholly": whollyOf, "wrongAt": wrongAt,
+	"pieces":    func(name string) []string { return strings.SplitAfter(name, "_") }, // between which a long name may break
 	"sentence":  func(r remora.Reason) string { return r.Sentence() },
 	"number":    func(d time.Weekday) int { return int(d) },
 	"owneronly": remora.OwnerOnly, "actor": actorText, "phase": phaseText, "hex": hex.EncodeToString, "untilOf": untilOf,

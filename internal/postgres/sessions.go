@@ -61,12 +61,12 @@ func (s *Store) Session(ctx context.Context, token string) (remora.Session, erro
 		idle, made := t.now.Add(-sessionIdle), t.now.Add(-sessionMost)
 		row, err := t.q.UseSession(ctx, pgsql.UseSessionParams{TokenHash: hash(token), Now: t.now, IdleSince: idle, MadeSince: made})
 		if errors.Is(err, pgx.ErrNoRows) {
-			removed, err := t.q.WasRemoved(ctx, pgsql.WasRemovedParams{TokenHash: hash(token), IdleSince: idle, MadeSince: made})
-			if err != nil {
-				return fmt.Errorf("look for a removed resource: %w", err)
+			undo, err := t.q.RemovedSince(ctx, pgsql.RemovedSinceParams{TokenHash: hash(token), IdleSince: idle, MadeSince: made})
+			if err == nil {
+				return &remora.Error{Kind: remora.KindGone, Public: remora.RemovedSays(t.now, orZero(undo))}
 			}
-			if removed {
-				return errGone
+			if !errors.Is(err, pgx.ErrNoRows) {
+				return fmt.Errorf("look for a removed resource: %w", err)
 			}
 			return &remora.Error{Kind: remora.KindUnauthorized, Public: "Your visit has ended. Open the add-on again from Heroku."}
 		}

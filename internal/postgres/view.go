@@ -43,7 +43,7 @@ func (s *Store) BackupView(ctx context.Context, id remora.ResourceID, b remora.B
 		if err != nil {
 			return fmt.Errorf("read database: %w", err)
 		}
-		out.Reads = db.Credential
+		out.Reads, out.Size = db.Credential, db.SizeBytes
 		if out.Backup.Progress, err = t.progress(ctx, id, b); err != nil {
 			return err
 		}

@@ -253,6 +253,7 @@ type BackupView struct {
 	Copies   []Copy    // in its owner's buckets, the newest first
 	CanCopy  bool      // a copy of it can be asked for now, and is neither there nor asked for
 	Reads    string    // the credential that its database is read with; empty where that is the owner's
+	Size     int64     // of its database, in bytes, when it was last looked at; 0 where nobody has looked
 	Before   *Backup   // the good one of the same database before it; nil where there is none
 	Audit    *Audit    // nil where none was made
 	Proofs   []Proof   // newest first

@@ -37,6 +37,16 @@ type Removal struct {
 	Now time.Time // when this was read
 }
 
+// RemovedSays is what a visitor is told whose add-on was removed meanwhile. undo is until when that can be undone; zero
+// where nobody can.
+func RemovedSays(now, undo time.Time) string {
+	says := "This add-on was removed. "
+	if undo.After(now) {
+		says += "If that was not meant, write to us before " + undo.UTC().Format("2 January 2006, 15:04 UTC") + ": until then we can undo it. "
+	}
+	return says + "What becomes of your backups is in its receipt, whose address is in our last message to you and in the Helper App's log. Or create a new one with heroku addons:create."
+}
+
 // RemovalStep is one line of a receipt.
 type RemovalStep struct {
 	What string

@@ -44,7 +44,7 @@ func open(ctx context.Context, s config.Open, stdout, stderr io.Writer) error {
 		return said(err)
 	}
 	m := c.Manifest
-	_, _ = fmt.Fprintf(stderr, "Backup %s of add-on %s, made %s by pg_dump %s: %d bytes.\n", m.Backup, m.Resource, m.MadeAt.UTC().Format("2006-01-02 15:04:05 UTC"), m.ClientVersion, m.PlainSize)
+	_, _ = fmt.Fprintf(stderr, "Backup %s of add-on %s, ended %s, by pg_dump %s: %d bytes.\n", m.Backup, m.Resource, m.MadeAt.UTC().Format("2006-01-02 15:04:05 UTC"), m.ClientVersion, m.PlainSize)
 	if s.Check != "" {
 		if err := writeCheck(ctx, c, s.Check); err != nil {
 			return said(err)

@@ -182,6 +182,28 @@ func (q *Queries) PurgeSessions(ctx context.Context, arg PurgeSessionsParams) er
 	return err
 }
 
+const removedSince = `-- name: RemovedSince :one
+SELECT m.undo_until FROM sessions s JOIN resources r ON r.id = s.resource_id
+  LEFT JOIN removals m ON m.resource_id = r.id AND m.key_destroyed_at IS NULL
+ WHERE s.token_hash = $1 AND r.state = 'deprovisioned'
+   AND s.seen_at > $2 AND s.created_at > $3
+`
+
+type RemovedSinceParams struct {
+	TokenHash []byte
+	IdleSince time.Time
+	MadeSince time.Time
+}
+
+// Until when the removal of the resource that a token opened can be undone; no row where it was not removed, no time where
+// the removal was not written down yet or the key is gone. In the service's scope.
+func (q *Queries) RemovedSince(ctx context.Context, arg RemovedSinceParams) (*time.Time, error) {
+	row := q.db.QueryRow(ctx, removedSince, arg.TokenHash, arg.IdleSince, arg.MadeSince)
+	var undo_until *time.Time
+	err := row.Scan(&undo_until)
+	return undo_until, err
+}
+
 const useSession = `-- name: UseSession :one
 UPDATE sessions s SET seen_at = $1
   FROM resources r
@@ -222,24 +244,4 @@ func (q *Queries) UseSession(ctx context.Context, arg UseSessionParams) (UseSess
 		&i.SeenAt,
 	)
 	return i, err
-}
-
-const wasRemoved = `-- name: WasRemoved :one
-SELECT EXISTS (SELECT FROM sessions s JOIN resources r ON r.id = s.resource_id
-                WHERE s.token_hash = $1 AND r.state = 'deprovisioned'
-                  AND s.seen_at > $2 AND s.created_at > $3)
-`
-
-type WasRemovedParams struct {
-	TokenHash []byte
-	IdleSince time.Time
-	MadeSince time.Time
-}
-
-// Whether a token opened a resource that was removed since. In the service's scope.
-func (q *Queries) WasRemoved(ctx context.Context, arg WasRemovedParams) (bool, error) {
-	row := q.db.QueryRow(ctx, wasRemoved, arg.TokenHash, arg.IdleSince, arg.MadeSince)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
 }

@@ -18,11 +18,13 @@ DELETE FROM sessions WHERE token_hash = sqlc.arg(token_hash) RETURNING resource_
 -- finds nothing.
 UPDATE sessions SET user_id = '', email = '' WHERE resource_id = sqlc.arg(resource_id);
 
--- name: WasRemoved :one
--- Whether a token opened a resource that was removed since. In the service's scope.
-SELECT EXISTS (SELECT FROM sessions s JOIN resources r ON r.id = s.resource_id
-                WHERE s.token_hash = sqlc.arg(token_hash) AND r.state = 'deprovisioned'
-                  AND s.seen_at > sqlc.arg(idle_since) AND s.created_at > sqlc.arg(made_since));
+-- name: RemovedSince :one
+-- Until when the removal of the resource that a token opened can be undone; no row where it was not removed, no time where
+-- the removal was not written down yet or the key is gone. In the service's scope.
+SELECT m.undo_until FROM sessions s JOIN resources r ON r.id = s.resource_id
+  LEFT JOIN removals m ON m.resource_id = r.id AND m.key_destroyed_at IS NULL
+ WHERE s.token_hash = sqlc.arg(token_hash) AND r.state = 'deprovisioned'
+   AND s.seen_at > sqlc.arg(idle_since) AND s.created_at > sqlc.arg(made_since);
 
 -- name: DeleteSessions :execrows
 DELETE FROM sessions WHERE resource_id = sqlc.arg(resource_id);
