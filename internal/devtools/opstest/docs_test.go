@@ -115,6 +115,7 @@ func commands(t *testing.T) (all []command) {
 		}
 		for _, block := range fence.FindAllStringSubmatch(text, -1) {
 			for line := range strings.Lines(strings.ReplaceAll(block[1], "\\\n", " ")) {
+				line = strings.TrimLeft(line, " \t")
 				_, prompted, found := strings.Cut(line, "$ ")
 				if found && !strings.Contains(line, "alias") {
 					line = prompted
