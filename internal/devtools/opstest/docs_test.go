@@ -317,3 +317,32 @@ func TestAppJSONHasEverySettingThatIsNeeded(t *testing.T) {
 		}
 	}
 }
+
+var (
+	fileRow = regexp.MustCompile(`(?m)^\| \x60(\w+)\.env\x60 \| (.*) \|$`)
+	setting = regexp.MustCompile(`\x60([A-Z][A-Z0-9_]+)\x60`)
+)
+
+// What the page has an operator fill in has a place in the file that it names.
+func TestSettingsHaveAPlaceInTheFileThatThePageNames(t *testing.T) {
+	t.Parallel()
+	rows := fileRow.FindAllStringSubmatch(read(t, "deploy/README.md"), -1)
+	if len(rows) != 4 {
+		t.Errorf("%d files are named", len(rows))
+	}
+	for _, row := range rows {
+		var file bytes.Buffer
+		if err := config.WriteTemplate(&file, row[1]); err != nil {
+			t.Fatal(err)
+		}
+		names := setting.FindAllStringSubmatch(row[2], -1)
+		if len(names) == 0 {
+			t.Errorf("nothing is filled into %s.env", row[1])
+		}
+		for _, m := range names {
+			if !regexp.MustCompile(`(?m)^#?` + m[1] + `=`).MatchString(file.String()) {
+				t.Errorf("%s.env has no place for %s", row[1], m[1])
+			}
+		}
+	}
+}
