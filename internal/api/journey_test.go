@@ -411,6 +411,9 @@ func (n *tenant) storage(b string) {
 	if got := into[api.StorageSet](t, n.do("PUT", "/storage", second, 200)); got.Own || !got.Copies || !got.Buckets[0].TakesCopies || got.Buckets[0].InUse || got.Buckets[0].Bucket != "one" {
 		t.Errorf("%+v", got)
 	}
+	if got := into[api.StorageSet](t, n.do("PUT", "/storage", body("one"), 200)); got.Own || !got.Copies { // other keys, and nothing said of copies
+		t.Errorf("%+v", got)
+	}
 	for range 2 {
 		d := into[api.BackupDetail](t, n.do("POST", b+"/copy", nil, 202))
 		if len(d.Copies) != 1 || d.Copies[0].State != "queued" || d.Copies[0].Place.Bucket != "one" || d.Copies[0].Provider != "Amazon S3" || d.Copies[0].DueAt.IsZero() || !d.Copies[0].CopiedAt.IsZero() {

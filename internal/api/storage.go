@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -32,7 +33,7 @@ type Bucket struct {
 	AccessKey       string    `json:"access_key"`
 	DeleteAccessKey string    `json:"delete_access_key,omitempty" doc:"Of the key that deletes; left out where the other one does."`
 	InUse           bool      `json:"in_use" doc:"The next backup lies in it."`
-	TakesCopies     bool      `json:"takes_copies" doc:"The next backup lies in ours, and a copy of it here."`
+	TakesCopies     bool      `json:"takes_copies" doc:"The next backup lies in ours, and, on a plan that has a second place, a copy of it here."`
 	Backups         int       `json:"backups" doc:"That are listed and lie in it."`
 	Copies          int       `json:"copies" doc:"Of backups that are listed, in it."`
 	SetBy           string    `json:"set_by"`
@@ -69,7 +70,7 @@ type StorageRequest struct {
 	Bucket          string `json:"bucket" minLength:"3" maxLength:"63"`
 	Prefix          string `json:"prefix,omitempty" maxLength:"200"`
 	PathStyle       bool   `json:"path_style,omitempty" doc:"The bucket comes after the host in addresses."`
-	Copies          bool   `json:"copies,omitempty" doc:"Backups lie in ours, and a copy of each in this bucket, on a plan that has a second place; else they lie in this one."`
+	Copies          *bool  `json:"copies,omitempty" doc:"Backups lie in ours, and a copy of each in this bucket, on a plan that has a second place; where false, they lie in this one. Left out, a bucket that takes copies goes on with that, and any other is where backups lie."`
 	AccessKey       string `json:"access_key" minLength:"1" maxLength:"200"`
 	SecretKey       string `json:"secret_key" minLength:"1" maxLength:"200" doc:"It is kept sealed and shown to nobody."`
 	DeleteAccessKey string `json:"delete_access_key,omitempty" maxLength:"200" doc:"Of another key that deletes, if you like."`
@@ -91,6 +92,22 @@ func (a *API) storage(ctx context.Context, c caller) (out Storage, err error) {
 	return out, err
 }
 
+// takesCopies is whether a bucket is to take copies: as was asked for, or, where nothing was, as it does now. Nobody who gives other keys
+// moves his backups by that.
+func (a *API) takesCopies(ctx context.Context, id remora.ResourceID, p remora.Place, asked *bool) (bool, error) {
+	if asked != nil {
+		return *asked, nil
+	}
+	p, err := remora.ParsePlace(p)
+	if err != nil {
+		return false, err
+	}
+	all, err := a.Store.Buckets(ctx, id)
+	return slices.ContainsFunc(all, func(b remora.Bucket) bool {
+		return b.TakesCopies && b.Endpoint == p.Endpoint && b.Bucket == p.Bucket && b.Prefix == p.Prefix
+	}), err
+}
+
 func (a *API) storageOperations(h huma.API) {
 	type one struct{ Body Storage }
 	add(h, a, huma.Operation{
@@ -110,11 +127,15 @@ func (a *API) storageOperations(h huma.API) {
 		keys := remora.BucketKeys{
 			AccessKey: in.Body.AccessKey, SecretKey: redact.New(in.Body.SecretKey), DeleteAccessKey: in.Body.DeleteAccessKey, DeleteSecretKey: redact.New(in.Body.DeleteSecretKey),
 		}
-		found, err := a.Probe(ctx, c.resource, p, keys)
+		copies, err := a.takesCopies(ctx, c.resource, p, in.Body.Copies)
+		if err != nil {
+			return nil, err
+		}
 		use := a.Store.SetBucket
-		if in.Body.Copies {
+		if copies {
 			use = a.Store.SetSecondPlace
 		}
+		found, err := a.Probe(ctx, c.resource, p, keys)
 		if err == nil {
 			err = use(ctx, c.resource, p, keys, found.ObjectLock, c.person())
 		}

@@ -39,14 +39,10 @@ const (
 	shortTimeout   = 10 * time.Second
 )
 
-// maxMessage bounds one message of the server's, in bytes; what we ask for is cut to less. pgx would make room for
-// whatever a message announces.
-const maxMessage = 64 << 10
-
 // config is made field by field. pgx only takes configurations that its parser has made, and the parser
 // reads the environment, password files and service files for what the string leaves out: so the string is a
 // constant that leaves nothing out, and everything a customer says is set afterwards.
-func config(t Target) (*pgx.ConnConfig, error) {
+func config(t Target, may *ration) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig("host=unset port=1 user=unset password=unset dbname=unset sslmode=disable passfile=/nonexistent servicefile=/nonexistent connect_timeout=10 target_session_attrs=any")
 	if err != nil {
 		return nil, fmt.Errorf("make configuration: %w", err)
@@ -66,10 +62,11 @@ func config(t Target) (*pgx.ConnConfig, error) {
 	}
 	cfg.RuntimeParams = map[string]string{
 		"application_name": t.AppName, "default_transaction_read_only": "on", "statement_timeout": strconv.FormatInt(shortTimeout.Milliseconds(), 10),
-		"search_path": "pg_catalog",
+		"search_path":         "pg_catalog",
+		"client_min_messages": "error", // a role may have set that it is told more, and what nobody has asked for is rationed
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
-	cfg.MaxProtocolMessageBodyLen, cfg.BuildFrontend = maxMessage, newFrontend
+	cfg.BuildFrontend = may.frontend
 	return cfg, nil
 }
 
@@ -86,7 +83,10 @@ func failure(err error, password redact.Secret) *remora.Failure {
 	f := &remora.Failure{Reason: remora.ReasonUnreachable}
 	var pg *pgconn.PgError
 	var cert *tls.CertificateVerificationError
+	var over *tooMuchError
 	switch {
+	case errors.As(err, &over):
+		f.Reason, f.Detail = remora.ReasonDumpFailed, "We ended the connection: "+over.Error()
 	case errors.As(err, &cert):
 		f.Reason = remora.ReasonCertificate
 	case errors.As(err, &pg):
@@ -119,6 +119,10 @@ func text(err error) string {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		return pg.Error()
+	}
+	var over *tooMuchError
+	if errors.As(err, &over) {
+		return over.Error()
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {

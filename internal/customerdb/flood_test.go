@@ -22,7 +22,7 @@ import (
 func TestAServerThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	notices := func(b *pgproto3.Backend, c net.Conn) {
-		for stays(c, time.Millisecond) { // it is endless, not fast
+		for stays(c, 100*time.Millisecond) { // it is endless, not fast: what ends it is the time
 			b.Send(&pgproto3.NoticeResponse{Severity: "NOTICE", Message: "wait"})
 			if b.Flush() != nil {
 				return
@@ -51,7 +51,7 @@ func TestAServerThatDoesNotAnswer(t *testing.T) {
 		"a copy instead of an answer": {func(b *pgproto3.Backend, c net.Conn) {
 			ready(b, "15.20")
 			b.Send(&pgproto3.CopyOutResponse{ColumnFormatCodes: []uint16{0}})
-			for row := make([]byte, 8<<10); stays(c, time.Millisecond); {
+			for row := make([]byte, 8<<10); stays(c, 100*time.Millisecond); {
 				b.Send(&pgproto3.CopyData{Data: row})
 				if b.Flush() != nil {
 					return
@@ -113,16 +113,18 @@ func TestMoreThanWasAskedForIsLeft(t *testing.T) {
 	finding := func(n, size int) *pgproto3.DataRow {
 		return &pgproto3.DataRow{Values: [][]byte{fmt.Append(nil, "code", n), []byte("info"), nil, make([]byte, size), nil}}
 	}
+	const unasked, long = "over 1000 notices, notifications and changed settings", "over 16777216 bytes in one answer"
 	columns := &pgproto3.RowDescription{Fields: slices.Repeat([]pgproto3.FieldDescription{{Name: []byte("code")}}, 5)}
 	for name, x := range map[string]struct {
 		words string // of the query that gets this instead of an answer; "" is the login
 		each  func(n int) pgproto3.BackendMessage
 		most  int // of messages that are taken, but for those that wait in the sockets' buffers
+		over  string
 	}{
-		"parameters with the login": {"", func(n int) pgproto3.BackendMessage { return &pgproto3.ParameterStatus{Name: fmt.Sprint(n), Value: "x"} }, 1000},
-		"parameters":                {"role_attribute", func(n int) pgproto3.BackendMessage { return &pgproto3.ParameterStatus{Name: fmt.Sprint(n), Value: "x"} }, 1000},
-		"notifications":             {"role_attribute", func(n int) pgproto3.BackendMessage { return &pgproto3.NotificationResponse{Channel: fmt.Sprint(n)} }, 1000},
-		"notices":                   {"role_attribute", func(int) pgproto3.BackendMessage { return &pgproto3.NoticeResponse{Message: "x"} }, 1000},
+		"parameters with the login": {"", func(n int) pgproto3.BackendMessage { return &pgproto3.ParameterStatus{Name: fmt.Sprint(n), Value: "x"} }, 1000, unasked},
+		"parameters":                {"role_attribute", func(n int) pgproto3.BackendMessage { return &pgproto3.ParameterStatus{Name: fmt.Sprint(n), Value: "x"} }, 1000, unasked},
+		"notifications":             {"role_attribute", func(n int) pgproto3.BackendMessage { return &pgproto3.NotificationResponse{Channel: fmt.Sprint(n)} }, 1000, unasked},
+		"notices":                   {"role_attribute", func(int) pgproto3.BackendMessage { return &pgproto3.NoticeResponse{Message: "x"} }, 1000, unasked},
 		"answers without end": {"role_attribute", func(n int) pgproto3.BackendMessage {
 			switch n % 1000 {
 			case 0:
@@ -131,19 +133,19 @@ func TestMoreThanWasAskedForIsLeft(t *testing.T) {
 				return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 998")}
 			}
 			return finding(n, 10)
-		}, 10_000},
+		}, 10_000, "over 10000 rows"},
 		"empty answers without end": {"role_attribute", func(n int) pgproto3.BackendMessage {
 			if n%2 == 0 {
 				return columns
 			}
 			return &pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")}
-		}, 300_000},
+		}, 300_000, long},
 		"long rows without end": {"role_attribute", func(n int) pgproto3.BackendMessage {
 			if n == 0 {
 				return columns
 			}
 			return finding(n, 60<<10)
-		}, 300},
+		}, 300, long},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -180,9 +182,10 @@ func TestMoreThanWasAskedForIsLeft(t *testing.T) {
 				defer s.Close()
 				_, err = s.Ask(t.Context())
 			}
-			var f *remora.Failure
-			if !errors.As(err, &f) || f.Reason != remora.ReasonUnreachable {
-				t.Error(err)
+			f := &remora.Failure{Cause: errors.New("none")}
+			errors.As(err, &f)
+			if want := "the server sends more than was asked for: " + x.over; f.Reason != remora.ReasonDumpFailed || !strings.Contains(f.Detail, want) || !strings.Contains(f.Cause.Error(), want) {
+				t.Errorf("%v, want %s", err, want)
 			}
 			if n := <-sent; n > x.most {
 				t.Errorf("%d messages were taken, in %v", n, time.Since(began))

@@ -1,11 +1,13 @@
 package customerdb_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,7 +59,7 @@ func TestHugeMessagesAreRefused(t *testing.T) {
 	})
 	_, err := customerdb.Open(t.Context(), target)
 	var f *remora.Failure
-	if !errors.As(err, &f) || f.Reason != remora.ReasonUnreachable {
+	if !errors.As(err, &f) || f.Reason != remora.ReasonDumpFailed || !strings.Contains(f.Detail, "a message of 536870908 bytes") {
 		t.Error(err)
 	}
 	if n := <-sent; n > 64<<20 { // what fits into the sockets' buffers
@@ -88,7 +90,76 @@ func TestSessionsBeginReadOnly(t *testing.T) {
 	t.Parallel()
 	told := make(chan map[string]string, 1)
 	_, _ = customerdb.Open(t.Context(), asked(t, func(_ net.Conn, first *pgproto3.StartupMessage) { told <- first.Parameters }))
-	if set := <-told; set["default_transaction_read_only"] != "on" || set["search_path"] != "pg_catalog" || set["statement_timeout"] == "" {
+	if set := <-told; set["default_transaction_read_only"] != "on" || set["search_path"] != "pg_catalog" || set["client_min_messages"] != "error" || set["statement_timeout"] == "" {
 		t.Errorf("%v", set)
+	}
+}
+
+// A report that was cut off is whole only where the server itself has refused the rest, and what came says why: a catalog that is
+// closed, which refuses the credential. Whatever else ends it is an error.
+func TestACutReportIsNone(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "cut_report")
+	c, err := cluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied := &pgproto3.ErrorResponse{Severity: "ERROR", Code: "42501", Message: "permission denied for table pg_am"}
+	for name, x := range map[string]struct {
+		severity string // of the one row that comes
+		then     []pgproto3.BackendMessage
+		waits    bool // until nobody waits for the rest any more
+		want     remora.Reason
+		refused  bool
+	}{
+		"a closed catalog, refused":       {"fatal", []pgproto3.BackendMessage{denied, &pgproto3.ReadyForQuery{TxStatus: 'E'}}, false, remora.ReasonNone, true},
+		"a closed catalog, lost":          {"fatal", nil, false, remora.ReasonUnreachable, false},
+		"a closed catalog, no time left":  {"fatal", nil, true, remora.ReasonUnreachable, false},
+		"a closed catalog, another error": {"fatal", []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: "ERROR", Code: "XX000", Message: "x"}, &pgproto3.ReadyForQuery{TxStatus: 'E'}}, false, remora.ReasonDumpFailed, false},
+		"something good to know, refused": {"info", []pgproto3.BackendMessage{denied, &pgproto3.ReadyForQuery{TxStatus: 'E'}}, false, remora.ReasonPermission, false},
+		"something good to know, lost":    {"info", nil, false, remora.ReasonUnreachable, false},
+		"something good to know, whole":   {"info", []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.ReadyForQuery{TxStatus: 'T'}}, false, remora.ReasonNone, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s, err := customerdb.Open(ctx, asked(t, func(client net.Conn, first *pgproto3.StartupMessage) {
+				hostilepg.Relay(client, first, password, c.URL(p.name, password, p.name), func(sql string, client net.Conn) bool {
+					if !strings.Contains(sql, "role_attribute") {
+						return false
+					}
+					b := pgproto3.NewBackend(client, client)
+					b.Send(&pgproto3.RowDescription{Fields: slices.Repeat([]pgproto3.FieldDescription{{Name: []byte("code")}}, 5)})
+					b.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("catalog_select"), []byte(x.severity), []byte("pg_catalog.pg_am"), []byte("x"), nil}})
+					for _, m := range x.then {
+						b.Send(m)
+					}
+					for range 1500 { // more than the sockets' buffers take, so that the first has been read when all are sent
+						if x.waits {
+							b.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("x"), []byte("info"), nil, make([]byte, 8<<10), nil}})
+						}
+					}
+					_ = b.Flush() // the client's error tells
+					if x.waits {
+						cancel()
+						_, _ = client.Read(make([]byte, 1))
+					}
+					return true
+				})
+			}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			audit, err := s.Ask(ctx)
+			f := &remora.Failure{}
+			if errors.As(err, &f); f.Reason != x.want || (err == nil) != (x.want == remora.ReasonNone) {
+				t.Errorf("%v, want %q", err, x.want)
+			}
+			if refused := audit.Refusal(); err == nil && (refused != nil) != x.refused {
+				t.Errorf("%+v", refused)
+			}
+		})
 	}
 }

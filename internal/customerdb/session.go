@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type Server struct {
 type Session struct {
 	conn     *pgx.Conn
 	target   Target
+	may      *ration
 	server   Server
 	snapshot string
 	audit    remora.Audit
@@ -47,8 +49,8 @@ type Session struct {
 //go:embed audit.sql
 var auditSQL string
 
-// parts are the statements of audit.sql by name, without its comments: what is sent fits into the first flight of a
-// connection, so that a far server costs one round trip for each of Open and Ask.
+// parts are the statements of audit.sql by name, without its comments, which a server has no use for. Open and Ask each send one
+// message of them, so that neither waits for an answer twice.
 var parts = split(auditSQL)
 
 func split(all string) map[string]string {
@@ -67,10 +69,11 @@ func split(all string) map[string]string {
 }
 
 // Open connects, begins the transaction, exports its snapshot and hears who the server is: all that a tiny database costs
-// before pg_dump begins is one connection and one round trip. It takes 10 s to connect at most, and as long for the rest.
+// before pg_dump begins is one connection, and one question on it. It takes 10 s to connect at most, and as long for the rest.
 // The caller must Close the session. Errors are *remora.Failure and never hold the password.
 func Open(ctx context.Context, t Target) (*Session, error) {
-	cfg, err := config(t)
+	may := &ration{}
+	cfg, err := config(t, may)
 	if err != nil {
 		return nil, err
 	}
@@ -84,15 +87,15 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 			return nil
 		}
 	}
-	conn, err := pgx.ConnectConfig(connecting, cfg)
-	if err != nil {
-		f := failure(err, t.Credential.Password)
+	s := &Session{target: t, may: may, alike: map[string]int{}, standing: true}
+	if s.conn, err = pgx.ConnectConfig(connecting, cfg); err != nil {
+		f := s.failure(err)
 		if f.Reason == remora.ReasonPermission { // it may not connect to the database
 			f.Reason = remora.ReasonLoginRefused
 		}
 		return nil, f
 	}
-	s := &Session{conn: conn, target: t, alike: map[string]int{}, standing: true, server: Server{Key: key}}
+	s.server.Key = key
 	asking, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
 	if err := s.ask(asking, s.read, "begin", "server"); err != nil {
@@ -107,7 +110,7 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 	return s, nil
 }
 
-// Ask asks what the credential may do, in the snapshot: in one round trip, and for at most 65 s. It must come before
+// Ask asks what the credential may do, in the snapshot: in one message, and for at most 65 s. It must come before
 // Release, once. Errors are *remora.Failure.
 func (s *Session) Ask(ctx context.Context) (remora.Audit, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
@@ -117,13 +120,20 @@ func (s *Session) Ask(ctx context.Context) (remora.Audit, error) {
 		ask = append(ask, "parameter_powers")
 	}
 	err := s.ask(ctx, s.read, ask...)
-	if s.alike["catalog_select"] > 0 { // which is why there is no more of the report, where there is none; it can be asked then
-		return s.audit, nil
+	var f *remora.Failure
+	if errors.As(err, &f) && f.Reason == remora.ReasonPermission && s.closed() {
+		return s.audit, nil // that is why there is no more of the report; it can be asked for when this has been mended
 	}
 	return s.audit, err
 }
 
-// mended is a failure with what mends it, where that is a catalog which is kept from the credential.
+// closed tells whether a catalog is kept from the credential, and it is refused for that.
+func (s *Session) closed() bool {
+	return slices.ContainsFunc(s.audit.Having(remora.SeverityFatal), func(f remora.Finding) bool { return f.Code == "catalog_select" })
+}
+
+// mended is a failure with what mends it, where that is a catalog which is kept from the credential: the server is asked again, in
+// no transaction, which catalogs those are.
 func (s *Session) mended(ctx context.Context, err error) error {
 	var f *remora.Failure
 	if !errors.As(err, &f) || f.Reason != remora.ReasonPermission {
@@ -165,7 +175,7 @@ func (s *Session) Inventory(ctx context.Context, most time.Duration) (remora.Inv
 		_, err = s.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT inventory")
 	}
 	if err != nil {
-		return nil, failure(err, s.target.Credential.Password)
+		return nil, s.failure(err)
 	}
 	return all, nil
 }
@@ -203,7 +213,7 @@ func (s *Session) Release(ctx context.Context) error {
 	defer cancel()
 	if !s.audit.OpenRows() {
 		if _, err := s.conn.Exec(ctx, "COMMIT"); err != nil {
-			return failure(err, s.target.Credential.Password)
+			return s.failure(err)
 		}
 		return nil
 	}
@@ -213,15 +223,15 @@ func (s *Session) Release(ctx context.Context) error {
 // stillOpen asks for gaps anew, in a transaction of its own.
 func (s *Session) stillOpen(ctx context.Context) error {
 	if _, err := s.conn.Exec(ctx, "COMMIT"); err != nil {
-		return failure(err, s.target.Credential.Password)
+		return s.failure(err)
 	}
-	now := Session{conn: s.conn, target: s.target, alike: map[string]int{}}
+	now := Session{conn: s.conn, target: s.target, may: s.may, alike: map[string]int{}}
 	err := now.ask(ctx, now.read, "begin", "read_gaps")
 	if err == nil {
 		_, err = s.conn.Exec(ctx, "COMMIT")
 	}
 	if err != nil {
-		return failure(err, s.target.Credential.Password)
+		return s.failure(err)
 	}
 	if f := now.audit.Refusal(); f != nil && f.Reason == remora.ReasonRowSecurity {
 		return f
@@ -246,7 +256,7 @@ func (s *Session) Witness(ctx context.Context) (remora.Witness, error) {
 		return nil
 	})
 	if err != nil {
-		return s.audit.Witness, failure(err, s.target.Credential.Password)
+		return s.audit.Witness, s.failure(err)
 	}
 	return w, nil
 }
@@ -265,7 +275,7 @@ func (s *Session) ask(ctx context.Context, read func(name string, row [][]byte) 
 		all[i] = parts[n]
 	}
 	if err := run(ctx, s.conn, strings.Join(all, "\n"), read); err != nil {
-		return failure(err, s.target.Credential.Password)
+		return s.failure(err)
 	}
 	return nil
 }
@@ -282,7 +292,7 @@ func run(ctx context.Context, conn *pgx.Conn, sql string, read func(name string,
 		r := answers.ResultReader()
 		for ; r.NextRow(); n++ {
 			if bad == nil && n == maxRows {
-				bad = errTooMuch
+				bad = &tooMuchError{fmt.Sprintf("over %d rows", maxRows)}
 				_ = conn.PgConn().Conn().Close() // or it could go on for ever
 			}
 			if fields := r.FieldDescriptions(); bad == nil && len(fields) > 0 {
@@ -297,6 +307,14 @@ func run(ctx context.Context, conn *pgx.Conn, sql string, read func(name string,
 		bad = err
 	}
 	return bad
+}
+
+// failure names what went wrong. What ended the connection stays the reason, of which pgx may say only that there is none any more.
+func (s *Session) failure(err error) *remora.Failure {
+	if over := s.may.over.Load(); over != nil {
+		err = over
+	}
+	return failure(err, s.target.Credential.Password)
 }
 
 // limit is how many findings of one code a report lists; the queries ask for one more.

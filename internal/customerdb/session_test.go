@@ -254,7 +254,7 @@ func TestEndlessRowsAreLeft(t *testing.T) {
 	})
 	_, err := customerdb.Open(t.Context(), target)
 	var f *remora.Failure
-	if !errors.As(err, &f) || f.Reason != remora.ReasonUnreachable {
+	if !errors.As(err, &f) || f.Reason != remora.ReasonDumpFailed || !strings.Contains(f.Detail, "over 10000 rows") {
 		t.Error(err)
 	}
 	if n := <-sent; n > 1_000_000 { // what fits into the sockets' buffers, and not what 10 s take
@@ -390,6 +390,23 @@ func TestAnInventoryThatTakesTooLongIsLeftOut(t *testing.T) {
 		t.Error("the session does not go on:", all, err)
 	}
 	if err := s.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A role may have the server tell it of everything that it does. A session that looks once a second for most of a day hears none of
+// that, so that it is not taken for a flood.
+func TestATalkativeRoleIsWatchedToTheEnd(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "talkative", "ALTER ROLE $me SET client_min_messages = debug2", "ALTER ROLE $me SET session_preload_libraries = auto_explain",
+		"ALTER ROLE $me SET auto_explain.log_min_duration = 0", "ALTER ROLE $me SET auto_explain.log_level = notice")
+	s := p.open(t)
+	for n := range 1100 {
+		if _, err := s.Waiting(t.Context(), pgdump.AppName+"/other"); err != nil {
+			t.Fatalf("look %d: %v", n, err)
+		}
+	}
+	if err := p.dump(t, s); err != nil {
 		t.Error(err)
 	}
 }

@@ -28,7 +28,7 @@ func (s *Session) Waiting(ctx context.Context, app string) (Waiting, error) {
 		return Waiting{}, nil
 	}
 	if err != nil {
-		return Waiting{}, failure(err, s.target.Credential.Password)
+		return Waiting{}, s.failure(err)
 	}
 	w.Longest = time.Duration(seconds * float64(time.Second))
 	return w, nil
@@ -40,7 +40,7 @@ func (s *Session) Leave(ctx context.Context, app string) error {
 	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
 	if _, err := s.conn.Exec(ctx, parts["leave"], app); err != nil {
-		return failure(err, s.target.Credential.Password)
+		return s.failure(err)
 	}
 	return nil
 }

@@ -106,8 +106,14 @@ func (p *Pages) setStorage(w http.ResponseWriter, r *http.Request, s remora.Sess
 	}
 	page.AccessKey, page.DeleteKey = keys.AccessKey, keys.DeleteAccessKey
 	set := p.Store.SetBucket
-	if page.As = asOwn; typed(r, "as") == asCopies {
-		page.As, set = asCopies, p.Store.SetSecondPlace
+	switch page.As = typed(r, "as"); {
+	case page.As == asCopies:
+		set = p.Store.SetSecondPlace
+	case page.As == "" && page.Copies == nil:
+		page.As = asOwn
+	case page.As != asOwn: // where backups lie is changed by nobody who does not say so
+		page.Wrong = "Choose what the bucket is for."
+		return p.render(w, http.StatusUnprocessableEntity, "storage.html", page)
 	}
 	found, err := p.Probe(r.Context(), s.Resource, page.Place, keys)
 	if err == nil {

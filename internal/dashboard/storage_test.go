@@ -58,7 +58,7 @@ func TestABucketOfOnesOwn(t *testing.T) {
 	if a := n.post(t, storagePage, bucketForm("backups-one")); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != storagePage {
 		t.Fatal(a.Status, a.body)
 	}
-	says(t, n.do(t, "GET", storagePage).body, "New backups lie in your own bucket, backups-one.", "owner@example.com", "Amazon S3, region eu-west-1", "AKIADELETES</code> deletes", "0 in it", "Use our bucket again", "On, in compliance mode: what we write to it cannot be deleted or changed by anybody for 14 days.", "not", "canary", "could be better")
+	says(t, n.do(t, "GET", storagePage).body, "New backups lie in your own bucket, backups-one.", "owner@example.com", "Amazon S3, region eu-west-1", "AKIADELETES</code> deletes", "0 backups</dd>", "Use our bucket again", "On, in compliance mode: what we write to it cannot be deleted or changed by anybody for 14 days.", "not", "canary", "could be better")
 	says(t, n.do(t, "GET", "/dashboard/settings").body, "backups-one/remora at s3.eu-west-1.amazonaws.com", "not", "canary")
 	if _, keys, err := s.OpenBucket(t.Context(), n.id, n.bucket(t, 0).ID); err != nil || keys.SecretKey.Reveal() != "canary-secret" || keys.DeleteSecretKey.Reveal() != "canary-deletes" {
 		t.Error(err)
@@ -147,7 +147,7 @@ func TestABackupInTwoPlaces(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	n := s.tenant(t, shop())
-	says(t, n.do(t, "GET", storagePage).body, "Plan mako has no second place for backups.", `value="copies" disabled`)
+	says(t, n.do(t, "GET", storagePage).body, "Plan mako has no second place for backups.", `value="copies" required disabled`)
 	form := bucketForm("backups-one")
 	form.Set("as", "copies")
 	a := n.post(t, storagePage, form)
@@ -160,13 +160,13 @@ func TestABackupInTwoPlaces(t *testing.T) {
 	at := "/dashboard/backups/" + string(first.ID)
 	says(t, n.do(t, "GET", at).body, "in our bucket", "not", "Where it lies", "Copy it to your bucket")
 	n.copies(t, "backups-one")
-	says(t, n.do(t, "GET", storagePage).body, "New backups lie in our bucket, and a copy of each in yours, backups-one.", "Make no more copies", `value="copies" checked`, "0 copies in it", "not", "No new copies", "canary")
+	says(t, n.do(t, "GET", storagePage).body, "New backups lie in our bucket, and a copy of each in yours, backups-one.", "Make no more copies", `value="copies" required checked`, "0 copies</dd>", "not", "No new copies", "canary")
 	says(t, n.do(t, "GET", "/dashboard/settings").body, "and a copy of each in yours", "backups-one/remora at s3.eu-west-1.amazonaws.com")
 	says(t, n.do(t, "GET", at).body, "Where it lies", "Copy it to your bucket")
 	if a := n.post(t, at+"/copy", nil); a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != at+"#places" {
 		t.Fatal(a.Status, a.body)
 	}
-	says(t, n.do(t, "GET", at).body, "to be copied", "It waits for a worker", "backups-one/remora at s3.eu-west-1.amazonaws.com", "Amazon S3, region eu-west-1", "not", "Copy it to your bucket")
+	says(t, n.do(t, "GET", at).body, "to be copied", "It waits for its turn", "backups-one/remora at s3.eu-west-1.amazonaws.com", "Amazon S3, region eu-west-1", "not", "Copy it to your bucket")
 	n.copied(t, first.ID, &remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "The store did not answer."})
 	says(t, n.do(t, "GET", at).body, "The last attempt failed", "The store did not answer.", "The next attempt is at")
 	s.ahead += 10 * time.Minute
@@ -180,7 +180,7 @@ func TestABackupInTwoPlaces(t *testing.T) {
 	if a := n.post(t, at+"/copy", nil); a.StatusCode != http.StatusConflict {
 		t.Error(a.Status)
 	}
-	says(t, n.do(t, "GET", storagePage).body, "1 copy in it")
+	says(t, n.do(t, "GET", storagePage).body, "1 copy</dd>")
 	// After a smaller plan's grace no copies are made, and what is copied stays.
 	n.plan(t, "mako")
 	says(t, n.do(t, "GET", storagePage).body, "and a copy of each in yours")
@@ -189,7 +189,16 @@ func TestABackupInTwoPlaces(t *testing.T) {
 	if err := n.OpenSession(t.Context(), remora.Session{Resource: n.id, Email: "owner@example.com"}, n.session, "again"); err != nil {
 		t.Fatal(err)
 	}
-	says(t, n.do(t, "GET", storagePage).body, "New backups lie in our bucket.", "No new copies are made", "Plan mako has no second place", "Make no more copies")
+	says(t, n.do(t, "GET", storagePage).body, "New backups lie in our bucket.", "No new copies are made", "Plan mako has no second place", "Make no more copies",
+		`Ours <span class="state good">now`, `value="copies" required checked`, "not", `Both <span class="state good">now`)
+	// Other keys move no backups: not without a word of what the bucket is for, and not with the old one.
+	if a := n.post(t, storagePage, bucketForm("backups-one")); a.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(a.body, "Choose what the bucket is for") {
+		t.Error(a.Status)
+	}
+	n.copies(t, "backups-one")
+	if all, err := n.Buckets(t.Context(), n.id); err != nil || len(all) != 1 || all[0].InUse || !all[0].TakesCopies {
+		t.Errorf("%+v %v", all, err)
+	}
 	says(t, n.do(t, "GET", at).body, "copied</span>", "not", "Copy it to your bucket")
 	if a := n.post(t, storagePage+"/leave", nil); a.StatusCode != http.StatusSeeOther {
 		t.Error(a.Status)

@@ -40,7 +40,7 @@ func (b *bundle) theirs(t *testing.T, cfg objectstore.Config, set func(context.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(strings.ReplaceAll(string(text), "PREFIX", "remora"), -1)
+	found := regexp.MustCompile("(?s)```json\n(\\{\\s+\"Version\".*?)```").FindAllStringSubmatch(strings.ReplaceAll(string(text), "PREFIX", "remora"), -1)
 	if len(found) != 2 {
 		t.Fatalf("%d policies", len(found))
 	}

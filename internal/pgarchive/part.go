@@ -11,7 +11,7 @@ import (
 
 // Errors of Select.
 var (
-	ErrNoTable   = errors.New("pgarchive: the archive has no such table with rows of its own")
+	ErrNoTable   = errors.New("pgarchive: the archive has no such table with rows of its own; a partitioned table's are its partitions'")
 	ErrNoOffsets = errors.New("pgarchive: the archive does not say where its data starts")
 )
 

@@ -75,8 +75,8 @@ func launch(ctx context.Context, p program) (*child, error) {
 	cmd.WaitDelay = grace // for whoever inherited stderr
 	p.confine(cmd)
 	started := make(chan error)
-	// Pdeathsig is sent when the thread that forked ends, not the process: it waits for the child. It has lost what the child
-	// must not have, and ends after it.
+	// Pdeathsig is sent when the thread that forked ends, not the process. So this thread waits for the child. It has lost what the
+	// child must not have, and ends after it.
 	sandbox.Thread(func() {
 		err := p.client.Sandbox.StartRestricted(cmd, p.reach)
 		started <- err

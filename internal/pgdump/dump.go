@@ -103,8 +103,9 @@ func (c *Config) args() []string {
 }
 
 func (c *Config) env() []string {
-	// A role may have a short timeout of its own, and pg_dump takes it off only after its first statements.
-	options := "-c default_transaction_read_only=on -c statement_timeout=0 -c bytea_output=hex"
+	// A role may have a short timeout of its own, and pg_dump takes it off only after its first statements. It may also have set
+	// that the server tells it more than warnings, which pg_dump passes on until it has connected and Unexplained cannot explain.
+	options := "-c default_transaction_read_only=on -c statement_timeout=0 -c bytea_output=hex -c client_min_messages=warning"
 	if c.ServerMajor >= 14 {
 		options += " -c client_connection_check_interval=1000"
 	}

@@ -197,6 +197,27 @@ func TestACollationWarningIsExplained(t *testing.T) {
 	}
 }
 
+// A role may have the server tell it of everything that it does, which is nothing of the archive's.
+func TestATalkativeRoleIsNotExplained(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string][]string{
+		"tells_all":    {"client_min_messages = debug5"},
+		"explains_all": {"session_preload_libraries = auto_explain", "auto_explain.log_min_duration = 0", "auto_explain.log_level = notice"},
+	} {
+		cfg := customer(t, name, append([]string{"CREATE TABLE t AS SELECT 1 AS id"}, grant(name)...)...)
+		for _, x := range set {
+			sql(t, "postgres", "ALTER ROLE "+name+" SET "+x)
+		}
+		d := start(t, cfg)
+		if _, err := io.Copy(io.Discard, d); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if said := d.Stderr(); said != "" {
+			t.Errorf("%s: %.300q", name, said)
+		}
+	}
+}
+
 // What a client program started ends with it, and before its number can be anybody else's.
 func TestTheWholeGroupEnds(t *testing.T) {
 	t.Parallel()

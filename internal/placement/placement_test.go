@@ -70,7 +70,7 @@ func policies(t *testing.T, prefix string) (writer, deleter string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	found := regexp.MustCompile("(?s)```json\n(\\{\\s+\"Version\".*?)```").FindAllStringSubmatch(string(text), -1)
 	if len(found) != 2 {
 		t.Fatalf("%d policies", len(found))
 	}

@@ -96,15 +96,6 @@ func (s *Store) setBucket(ctx context.Context, id remora.ResourceID, p remora.Pl
 		if err != nil {
 			return err
 		}
-		if copies {
-			plan, err := resourceOf(r).Limits(t.now)
-			if err == nil {
-				err = plan.Copies()
-			}
-			if err != nil {
-				return err
-			}
-		}
 		if err := t.mayHappen(ctx, id, remora.EventStoreChanged); err != nil {
 			return err
 		}
@@ -112,6 +103,15 @@ func (s *Store) setBucket(ctx context.Context, id remora.ResourceID, p remora.Pl
 		known := err == nil
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("look for the bucket: %w", err)
+		}
+		if copies && !row.TakesCopies { // one that does may be given other keys on any plan
+			plan, err := resourceOf(r).Limits(t.now)
+			if err == nil {
+				err = plan.Copies()
+			}
+			if err != nil {
+				return err
+			}
 		}
 		bucket := remora.BucketID(row.ID)
 		if !known {

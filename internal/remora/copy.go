@@ -69,10 +69,7 @@ func CopyFailure(f Failure) Failure {
 // must act.
 func (r Reason) CopyAgain() bool { return r != ReasonOwnBucketRefused }
 
-// CopyToRead is the copy that a backup can be read from; nil where there is none.
-func CopyToRead(all []Copy) *Copy {
-	if i := slices.IndexFunc(all, func(c Copy) bool { return c.State == CopyMade && !c.Removed }); i >= 0 {
-		return &all[i]
-	}
-	return nil
+// CopiesToRead are the copies that a backup can be read from.
+func CopiesToRead(all []Copy) []Copy {
+	return slices.DeleteFunc(slices.Clone(all), func(c Copy) bool { return c.State != CopyMade || c.Removed })
 }

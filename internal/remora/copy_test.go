@@ -29,9 +29,13 @@ func TestThePageOfPlansIsTrue(t *testing.T) {
 		}
 	}
 	yes := func(is bool) string { return map[bool]string{true: "yes", false: "–"}[is] }
+	every := func(d time.Duration) string {
+		return strings.TrimPrefix(remora.Count(int(d/(24*time.Hour)), "day"), "1 ")
+	}
 	for i, p := range remora.Plans() {
 		for row, want := range map[string]string{
 			"": p.Slug, "databases": strconv.Itoa(p.Databases), "at the same time": strconv.Itoa(p.Parallel), "a copy in": yes(p.SecondPlace),
+			"the newest backup": every(p.ProveEvery), "what is stored read again every": every(p.RereadEvery),
 			"stored in all": remora.Bytes(p.StoredBytes), "largest database": remora.Bytes(p.LargestDatabase),
 		} {
 			if len(said[row]) <= i || said[row][i] != want {

@@ -261,8 +261,8 @@ type BackupView struct {
 	Objects  []Object
 }
 
-// CopyToRead is the copy that it can be read from; nil where there is none.
-func (v BackupView) CopyToRead() *Copy { return CopyToRead(v.Copies) }
+// CopiesToRead are the copies that it can be read from.
+func (v BackupView) CopiesToRead() []Copy { return CopiesToRead(v.Copies) }
 
 // Rate is how many bytes a second were read so far; 0 where that cannot be told yet.
 func (v BackupView) Rate() int64 {

@@ -42,7 +42,7 @@ func begin(cmd *exec.Cmd, orphaned syscall.Signal, start func() error, thread fu
 	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = true, orphaned
 	p := &Process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
-	// Pdeathsig is sent when the thread that forked ends, not the process: it waits for the child.
+	// Pdeathsig is sent when the thread that forked ends, not the process. So this thread waits for the child.
 	thread(func() {
 		err := start()
 		started <- err

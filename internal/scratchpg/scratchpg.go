@@ -32,6 +32,10 @@ type Config struct {
 	Sandbox  sandbox.Sandbox
 	Memory   int64 // what each process may take, in bytes of address space; default 1 GiB
 	Disk     int64 // what the folder may take, in bytes; default 20 GiB
+
+	// Dictionaries is where dictionaries for text search lie that the installation only links to, with all below; it may be
+	// missing. Default Debian's.
+	Dictionaries string
 }
 
 // Names of the roles and of the database.
@@ -47,6 +51,8 @@ const (
 	maxPath  = 107      // of a socket, as Linux has it
 	buffers  = 64 << 20 // the server's own
 	lookEach = 250 * time.Millisecond
+
+	debiansDictionaries = "/var/cache/postgresql" // pg_updatedicts makes them there
 )
 
 // Server is a running server. The caller must Close it.
@@ -83,6 +89,9 @@ func Start(ctx context.Context, cfg Config) (_ *Server, err error) {
 	}
 	if cfg.Disk == 0 {
 		cfg.Disk = 20 << 30
+	}
+	if cfg.Dictionaries == "" {
+		cfg.Dictionaries = debiansDictionaries
 	}
 	s := &Server{cfg: cfg, output: &bounded{}, over: make(chan struct{}), secrets: map[string]redact.Secret{}}
 	for _, role := range []string{Admin, Owner, Reader} {
@@ -177,7 +186,7 @@ func (s *Server) start(name string, args ...string) (*sandbox.Process, error) {
 	cmd.Stdout, cmd.Stderr = s.output, s.output
 	cmd.WaitDelay = time.Second // for whoever inherited them
 	s.cfg.Sandbox.Confine(cmd, s.Limits())
-	reach := s.cfg.Programs.Reach()
+	reach := s.cfg.Programs.Reach(s.cfg.Dictionaries)
 	reach.Write = []string{s.folder.path}
 	return s.cfg.Sandbox.StartWithin(cmd, syscall.SIGKILL, reach)
 }

@@ -181,10 +181,21 @@ func TestNoFiles(t *testing.T) {
 	for _, m := range sandbox.Detect(t.Context()).Missing {
 		kept = kept && !strings.Contains(m, "no Landlock")
 	}
-	s := start(t, scratchpg.Config{})
+	dictionaries := filepath.Join(short(t), "dicts")
+	if err := errors.Join(os.Mkdir(dictionaries, 0o777), os.Chmod(dictionaries, 0o777)); err != nil { //nolint:gosec // so that nothing else keeps the server from it
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dictionaries, "en_us.dict"), []byte("1\nword\n"), 0o644); err != nil { //nolint:gosec // it is everybody's
+		t.Fatal(err)
+	}
+	s := start(t, scratchpg.Config{Dictionaries: dictionaries})
 	defer s.Close()
 	c, err := s.Connect(t.Context(), scratchpg.Admin, "postgres")
 	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(s.Folder(), "en_us.dict") // as tsearch_data has them
+	if err := os.Symlink(filepath.Join(dictionaries, "en_us.dict"), link); err != nil {
 		t.Fatal(err)
 	}
 	open := short(t)                              // all may pass through it, and what is in it is everybody's
@@ -207,11 +218,27 @@ func TestNoFiles(t *testing.T) {
 		"its own folder":            {"COPY (SELECT 1) TO '" + s.Folder() + "/own'", false},
 		"its own file":              {"SELECT pg_read_file('" + s.Folder() + "/data/PG_VERSION')", false},
 		"the system's":              {"SELECT pg_read_file('/etc/passwd')", false},
+		"a dictionary":              {"SELECT pg_read_file('" + link + "')", false},
+		"a new dictionary":          {"COPY (SELECT 1) TO '" + dictionaries + "/new'", kept},
 		"a program":                 {"COPY (SELECT 1) TO PROGRAM 'cat >/dev/null'", false},
 	} {
 		if _, err := c.Exec(t.Context(), x.sql); (err != nil) != x.kept {
 			t.Errorf("%s: %v (sandbox: %v)", name, err, sandbox.Detect(t.Context()))
 		}
+	}
+}
+
+// Debian's pg_updatedicts puts the dictionaries of hunspell and myspell where its PostgreSQLs have links to.
+func TestDebiansDictionariesAreRead(t *testing.T) {
+	t.Parallel()
+	s := start(t, scratchpg.Config{})
+	defer s.Close()
+	c, err := s.Connect(t.Context(), scratchpg.Admin, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Exec(t.Context(), "SELECT pg_ls_dir('/var/cache/postgresql', true, false)"); err != nil { // also where there is none
+		t.Error(err)
 	}
 }
 

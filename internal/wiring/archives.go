@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/dashboard"
@@ -21,6 +22,8 @@ type archives struct {
 	process
 	store  *postgres.Store
 	stores *placement.Stores
+
+	patience time.Duration // ourPatience
 }
 
 // in opens where a backup lies.
@@ -42,32 +45,69 @@ func (a archives) key(ctx context.Context, id remora.ResourceID, b remora.Backup
 }
 
 // read has a backup be read where it lies, or, where that is our bucket and does not have it as it was written, or does not let us
-// read it, from its copy. What goes wrong later, in the middle, is not made good from there.
+// read it, or says nothing for a while, from a copy of it, the newest first. What goes wrong later, in the middle, is not made good from
+// there.
 func read[T any](ctx context.Context, a archives, id remora.ResourceID, b remora.Backup, from func(*objectstore.Bucket) (T, error)) (T, error) {
 	bucket, err := a.in(ctx, id, b)
 	if err != nil {
 		return *new(T), err
 	}
-	got, err := from(bucket)
-	if err == nil || b.Bucket != "" || ctx.Err() != nil || !unreadable(err) {
+	var copies []remora.Copy
+	if b.Bucket == "" {
+		all, err := a.store.Copies(ctx, id, b.ID)
+		if err != nil {
+			return *new(T), err
+		}
+		copies = remora.CopiesToRead(all)
+	}
+	if len(copies) == 0 {
+		got, err := from(bucket)
 		return got, placement.Refuse(b.Bucket, err)
 	}
-	all, cerr := a.store.Copies(ctx, id, b.ID)
-	c := remora.CopyToRead(all)
-	if cerr != nil || c == nil {
-		return got, err
+	type answer struct {
+		got T
+		err error
 	}
-	bucket, cerr = a.stores.At(ctx, id, c.Bucket)
-	if cerr == nil {
-		var other T
-		if other, cerr = from(bucket); cerr == nil {
-			a.log.WarnContext(ctx, "backup is read from its copy", "resource_id", id, "backup_id", b.ID, "error", err)
-			return other, nil
+	ours := make(chan answer, 1)
+	go func() {
+		got, err := from(bucket)
+		ours <- answer{got, err}
+	}()
+	patience := time.NewTimer(a.patience)
+	defer patience.Stop()
+	first, answered := answer{}, false
+	select {
+	case first = <-ours:
+		answered = true
+	case <-patience.C:
+		first.err = errSilent
+	}
+	if answered && (first.err == nil || ctx.Err() != nil || !unreadable(first.err)) {
+		return first.got, first.err
+	}
+	for _, c := range copies {
+		bucket, err := a.stores.At(ctx, id, c.Bucket)
+		if err == nil {
+			var other T
+			if other, err = from(bucket); err == nil {
+				a.log.WarnContext(ctx, "backup is read from its copy", "resource_id", id, "backup_id", b.ID, "error", first.err)
+				return other, nil
+			}
 		}
+		a.log.InfoContext(ctx, "backup cannot be read from its copy either", "resource_id", id, "backup_id", b.ID, "error", err)
 	}
-	a.log.InfoContext(ctx, "backup cannot be read from its copy either", "resource_id", id, "backup_id", b.ID, "error", cerr)
-	return got, err
+	if !answered {
+		first = <-ours
+	}
+	return first.got, first.err
 }
+
+// errSilent is of our store while it may answer yet.
+var errSilent = errors.New("our store has not answered yet")
+
+// ourPatience is how long our store may take for its first answers where a copy could be read instead: well below the 30 s after which
+// Heroku's router gives a request up (https://devcenter.heroku.com/articles/request-timeout).
+const ourPatience = 8 * time.Second
 
 // unreadable tells whether an error says that a bucket does not have an archive as it was written, or does not let it be read.
 func unreadable(err error) bool {

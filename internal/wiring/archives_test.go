@@ -47,7 +47,7 @@ func TestABackupIsReadFromItsCopy(t *testing.T) {
 	}
 	t.Cleanup(stores.Close)
 	log := &logtest.Buffer{}
-	a := archives{process{Settings: config.Settings{Keys: keys}, log: slog.New(slog.NewTextHandler(log, nil))}, store, stores}
+	a := archives{process{Settings: config.Settings{Keys: keys}, log: slog.New(slog.NewTextHandler(log, nil))}, store, stores, time.Minute}
 
 	key, err := seal.NewKey()
 	if err != nil {
@@ -163,6 +163,23 @@ func TestABackupIsReadFromItsCopy(t *testing.T) {
 	}
 	if said := log.String(); !strings.Contains(said, "backup is read from its copy") {
 		t.Error(said)
+	}
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // which takes requests and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() //nolint:errcheck // with the test
+	cfg := s3test.Config(t)
+	cfg.Endpoint = "http://" + silent.Addr().String()
+	waiting := a
+	waiting.patience = time.Millisecond
+	waiting.stores, err = placement.New(placement.Config{Ours: s3test.Open(t, cfg), Buckets: store, Policy: dialer.AllowLoopback(), Resolver: net.DefaultResolver})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.stores.Close()
+	if archive, err := waiting.open(ctx, id, b, nil); err != nil || text(archive) != whole {
+		t.Errorf("ours is silent: %v", err)
 	}
 	defer gone(ours, "head")()
 	defer gone(second, "head")()

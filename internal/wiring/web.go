@@ -60,7 +60,7 @@ func (p process) web(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	read := archives{p, store, stores}
+	read := archives{p, store, stores, ourPatience}
 	callable := func(ctx context.Context, address redact.Secret) error {
 		return notify.Callable(ctx, p.policy, net.DefaultResolver, address)
 	}

@@ -362,7 +362,7 @@ func (w *world) reviewer(t *testing.T, sh *pages.Shell, link string) {
 	}
 	wants := map[string]string{ // what each of the page's blocks must print
 		"heroku access": `(?s)backups@example\.com.*`, // once
-		"psql":          `(?s)permission denied.*refused, as it should be.*BEGIN`,
+		"psql":          `(?s)permission denied for table orders.*BEGIN`,
 		"remora open":   `(?s)^age-encryption\.org/v1\n.*TABLE DATA public orders`,
 		"remora audit":  `as they were written down`,
 		"curl -sS -o":   `(?is)content-security-policy: default-src 'none'.*strict-transport-security: max-age=63072000`,

@@ -143,11 +143,11 @@ func Relay(client net.Conn, first *pgproto3.StartupMessage, password, url string
 			cfg.RuntimeParams[name] = value
 		}
 	}
-	real, err := pgconn.ConnectConfig(context.Background(), cfg)
+	conn, err := pgconn.ConnectConfig(context.Background(), cfg)
 	if err != nil {
 		return
 	}
-	server, err := real.Hijack()
+	server, err := conn.Hijack()
 	if err != nil {
 		return
 	}

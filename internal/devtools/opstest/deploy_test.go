@@ -120,34 +120,43 @@ func TestHelperAppRunsNothing(t *testing.T) {
 // removal promises, one of which is for the key and one for the store to come to it; copies of keys within the first. They expire nothing that was not deleted.
 func TestTheBucketsRulesEndWhatWasDeleted(t *testing.T) {
 	t.Parallel()
-	var life types.BucketLifecycleConfiguration
-	in := json.NewDecoder(strings.NewReader(read(t, "deploy/bucket-lifecycle.json")))
-	in.DisallowUnknownFields()
-	if err := in.Decode(&life); err != nil {
-		t.Fatal(err)
+	theirs := regexp.MustCompile("(?s)```json\n(\\{\\s+\"Rules\".*?)```").FindStringSubmatch(read(t, "docs/own-bucket.md"))
+	if theirs == nil {
+		t.Fatal("docs/own-bucket.md has no rules")
 	}
-	ends := map[string]bool{}
-	most := map[string]int32{archivestore.Prefix: archivestore.VersionDays, archivestore.KeysPrefix: 1} // days
-	for _, r := range life.Rules {
-		if r.Status != types.ExpirationStatusEnabled || r.Filter == nil || most[aws.ToString(r.Filter.Prefix)] == 0 {
-			t.Errorf("%s: of another place, or not in force", aws.ToString(r.ID))
+	for rules, most := range map[string]map[string]int32{ // days, by what the keys begin with
+		read(t, "deploy/bucket-lifecycle.json"): {archivestore.Prefix: archivestore.VersionDays, archivestore.KeysPrefix: 1},
+		theirs[1]:                               {"PREFIX/": archivestore.VersionDays},
+	} {
+		var life types.BucketLifecycleConfiguration
+		in := json.NewDecoder(strings.NewReader(rules))
+		in.DisallowUnknownFields()
+		if err := in.Decode(&life); err != nil {
+			t.Fatal(err)
 		}
-		if r.Expiration != nil && (r.Expiration.Days != nil || r.Expiration.Date != nil) || len(r.Transitions) > 0 {
-			t.Errorf("%s takes what nobody has deleted", aws.ToString(r.ID))
+		ends, aborts := map[string]bool{}, false
+		for _, r := range life.Rules {
+			if r.Status != types.ExpirationStatusEnabled || r.Filter == nil || most[aws.ToString(r.Filter.Prefix)] == 0 {
+				t.Errorf("%s: of another place, or not in force", aws.ToString(r.ID))
+			}
+			if r.Expiration != nil && (r.Expiration.Days != nil || r.Expiration.Date != nil) || len(r.Transitions) > 0 {
+				t.Errorf("%s takes what nobody has deleted", aws.ToString(r.ID))
+			}
+			if n := r.NoncurrentVersionExpiration; n != nil {
+				days, at := aws.ToInt32(n.NoncurrentDays), aws.ToString(r.Filter.Prefix)
+				ends[at] = ends[at] || days > 0 && days <= most[at] && n.NewerNoncurrentVersions == nil && r.Expiration != nil && aws.ToBool(r.Expiration.ExpiredObjectDeleteMarker)
+			}
+			aborts = aborts || r.AbortIncompleteMultipartUpload != nil
 		}
-		if n := r.NoncurrentVersionExpiration; n != nil {
-			days, at := aws.ToInt32(n.NoncurrentDays), aws.ToString(r.Filter.Prefix)
-			ends[at] = ends[at] || days > 0 && days <= most[at] && n.NewerNoncurrentVersions == nil && r.Expiration != nil && aws.ToBool(r.Expiration.ExpiredObjectDeleteMarker)
-		}
-	}
-	for at := range most {
-		if !ends[at] {
-			t.Errorf("a bucket that keeps versions keeps what was deleted under %s for ever", at)
+		for at := range most {
+			if !ends[at] || !aborts {
+				t.Errorf("a bucket that keeps versions keeps what was deleted under %s for ever, or uploads that nobody ended stay", at)
+			}
 		}
 	}
 	// And the lock that is advised holds none of them up.
 	var lock types.ObjectLockConfiguration
-	in = json.NewDecoder(strings.NewReader(read(t, "deploy/bucket-lock.json")))
+	in := json.NewDecoder(strings.NewReader(read(t, "deploy/bucket-lock.json")))
 	in.DisallowUnknownFields()
 	if err := in.Decode(&lock); err != nil {
 		t.Fatal(err)
@@ -157,7 +166,7 @@ func TestTheBucketsRulesEndWhatWasDeleted(t *testing.T) {
 	}
 }
 
-// What a process's key may do with versions and locks: to ask, and, of copies of keys alone, to lock them for less than a day. So none
+// What a process's key may do with versions and locks: to ask, and, of copies of keys alone, to lock them for a day at most. So none
 // of them deletes a version, passes a lock or shortens one.
 func TestNoKeyPassesALock(t *testing.T) {
 	t.Parallel()
