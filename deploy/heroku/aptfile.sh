@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the Aptfile for Heroku's apt buildpack: the PostgreSQL clients of every major that still gets fixes, for a stack whose
-# Ubuntu has that code name (heroku-24: noble). Usage: deploy/heroku/aptfile.sh noble > Aptfile
+# Prints the Aptfile for Heroku's apt buildpack: the PostgreSQL clients of every major that still gets fixes, and of 14, for databases
+# that are still on it (docs/hostile.md), for a stack whose Ubuntu has that code name (heroku-24: noble). Usage: deploy/heroku/aptfile.sh noble > Aptfile
 #
 # Where PostgreSQL's packages are is asked of Debian's and Ubuntu's postgresql-common, which has to be installed here. The
 # buildpack has no place for that repository's key, so the line trusts whoever answers there by TLS: the container image, which

@@ -1,5 +1,5 @@
 // Package config is every setting of the product, as one struct, and the only reader of the environment. Each
-// setting is an environment variable; there are no files.
+// setting is an environment variable, and all but the secrets are flags too; there are no files.
 package config
 
 import (
@@ -70,6 +70,7 @@ type Settings struct {
 	DryRun   bool   // of rebuild: only say what would be done
 	Because  string // why nothing is to be deleted
 	Offer    Offer
+	Template string // whose settings file is printed
 	Open     Open
 	Checkup  []Command // the processes whose settings are looked at
 }
@@ -305,8 +306,10 @@ type cli struct {
 	Migrate  struct{ common } `cmd:"" help:"Bring our own database up to this release."`
 	Manifest Offer            `cmd:"" help:"Print the add-on's manifest, from the settings of web."`
 	Plans    struct{}         `cmd:"" help:"Print what the partner portal must be given of each plan."`
-	Settings struct{}         `cmd:"" help:"Print a settings file to be filled in: every setting, what it is, and which processes read it."`
-	Checkup  struct {
+	Settings struct {
+		Of string `arg:"" optional:"" default:"all" enum:"all,common,web,worker,verifier,deleter" help:"What one process reads and not all do, a storage key of its own among it; common is what all read; all is one file for everything, where it is left out."`
+	} `cmd:"" help:"Print a settings file to be filled in: every setting, what it is, and which processes read it."`
+	Checkup struct {
 		Processes []string `arg:"" optional:"" enum:"web,worker,verifier,deleter" help:"The processes whose settings these are; all where none is named."`
 	} `cmd:"" aliases:"doctor" help:"Look at the settings and at everything that they name, and say what is missing or wrong and what to do; exits with 1 where something is wrong."`
 	Open  Open  `cmd:"" help:"Open an archive with its key and its files, without the service: pg_restore reads what it writes."`
@@ -348,15 +351,15 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		return s, ErrHelp
 	}
 	if err == nil {
-		err = missing(ctx)
+		err = errors.Join(typed(ctx), missing(ctx))
 	}
 	if err != nil {
 		return s, plain(err)
 	}
 	var ring redact.Secret
 	s.Command = Command(ctx.Command())
-	if ctx.Selected().Name == string(Checkup) {
-		s.Command = Checkup // with or without what it is to look at
+	if name := Command(ctx.Selected().Name); name == Checkup || name == Template {
+		s.Command = name // with or without what it is to look at
 	}
 	switch s.Command {
 	case Web:
@@ -408,7 +411,10 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 		s.Offer = c.Manifest
 		s.Offer.PublicURL = strings.TrimRight(s.Offer.PublicURL, "/")
 		return s, address("PUBLIC_URL", s.Offer.PublicURL)
-	case Plans, Template:
+	case Template:
+		s.Template = c.Settings.Of
+		return s, nil
+	case Plans:
 		return s, nil
 	case Checkup:
 		for _, name := range c.Checkup.Processes {
@@ -530,6 +536,20 @@ func plain(err error) error {
 		return fmt.Errorf("%w. remora %s --help says what it is", err, p.Context.Selected().Name) // no setting, such as -o
 	}
 	return err
+}
+
+// typed refuses secrets on the command line, which everybody on the machine can read in the list of processes.
+func typed(ctx *kong.Context) error {
+	var problems []error
+	for _, p := range ctx.Path {
+		if p.Flag == nil {
+			continue
+		}
+		if _, secret := p.Flag.Target.Interface().(redact.Secret); secret {
+			problems = append(problems, fmt.Errorf("%s is a secret, and is read from the environment only: whoever can list processes sees what is typed behind --%s", p.Flag.Envs[0], p.Flag.Name))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // missing names all required settings that are not set, or set to nothing, at once.

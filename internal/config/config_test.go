@@ -89,6 +89,28 @@ func TestTheCommandLineIsChecked(t *testing.T) {
 	}
 }
 
+// Every setting is a flag too, and wins over the environment; a secret is none, and is not told.
+func TestASecretIsNotTakenFromTheCommandLine(t *testing.T) {
+	set(t, map[string]string{"PORT": "5055"})
+	if s, err := config.Load([]string{"web", "--port=5066"}, io.Discard); err != nil || s.Site.Port != 5066 {
+		t.Errorf("%+v %v", s.Site, err)
+	}
+	for process, flags := range map[string]string{
+		"web": "--keyring --database-url --addon-password --sso-salt --s3-secret-key --smtp-url --metrics-token --operator-password", "worker": "--client-secret --service-token",
+		"deleter": "--deleter-s3-secret-key", "open": "--secret-key --session",
+	} {
+		for flag := range strings.FieldsSeq(flags) {
+			args := []string{process, flag + "=CANARY"}
+			if process == "open" {
+				args = append(args, "-i", "KEY", "FROM")
+			}
+			if _, err := config.Load(args, io.Discard); err == nil || !strings.Contains(err.Error(), "is a secret") || strings.Contains(err.Error(), "CANARY") {
+				t.Errorf("%v: %v", args, err)
+			}
+		}
+	}
+}
+
 // A wrong or missing setting is named, its value never is.
 func TestProblemsAreNamed(t *testing.T) {
 	for setting, c := range map[string]struct{ command, value string }{

@@ -22,14 +22,18 @@ type entry struct {
 }
 
 // WriteTemplate writes a settings file to be filled in: every setting of the processes, with what it is, which of them read it, and
-// what holds where it is left out. A shell and systemd read it alike.
-func WriteTemplate(to io.Writer) error {
+// what holds where it is left out. A shell and systemd read it alike. whose is all, for one file; or common for what all processes
+// read, and a process for what it reads beside that: so each can be given nothing but its own secrets.
+func WriteTemplate(to io.Writer, whose string) error {
 	parser, err := kong.New(&cli{})
 	if err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
 	var needed, others bytes.Buffer
 	for _, e := range entries(parser.Model) {
+		if !e.in(whose) {
+			continue
+		}
 		out := &others
 		if e.required {
 			out = &needed
@@ -44,15 +48,47 @@ func WriteTemplate(to io.Writer) error {
 			_, _ = fmt.Fprintf(out, "#%s=%s\n", e.name, e.fallback)
 		}
 	}
-	_, err = fmt.Fprintf(to, `# Settings of Remora Backup. One file serves all processes: each reads, from its environment, those that it is named beside.
-# It holds every secret of the service: only who runs it may read it. A value with spaces or with any of & ; $ in it
+	_, err = fmt.Fprintf(to, `# Settings of Remora Backup. %s
+# It holds secrets of the service: only who runs it may read it. A value with spaces or with any of & ; $ in it
 # stands in single quotes.
 
 # 1. Without these nothing works.
 %s
 # 2. These have a value already, which stands behind the #, or may be without one. Take the # away to say otherwise.
-%s`, needed.String(), others.String())
+%s`, heads[whose], needed.String(), others.String())
 	return err
+}
+
+// heads say what a file is for.
+var heads = map[string]string{
+	"all":      "One file serves all processes: each reads, from its environment, those that it is named beside.",
+	"common":   "These are read by all processes; each has a file of its own beside it.",
+	"web":      "These are web's, beside the common ones.",
+	"worker":   "These are the worker's, beside the common ones.",
+	"verifier": "These are the verifier's, beside the common ones.",
+	"deleter":  "These are the deleter's, beside the common ones.",
+}
+
+// in tells whether the setting stands in that file. The manifest is made of web's. A storage key is read by all and each may have its
+// own, so it is not common.
+func (e *entry) in(whose string) bool {
+	readers := map[string]bool{}
+	for _, names := range e.readers {
+		for _, name := range names {
+			readers[name] = true
+		}
+	}
+	common := readers["web"] && readers["worker"] && readers["verifier"] && readers["deleter"] && e.name != "S3_ACCESS_KEY" && e.name != "S3_SECRET_KEY"
+	switch whose {
+	case "all":
+		return true
+	case "common":
+		return common
+	case "web":
+		return !common && (readers["web"] || readers["manifest"])
+	default:
+		return !common && readers[whose]
+	}
 }
 
 func entries(model *kong.Application) (all []*entry) {

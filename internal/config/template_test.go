@@ -15,7 +15,7 @@ import (
 // nothing. It sets the environment, and so is not parallel.
 func TestTheTemplateIsWhatTheProcessesRead(t *testing.T) {
 	var out bytes.Buffer
-	if err := config.WriteTemplate(&out); err != nil {
+	if err := config.WriteTemplate(&out, "all"); err != nil {
 		t.Fatal(err)
 	}
 	needed, others := map[string]bool{}, map[string]string{}
@@ -68,6 +68,63 @@ func TestTheTemplateIsWhatTheProcessesRead(t *testing.T) {
 		}
 		if !missed {
 			t.Errorf("nothing needs %s", name)
+		}
+	}
+}
+
+// A process's file and the common one have between them all that the process reads, and no secret of another's.
+func TestAProcessesFileHasItsOwnSettings(t *testing.T) {
+	t.Parallel()
+	place := regexp.MustCompile(`(?m)^#?([A-Z0-9_]+)=`)
+	files := map[string]map[string]bool{}
+	for _, whose := range []string{"common", "web", "worker", "verifier", "deleter"} {
+		s, err := config.Load([]string{"settings", whose}, io.Discard)
+		if err != nil || s.Command != config.Template || s.Template != whose {
+			t.Fatal(s.Command, s.Template, err)
+		}
+		var out bytes.Buffer
+		if err := config.WriteTemplate(&out, whose); err != nil {
+			t.Fatal(err)
+		}
+		files[whose] = map[string]bool{}
+		for _, m := range place.FindAllStringSubmatch(out.String(), -1) {
+			files[whose][m[1]] = true
+		}
+	}
+	reads := func(process string) map[string]bool {
+		var help bytes.Buffer
+		_, _ = config.Load([]string{process, "--help"}, &help)
+		all := map[string]bool{}
+		for _, m := range regexp.MustCompile(`\(\$([A-Z0-9_]+)\)`).FindAllStringSubmatch(strings.Join(strings.Fields(help.String()), " "), -1) {
+			all[m[1]] = true
+		}
+		return all
+	}
+	for _, process := range []string{"web", "worker", "verifier", "deleter"} {
+		all := reads(process)
+		for name := range all {
+			if files["common"][name] == files[process][name] {
+				t.Errorf("%s reads %s, which is in both of its files or in none", process, name)
+			}
+		}
+		for name := range files["common"] {
+			if !all[name] {
+				t.Errorf("%s does not read %s, which is said to be common", process, name)
+			}
+		}
+		manifest := reads("manifest")
+		for name := range files[process] {
+			if !all[name] && (process != "web" || !manifest[name]) {
+				t.Errorf("%s does not read %s", process, name)
+			}
+		}
+		if !files[process]["S3_SECRET_KEY"] {
+			t.Errorf("%s cannot have a storage key of its own", process)
+		}
+	}
+	for name := range reads("migrate") {
+		if !files["common"][name] {
+			t.Errorf("a migration reads %s", name)
 		}
 	}
 }

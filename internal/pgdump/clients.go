@@ -16,7 +16,8 @@ import (
 	"github.com/remora-backup/remora/internal/sandbox"
 )
 
-// Majors are those that still get fixes, ascending: a service should have the client of each.
+// Majors are those of which a service should have the client, ascending: all that still get fixes, and 14, for databases that are still
+// on it, since 14 may refuse to restore what a newer client writes.
 func Majors() []int { return slices.Sorted(maps.Keys(fixed)) }
 
 // Client is one installed major of the client programs.
@@ -42,11 +43,12 @@ var least = sandbox.Limits{File: 1, Files: 64}
 
 // fixed are the minor releases before which a hostile server can corrupt pg_dump's memory (CVE-2026-6477,
 // CVE-2026-19385) or a hostile archive runs code in pg_restore (CVE-2026-116314).
-// (https://www.postgresql.org/support/security/)
+// (https://www.postgresql.org/support/security/) 14 gets no fixes since 12 November 2026: it goes from here when a hole of 14.25 is
+// known that matters to us.
 var fixed = map[int]int{14: 25, 15: 20, 16: 16, 17: 12, 18: 7}
 
 // Outdated tells whether the client has a known hole that a customer's server or archive could use: an old
-// minor release, a preview, or a major that gets no fixes any more. The checkup and each start warn of it.
+// minor release, a preview, or a major that is older than all of fixed. The checkup and each start warn of it.
 func (c Client) Outdated() bool {
 	major, minor, _ := strings.Cut(c.Version, ".")
 	n, err := strconv.Atoi(minor)

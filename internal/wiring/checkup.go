@@ -329,7 +329,7 @@ func (c *checkup) heroku(ctx context.Context) {
 	case known && !strings.EqualFold(email, web.Site.ServiceAccount):
 		c.say(wrong, "heroku", "SERVICE_TOKEN is not of the account that SERVICE_ACCOUNT names, so what customers share is shared with another.", "Make both of one account.")
 	default:
-		c.say(good, "heroku", "SERVICE_TOKEN is good.", "")
+		c.say(good, "heroku", "SERVICE_TOKEN is good, and "+email+"'s, which web must name as SERVICE_ACCOUNT.", "")
 	}
 	// A code that was never given is refused either way; why tells whether we are known.
 	_, err = api.ExchangeGrant(ctx, redact.New("00000000-0000-0000-0000-000000000000"))

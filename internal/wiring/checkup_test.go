@@ -122,7 +122,7 @@ func TestCheckupSaysWhatIsWrong(t *testing.T) { //nolint:paralleltest // the env
 ^ok       clients    There are pg_dump and pg_restore \d
 ^ok       servers    There are servers
 ^ok       mail       The mail server takes our sign-in; no mail was sent\.
-^ok       heroku     SERVICE_TOKEN is good\.
+^ok       heroku     SERVICE_TOKEN is good, and \S+@\S+'s, which
 ^ok       heroku     CLIENT_SECRET is known
 ^ok       clock      This machine's clock agrees with Heroku's\.
 ^ok       site       Web answers at PUBLIC_URL and is ready\.`, 0},

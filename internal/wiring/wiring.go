@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, policy di
 	case config.Plans:
 		return partnerapi.WritePlans(stdout)
 	case config.Template:
-		return config.WriteTemplate(stdout)
+		return config.WriteTemplate(stdout, s.Template)
 	}
 	if s.Command == config.OpenArchive {
 		return open(ctx, s.Open, stdout, stderr)

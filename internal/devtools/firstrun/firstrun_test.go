@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +37,7 @@ var asked = flag.Bool("first-run", false, "go from a clone to a running service,
 const (
 	root     = "../../.."
 	inside   = "REMORA_FIRST_RUN_INSIDE"
-	settings = "/etc/remora/remora.env"
+	folder   = "/etc/remora" // of the settings
 	site     = "https://remora.example.com"
 	owner    = "shop_owner"
 	password = "owners-password"
@@ -138,13 +140,17 @@ func (w *world) shop(t *testing.T) {
 	))
 }
 
-// bucket makes the bucket, and two keys with the policies of deploy/storage: the worker's and the deleter's.
+// bucket makes the bucket, and each process's key with its policy of deploy/storage.
 func (w *world) bucket(t *testing.T) {
 	t.Helper()
 	dir := filepath.Join(w.dir, "s3")
 	must(t, os.Mkdir(dir, 0o700))
-	users := map[string]string{"worker": "KEY:SECRET", "deleter": "DELETERS-KEY:DELETERS-SECRET"} // as the page has them
-	srv, err := locals3.Start(filepath.Join(root, "bin", "s3dev"), dir, "root", "roots-secret", users["worker"], users["deleter"])
+	users := map[string]string{} // as the page has them
+	for _, process := range []string{"web", "worker", "verifier", "deleter"} {
+		name := strings.ToUpper(process)
+		users[process] = name + "S-KEY:" + name + "S-SECRET"
+	}
+	srv, err := locals3.Start(filepath.Join(root, "bin", "s3dev"), dir, "root", "roots-secret", slices.Collect(maps.Values(users))...)
 	must(t, err)
 	t.Cleanup(func() { must(t, srv.Stop()) })
 	w.forward(t, "s3.example.com", 443, strings.TrimPrefix(srv.Endpoint(), "http://"), true)
@@ -158,8 +164,8 @@ func (w *world) bucket(t *testing.T) {
 		must(t, json.Unmarshal([]byte(strings.ReplaceAll(read(t, filepath.Join(root, "deploy", "storage", process+".json")), "BUCKET", name)), &policy))
 		key, _, _ := strings.Cut(user, ":")
 		for _, s := range policy.Statement {
-			if s["Sid"] == "OverwriteNothing" {
-				continue // which the server keeps by itself, and cannot be told
+			if s["Sid"] == "OverwriteNothing" || s["Sid"] == "AndForNoLonger" {
+				continue // the first the server keeps by itself, and it can be told neither
 			}
 			delete(s, "Sid")
 			s["Principal"] = map[string]string{"AWS": key}
@@ -180,14 +186,14 @@ func (w *world) operator(t *testing.T) {
 	for _, b := range pages.Read(t, filepath.Join(w.checkout, "deploy", "own-servers.md")) {
 		switch b.Kind {
 		case "ini":
-			fill(t, settings, b.Text)
+			fill(t, b.Text)
 			continue
 		case "sh":
 		default:
 			continue // what is installed already, and another program's file
 		}
 		out := w.shell.Run(t, b.Text)
-		if strings.Contains(b.Text, "remora settings >") {
+		if strings.Contains(b.Text, "remora settings $file >") {
 			w.outdated(t)
 		}
 		if strings.Contains(b.Text, "addon-manifest.json") {
@@ -201,7 +207,7 @@ func (w *world) operator(t *testing.T) {
 			w.systemd(t)
 			w.answers(t)
 		}
-		if strings.HasSuffix(b.Text, "remora checkup\n") {
+		if strings.Contains(b.Text, "remora checkup") {
 			checkups++
 			w.allIsWell(t, out, checkups == 2)
 			if checkups == 2 {
@@ -220,7 +226,7 @@ func (w *world) outdated(t *testing.T) {
 	for _, c := range pgdump.Find(t.Context(), nil, os.Getenv("PATH")) {
 		if c.Outdated() {
 			t.Logf("PostgreSQL %s has known holes, so it needs ALLOW_OUTDATED_PG here", c.Version)
-			fill(t, settings, "ALLOW_OUTDATED_PG=true\n")
+			fill(t, "# worker.env\nALLOW_OUTDATED_PG=true\n# verifier.env\nALLOW_OUTDATED_PG=true\n")
 			return
 		}
 	}
@@ -270,8 +276,8 @@ func (w *world) answers(t *testing.T) {
 	})
 }
 
-// warned is what a checkup may warn of here: what is not installed on this machine, and what the page leaves to later.
-var warned = regexp.MustCompile(`^warning +(clients|servers|mail|disk) `)
+// warned is what a checkup may warn of here: what is not installed on this machine, and what the page says.
+var warned = regexp.MustCompile(`^warning +(clients|servers|disk|mail +There is no mail server,) `)
 
 func (w *world) allIsWell(t *testing.T, checkup string, running bool) {
 	t.Helper()

@@ -68,6 +68,12 @@ func newMachine(t *testing.T) *machine {
 		must(t, unix.Mount("overlay", over, "overlay", 0, "lowerdir="+over+",upperdir="+upper+",workdir="+work))
 		t.Cleanup(func() { must(t, unix.Unmount(over, unix.MNT_DETACH)) })
 	}
+	const scratch = "/tmp/remora-scratch" // as a verifier has it; another's, of another user, may be there
+	if os.Mkdir(scratch, 0o711) == nil {  //nolint:gosec // only a place to mount on
+		t.Cleanup(func() { must(t, os.Remove(scratch)) })
+	}
+	must(t, unix.Mount("tmpfs", scratch, "tmpfs", 0, "mode=1777"))
+	t.Cleanup(func() { must(t, unix.Unmount(scratch, unix.MNT_DETACH)) })
 	run(t, "ip", "link", "set", "lo", "up")
 	names := "127.0.0.1 localhost\n"
 	for name, addr := range hosts {
@@ -214,18 +220,24 @@ func (m *machine) systemd(t *testing.T) {
 func (m *machine) start(t *testing.T, process string) {
 	t.Helper()
 	unit := map[string]string{}
+	var files []string
 	for line := range strings.Lines(read(t, "/etc/systemd/system/remora@.service")) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
 			unit[name] = strings.ReplaceAll(value, "%i", process)
+			if name == "EnvironmentFile" {
+				files = append(files, unit[name])
+			}
 		}
 	}
 	command := strings.Fields(unit["ExecStart"])
 	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec // the unit's
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "USER=" + unit["User"], "LOGNAME=" + unit["User"], "HOME=/home/" + unit["User"], "SHELL=/bin/sh"}
-	for line := range strings.Lines(read(t, unit["EnvironmentFile"])) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			cmd.Env = append(cmd.Env, line)
+	for _, file := range files {
+		for line := range strings.Lines(read(t, file)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+				cmd.Env = append(cmd.Env, line)
+			}
 		}
 	}
 	var uid, gid uint32
@@ -257,11 +269,16 @@ func (m *machine) stop(t *testing.T, process string) {
 	}
 }
 
-// fill types settings into the settings file, each in its place.
-func fill(t *testing.T, file, settings string) {
+// fill types settings into the settings files, each in its place. A comment names the file.
+func fill(t *testing.T, settings string) {
 	t.Helper()
-	text := read(t, file)
+	file := ""
 	for line := range strings.Lines(settings) {
+		if name, other := strings.CutPrefix(line, "# "); other {
+			file = filepath.Join(folder, strings.TrimSpace(name))
+			continue
+		}
+		text := read(t, file)
 		name, _, _ := strings.Cut(strings.TrimSpace(line), "=")
 		var found bool
 		var next strings.Builder
@@ -272,11 +289,10 @@ func fill(t *testing.T, file, settings string) {
 			next.WriteString(l)
 		}
 		if !found {
-			t.Fatalf("the settings file has no place for %s", name)
+			t.Fatalf("%s has no place for %s", file, name)
 		}
-		text = next.String()
+		write(t, file, next.String())
 	}
-	write(t, file, text)
 }
 
 // until asks again and again.

@@ -20,7 +20,7 @@ import (
 	"github.com/remora-backup/remora/internal/s3test"
 )
 
-// The image has the clients of every major that still gets fixes, its processes are nobody's who may do more, and a stop
+// The image has the clients of every major that a service should have, its processes are nobody's who may do more, and a stop
 // reaches the process itself.
 func TestDockerfile(t *testing.T) {
 	t.Parallel()

@@ -115,6 +115,7 @@ func commands(t *testing.T) (all []command) {
 		}
 		for _, block := range fence.FindAllStringSubmatch(text, -1) {
 			for line := range strings.Lines(strings.ReplaceAll(block[1], "\\\n", " ")) {
+				line = strings.TrimLeft(line, " \t")
 				_, prompted, found := strings.Cut(line, "$ ")
 				if found && !strings.Contains(line, "alias") {
 					line = prompted
@@ -313,6 +314,35 @@ func TestAppJSONHasEverySettingThatIsNeeded(t *testing.T) {
 	for name, e := range app.Env {
 		if !strings.Contains(known, "$"+name) || e.Description == "" {
 			t.Errorf("app.json asks for %s, which nothing reads, or does not say what it is", name)
+		}
+	}
+}
+
+var (
+	fileRow = regexp.MustCompile(`(?m)^\| \x60(\w+)\.env\x60 \| (.*) \|$`)
+	setting = regexp.MustCompile(`\x60([A-Z][A-Z0-9_]+)\x60`)
+)
+
+// What the page has an operator fill in has a place in the file that it names.
+func TestSettingsHaveAPlaceInTheFileThatThePageNames(t *testing.T) {
+	t.Parallel()
+	rows := fileRow.FindAllStringSubmatch(read(t, "deploy/README.md"), -1)
+	if len(rows) != 4 {
+		t.Errorf("%d files are named", len(rows))
+	}
+	for _, row := range rows {
+		var file bytes.Buffer
+		if err := config.WriteTemplate(&file, row[1]); err != nil {
+			t.Fatal(err)
+		}
+		names := setting.FindAllStringSubmatch(row[2], -1)
+		if len(names) == 0 {
+			t.Errorf("nothing is filled into %s.env", row[1])
+		}
+		for _, m := range names {
+			if !regexp.MustCompile(`(?m)^#?` + m[1] + `=`).MatchString(file.String()) {
+				t.Errorf("%s.env has no place for %s", row[1], m[1])
+			}
 		}
 	}
 }
