@@ -236,7 +236,7 @@ func (t *tx) bucketInUse(ctx context.Context, id remora.ResourceID) (remora.Buck
 	return bucketOf(row), nil
 }
 
-// BucketsOf lists every bucket that a run of the backup, or a copy of it, has been written to, or may have; the empty one is ours.
+// BucketsOf lists every bucket that a run of the backup, or a copy of it, has been written to, or may have; the empty one is ours, and comes first.
 func (s *Store) BucketsOf(ctx context.Context, id remora.ResourceID, b remora.BackupID) (out []remora.BucketID, err error) {
 	err = s.forResource(ctx, id, func(t *tx) error {
 		rows, err := t.q.BucketsOfBackup(ctx, pgsql.BucketsOfBackupParams{BackupID: string(b), ResourceID: string(id)})

@@ -46,6 +46,7 @@ SELECT r.bucket_id FROM runs r WHERE r.backup_id = $1 AND r.resource_id = $2
 SELECT b.bucket_id FROM backups b WHERE b.id = $1 AND b.resource_id = $2
  UNION
 SELECT c.bucket_id FROM copies c WHERE c.backup_id = $1 AND c.resource_id = $2
+ ORDER BY bucket_id NULLS FIRST
 `
 
 type BucketsOfBackupParams struct {
@@ -53,7 +54,7 @@ type BucketsOfBackupParams struct {
 	ResourceID string
 }
 
-// Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours.
+// Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours, and comes first.
 func (q *Queries) BucketsOfBackup(ctx context.Context, arg BucketsOfBackupParams) ([]*string, error) {
 	rows, err := q.db.Query(ctx, bucketsOfBackup, arg.BackupID, arg.ResourceID)
 	if err != nil {

@@ -47,12 +47,13 @@ UPDATE buckets x SET removed_at = sqlc.arg(now), access_key = '', sealed_secret 
                     AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'));
 
 -- name: BucketsOfBackup :many
--- Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours.
+-- Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours, and comes first.
 SELECT r.bucket_id FROM runs r WHERE r.backup_id = sqlc.arg(backup_id) AND r.resource_id = sqlc.arg(resource_id)
  UNION
 SELECT b.bucket_id FROM backups b WHERE b.id = sqlc.arg(backup_id) AND b.resource_id = sqlc.arg(resource_id)
  UNION
-SELECT c.bucket_id FROM copies c WHERE c.backup_id = sqlc.arg(backup_id) AND c.resource_id = sqlc.arg(resource_id);
+SELECT c.bucket_id FROM copies c WHERE c.backup_id = sqlc.arg(backup_id) AND c.resource_id = sqlc.arg(resource_id)
+ ORDER BY bucket_id NULLS FIRST;
 
 -- name: RunsToTidy :many
 -- Each is handed out once an hour. In the service's scope.
