@@ -392,3 +392,38 @@ func TestACopyThatCannotBeDeleted(t *testing.T) {
 		t.Errorf("%+v %v", got, err)
 	}
 }
+
+// Of a backup that a release before copies has deleted, and of one whose copy our database has forgotten, the copy goes all the same.
+func TestACopyThatWasForgottenIsDeleted(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]func(*testing.T, *bundle, *Deleter, remora.BackupID){
+		"by the release before": func(t *testing.T, b *bundle, d *Deleter, x remora.BackupID) {
+			if err := archivestore.DeleteBackup(t.Context(), b.Bucket, b.id, x); err != nil {
+				t.Fatal(err)
+			}
+			pgtest.Exec(t, b.Store.Pool.Config().ConnString(), "SET remora.service = 'on'; UPDATE backups SET state = 'deleted', deleted_at = now()")
+			if err := work(t, t.Context(), &sweepArchives{Deleter: d}, jobargs.SweepArchives{}); err != nil {
+				t.Error(err)
+			}
+		},
+		"by our database": func(t *testing.T, b *bundle, d *Deleter, x remora.BackupID) {
+			pgtest.Exec(t, b.Store.Pool.Config().ConnString(), "SET remora.service = 'on'; DELETE FROM copies; UPDATE backups SET state = 'expired', expired_at = now(), delete_at = now()")
+			if err := work(t, t.Context(), &deleteBackup{Deleter: d}, jobargs.DeleteBackup{Backup: x}); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t)
+			root, _, _ := b.copying(t)
+			x := b.backup(t)
+			if c := b.copies(t, x.ID); c.State != remora.CopyMade {
+				t.Fatalf("%+v", c)
+			}
+			forget(t, b, newDeleter(t, b.Store, b.Bucket), x.ID)
+			b.nothing(t, b.Bucket)
+			b.nothing(t, root)
+		})
+	}
+}

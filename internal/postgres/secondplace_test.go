@@ -439,6 +439,64 @@ func TestACopyGoesWithItsBackup(t *testing.T) {
 	left(1)
 }
 
+// A release that does not know of copies deletes a backup without them, and a database that was set back, or made anew, has forgotten
+// them: they are found all the same.
+func TestACopyThatWasForgottenIsFound(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id, second := b.copying(t)
+	copied := func() remora.BackupID {
+		t.Helper()
+		_, x := b.sealedTo(t, id)
+		if err := b.EndCopy(ctx, b.claimCopy(t, x.ID, second.ID), 1); err != nil {
+			t.Fatal(err)
+		}
+		return x.ID
+	}
+	in := func(x remora.BackupID, want ...remora.BucketID) {
+		t.Helper()
+		if got, err := b.BucketsOf(ctx, id, x); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v and not %v: %v", got, want, err)
+		}
+	}
+	found := func(want ...postgres.CopyLeftover) {
+		t.Helper()
+		if got, err := b.CopyLeftovers(ctx, 9); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v and not %v: %v", got, want, err)
+		}
+	}
+	older, ours, listed := copied(), copied(), copied()
+	found()
+	b.exec(t, "UPDATE backups SET state = 'deleted', deleted_at = now(), expired_at = now(), delete_at = now() WHERE id = '"+string(older)+"'")
+	b.exec(t, "UPDATE backups SET state = 'expired', expired_at = now(), delete_at = now() WHERE id = '"+string(ours)+"'")
+	if err := b.EndDeletion(ctx, id, ours); err != nil {
+		t.Fatal(err)
+	}
+	left := postgres.CopyLeftover{Resource: id, Backup: older, Bucket: second.ID}
+	found(left)
+	b.ahead += 2 * time.Hour
+	found(left)
+	if err := b.CopyTidied(ctx, left); err != nil {
+		t.Fatal(err)
+	}
+	b.ahead += 48 * time.Hour
+	found()
+
+	b.exec(t, "DELETE FROM copies WHERE backup_id = '"+string(listed)+"'")
+	in(listed, "", second.ID) // it takes copies
+	third := b.useSecond(t, id, "third")
+	in(listed, "", remora.BucketID(min(string(second.ID), string(third.ID))), remora.BucketID(max(string(second.ID), string(third.ID)))) // and the other took some
+	first := b.useBucket(t, id, "first")
+	_, theirs := b.sealedTo(t, id)
+	in(theirs.ID, first.ID)
+	in(listed, "", second.ID)
+	if err := b.RemoveBucket(ctx, id, second.ID, "p"); err != nil {
+		t.Fatal(err)
+	}
+	in(listed, "")
+}
+
 // What a release that does not know of copies forgets of an add-on takes them along.
 func TestACopyIsForgottenWithItsBackup(t *testing.T) {
 	t.Parallel()

@@ -46,6 +46,10 @@ SELECT r.bucket_id FROM runs r WHERE r.backup_id = $1 AND r.resource_id = $2
 SELECT b.bucket_id FROM backups b WHERE b.id = $1 AND b.resource_id = $2
  UNION
 SELECT c.bucket_id FROM copies c WHERE c.backup_id = $1 AND c.resource_id = $2
+ UNION
+SELECT x.id FROM backups b JOIN buckets x ON x.resource_id = b.resource_id
+ WHERE b.id = $1 AND b.resource_id = $2 AND b.bucket_id IS NULL
+   AND x.removed_at IS NULL AND (x.takes_copies OR EXISTS (SELECT FROM copies c WHERE c.bucket_id = x.id))
  ORDER BY bucket_id NULLS FIRST
 `
 
@@ -54,7 +58,8 @@ type BucketsOfBackupParams struct {
 	ResourceID string
 }
 
-// Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours, and comes first.
+// Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours, and comes first. Of one that lies in
+// ours each that takes copies, or took some: our database may have been set back, or made anew, and have forgotten the copy.
 func (q *Queries) BucketsOfBackup(ctx context.Context, arg BucketsOfBackupParams) ([]*string, error) {
 	rows, err := q.db.Query(ctx, bucketsOfBackup, arg.BackupID, arg.ResourceID)
 	if err != nil {

@@ -73,7 +73,7 @@ func (q *Queries) BucketOfCopies(ctx context.Context, resourceID string) (Bucket
 const copiesEnded = `-- name: CopiesEnded :exec
 UPDATE copies
    SET state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END, ended_at = coalesce(ended_at, $1), lease_until = NULL,
-       tidy_at = CASE WHEN lease_until IS NOT NULL THEN $2::timestamptz ELSE tidy_at END
+       tidy_at = CASE WHEN lease_until IS NOT NULL THEN $2::timestamptz ELSE nullif(tidy_at, asked_at) END
  WHERE backup_id = $3 AND resource_id = $4
 `
 
@@ -84,7 +84,8 @@ type CopiesEndedParams struct {
 	ResourceID string
 }
 
-// With their backup. Whoever never said that he has stopped may have been suspended, and is looked after once more.
+// With their backup, and deleted with it. Whoever never said that he has stopped may have been suspended, and is looked after once more;
+// who said it after his backup's end stays to be.
 func (q *Queries) CopiesEnded(ctx context.Context, arg CopiesEndedParams) error {
 	_, err := q.db.Exec(ctx, copiesEnded,
 		arg.Now,
@@ -388,10 +389,10 @@ func (q *Queries) LockStrandedCopies(ctx context.Context, arg LockStrandedCopies
 }
 
 const queueCopy = `-- name: QueueCopy :execrows
-INSERT INTO copies (backup_id, bucket_id, resource_id, state, asked_at, due_at)
-VALUES ($1, $2, $3, 'queued', $4, $4)
+INSERT INTO copies (backup_id, bucket_id, resource_id, state, asked_at, due_at, tidy_at)
+VALUES ($1, $2, $3, 'queued', $4, $4, $4::timestamptz)
 ON CONFLICT (backup_id, bucket_id) DO UPDATE
-   SET state = 'queued', reason = '', detail = '', attempts = 0, asked_at = excluded.asked_at, due_at = excluded.due_at, ended_at = NULL
+   SET state = 'queued', reason = '', detail = '', attempts = 0, asked_at = excluded.asked_at, due_at = excluded.due_at, ended_at = NULL, tidy_at = excluded.tidy_at
  WHERE copies.state IN ('failed', 'stopped')
 `
 
@@ -402,7 +403,8 @@ type QueueCopyParams struct {
 	Now        time.Time
 }
 
-// A new one, or one that was not made; one that is queued, or was made, stays as it is.
+// A new one, or one that was not made; one that is queued, or was made, stays as it is. It is to be tidied up after from the start: a
+// release that does not know it deletes the backup without it.
 func (q *Queries) QueueCopy(ctx context.Context, arg QueueCopyParams) (int64, error) {
 	result, err := q.db.Exec(ctx, queueCopy,
 		arg.BackupID,

@@ -47,12 +47,17 @@ UPDATE buckets x SET removed_at = sqlc.arg(now), access_key = '', sealed_secret 
                     AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'));
 
 -- name: BucketsOfBackup :many
--- Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours, and comes first.
+-- Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours, and comes first. Of one that lies in
+-- ours each that takes copies, or took some: our database may have been set back, or made anew, and have forgotten the copy.
 SELECT r.bucket_id FROM runs r WHERE r.backup_id = sqlc.arg(backup_id) AND r.resource_id = sqlc.arg(resource_id)
  UNION
 SELECT b.bucket_id FROM backups b WHERE b.id = sqlc.arg(backup_id) AND b.resource_id = sqlc.arg(resource_id)
  UNION
 SELECT c.bucket_id FROM copies c WHERE c.backup_id = sqlc.arg(backup_id) AND c.resource_id = sqlc.arg(resource_id)
+ UNION
+SELECT x.id FROM backups b JOIN buckets x ON x.resource_id = b.resource_id
+ WHERE b.id = sqlc.arg(backup_id) AND b.resource_id = sqlc.arg(resource_id) AND b.bucket_id IS NULL
+   AND x.removed_at IS NULL AND (x.takes_copies OR EXISTS (SELECT FROM copies c WHERE c.bucket_id = x.id))
  ORDER BY bucket_id NULLS FIRST;
 
 -- name: RunsToTidy :many
