@@ -116,6 +116,44 @@ func TestABackupIsCopied(t *testing.T) {
 	b.nothing(t, root)
 }
 
+// What a bucket holds that only ever took copies keeps nothing in ours from expiring: somebody may have put it there, and our database, made
+// anew, forgets what ours no longer has. It does where backups lie in that bucket, or did.
+func TestWhatLiesAmongCopiesHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	root, cfg, proxy := b.copying(t)
+	b.connect(t)
+	if _, err := root.PutIfAbsent(t.Context(), archivestore.Prefix+string(b.id)+"/b/"+string(remora.NewID[remora.BackupID]())+"/1/head", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	d := newDeleter(t, b.Store, b.Bucket)
+	look := func(when string, holds bool) {
+		t.Helper()
+		var f *remora.Failure
+		if err := d.knownToThem(t.Context(), b.id); errors.As(err, &f) != holds || !holds && err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	look("it takes copies", false)
+	if err := b.Store.LeaveBucket(t.Context(), b.id, "p"); err != nil {
+		t.Fatal(err)
+	}
+	look("it took copies", false)
+	place := remora.Place{Endpoint: proxy.URL, Region: cfg.Region, Bucket: cfg.Bucket, Prefix: "remora", PathStyle: true}
+	keys := remora.BucketKeys{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey}
+	if err := b.Store.SetBucket(t.Context(), b.id, place, keys, remora.BucketLock{}, "p"); err != nil {
+		t.Fatal(err)
+	}
+	look("it is in use", true)
+	if x := b.attempt(t); x.State != remora.BackupVerified || x.Bucket == "" {
+		t.Fatalf("%+v", x)
+	}
+	if err := b.Store.SetSecondPlace(t.Context(), b.id, place, keys, remora.BucketLock{}, "p"); err != nil {
+		t.Fatal(err)
+	}
+	look("it takes copies, and was in use", true)
+}
+
 // A worker that stops in the middle gives the copy back, one that is killed is found out by its lease, and whoever comes next goes on
 // with what is there.
 func TestACopyIsTakenUpAgain(t *testing.T) {

@@ -324,14 +324,17 @@ func (w *expireBackups) theirs(ctx context.Context, r *round, id remora.Resource
 	return r.theirs[id]
 }
 
-// knownToThem is known for a resource's own buckets. What a customer puts into his own holds up nobody else, and alarms nobody:
-// errors of a customer's are *remora.Failure.
+// knownToThem is known for a resource's own buckets, but for those that only ever took copies: what lies there lies in ours too, where known
+// looks. What a customer puts into his own holds up nobody else, and alarms nobody: errors of a customer's are *remora.Failure.
 func (w *Deleter) knownToThem(ctx context.Context, id remora.ResourceID) error {
 	buckets, err := w.Store.Buckets(ctx, id)
 	if err != nil {
 		return err
 	}
 	for _, b := range buckets {
+		if !b.HeldBackups {
+			continue
+		}
 		stored, err := w.lookInto(ctx, id, b.ID)
 		var theirs *remora.Failure
 		if errors.As(err, &theirs) && !b.InUse {

@@ -31,7 +31,7 @@ func (s *Store) Buckets(ctx context.Context, id remora.ResourceID) (out []remora
 		rows, err := t.q.ListBuckets(ctx, string(id))
 		for _, r := range rows {
 			b := bucketOf(r.Bucket)
-			b.Backups, b.Copies = int(r.Backups), int(r.Copies)
+			b.Backups, b.Copies, b.HeldBackups = int(r.Backups), int(r.Copies), r.HeldBackups
 			out = append(out, b)
 		}
 		return err

@@ -233,18 +233,20 @@ const listBuckets = `-- name: ListBuckets :many
 SELECT x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, x.takes_copies, x.object_lock, x.object_lock_days, (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
                         AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups,
        (SELECT count(*) FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
-           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies
+           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies,
+       (x.in_use OR EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id))::boolean AS held_backups
   FROM buckets x
  WHERE x.resource_id = $1 AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.takes_copies DESC, x.set_at DESC, x.id
 `
 
 type ListBucketsRow struct {
-	Bucket  Bucket
-	Backups int64
-	Copies  int64
+	Bucket      Bucket
+	Backups     int64
+	Copies      int64
+	HeldBackups bool
 }
 
-// With how many backups lie in each that are listed, or damaged, and how many copies of such.
+// With how many backups lie in each that are listed, or damaged, and how many copies of such; and whether any backup was to lie in it.
 func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBucketsRow, error) {
 	rows, err := q.db.Query(ctx, listBuckets, resourceID)
 	if err != nil {
@@ -275,6 +277,7 @@ func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBuc
 			&i.Bucket.ObjectLockDays,
 			&i.Backups,
 			&i.Copies,
+			&i.HeldBackups,
 		); err != nil {
 			return nil, err
 		}

@@ -10,11 +10,12 @@ SELECT * FROM buckets
  WHERE resource_id = sqlc.arg(resource_id) AND endpoint = sqlc.arg(endpoint) AND bucket = sqlc.arg(bucket) AND prefix = sqlc.arg(prefix) AND removed_at IS NULL;
 
 -- name: ListBuckets :many
--- With how many backups lie in each that are listed, or damaged, and how many copies of such.
+-- With how many backups lie in each that are listed, or damaged, and how many copies of such; and whether any backup was to lie in it.
 SELECT sqlc.embed(x), (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
                         AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups,
        (SELECT count(*) FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
-           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies
+           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies,
+       (x.in_use OR EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id))::boolean AS held_backups
   FROM buckets x
  WHERE x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.takes_copies DESC, x.set_at DESC, x.id;
 
