@@ -356,6 +356,27 @@ func TestEveryCopyGoesToItsPool(t *testing.T) {
 	}
 }
 
+// A bucket that was removed takes no copies, though a release that does not know of them removed it; another can be chosen.
+func TestARemovedBucketTakesNoCopies(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id, second := b.copying(t)
+	b.exec(t, "UPDATE buckets SET removed_at = now(), access_key = '', sealed_secret = NULL")
+	_, kept := b.sealedTo(t, id)
+	v, err := b.BackupView(ctx, id, kept.ID)
+	if err != nil || len(v.Copies) != 0 || v.CanCopy || b.jobs(t, "copy_backup") != 0 {
+		t.Errorf("%+v, can be copied: %t, %v", v.Copies, v.CanCopy, err)
+	}
+	if err := b.AskCopy(ctx, id, kept.ID, "p"); remora.KindOf(err) != remora.KindConflict {
+		t.Error(err)
+	}
+	again := b.useSecond(t, id, "second")
+	if err := b.AskCopy(ctx, id, kept.ID, "p"); err != nil || again.ID == second.ID || b.only(t, id, kept.ID).Bucket != again.ID {
+		t.Error(err, b.only(t, id, kept.ID), again)
+	}
+}
+
 // A copy goes with its backup: what is under way is stopped, the deletion waits for it, and whoever comes back later than that is tidied up after.
 func TestACopyGoesWithItsBackup(t *testing.T) {
 	t.Parallel()

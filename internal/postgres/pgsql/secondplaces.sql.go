@@ -40,10 +40,11 @@ func (q *Queries) BeatCopy(ctx context.Context, arg BeatCopyParams) (int64, erro
 
 const bucketOfCopies = `-- name: BucketOfCopies :one
 SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, takes_copies, object_lock, object_lock_days FROM buckets x
- WHERE x.resource_id = $1 AND x.takes_copies AND NOT EXISTS (SELECT FROM buckets u WHERE u.resource_id = x.resource_id AND u.in_use)
+ WHERE x.resource_id = $1 AND x.takes_copies AND x.removed_at IS NULL AND NOT EXISTS (SELECT FROM buckets u WHERE u.resource_id = x.resource_id AND u.in_use)
 `
 
-// That takes a copy of what is made in ours. Beside one that is in use there is none.
+// That takes a copy of what is made in ours. Beside one that is in use there is none. A release that does not know of copies removes one that
+// takes some.
 func (q *Queries) BucketOfCopies(ctx context.Context, resourceID string) (Bucket, error) {
 	row := q.db.QueryRow(ctx, bucketOfCopies, resourceID)
 	var i Bucket

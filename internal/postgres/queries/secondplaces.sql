@@ -1,7 +1,8 @@
 -- name: BucketOfCopies :one
--- That takes a copy of what is made in ours. Beside one that is in use there is none.
+-- That takes a copy of what is made in ours. Beside one that is in use there is none. A release that does not know of copies removes one that
+-- takes some.
 SELECT * FROM buckets x
- WHERE x.resource_id = sqlc.arg(resource_id) AND x.takes_copies AND NOT EXISTS (SELECT FROM buckets u WHERE u.resource_id = x.resource_id AND u.in_use);
+ WHERE x.resource_id = sqlc.arg(resource_id) AND x.takes_copies AND x.removed_at IS NULL AND NOT EXISTS (SELECT FROM buckets u WHERE u.resource_id = x.resource_id AND u.in_use);
 
 -- name: QueueCopy :execrows
 -- A new one, or one that was not made; one that is queued, or was made, stays as it is. It is to be tidied up after from the start: a
