@@ -290,12 +290,8 @@ func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBuc
 }
 
 const removeBucket = `-- name: RemoveBucket :execrows
-UPDATE buckets x SET removed_at = $1, access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
- WHERE x.id = $2 AND x.resource_id = $3 AND x.removed_at IS NULL AND NOT x.in_use AND NOT x.takes_copies
-   AND NOT EXISTS (SELECT FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
-                    AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
-   AND NOT EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id
-                    AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
+UPDATE buckets SET removed_at = $1, access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
+ WHERE id = $2 AND resource_id = $3 AND removed_at IS NULL
 `
 
 type RemoveBucketParams struct {
@@ -304,7 +300,7 @@ type RemoveBucketParams struct {
 	ResourceID string
 }
 
-// Where it is not in use, takes no copies, and nothing that is listed lies in it. Its keys go with it.
+// Its keys go with it. Whether it may go ListBuckets says.
 func (q *Queries) RemoveBucket(ctx context.Context, arg RemoveBucketParams) (int64, error) {
 	result, err := q.db.Exec(ctx, removeBucket, arg.Now, arg.ID, arg.ResourceID)
 	if err != nil {

@@ -39,13 +39,9 @@ UPDATE buckets
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND removed_at IS NULL;
 
 -- name: RemoveBucket :execrows
--- Where it is not in use, takes no copies, and nothing that is listed lies in it. Its keys go with it.
-UPDATE buckets x SET removed_at = sqlc.arg(now), access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
- WHERE x.id = sqlc.arg(id) AND x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL AND NOT x.in_use AND NOT x.takes_copies
-   AND NOT EXISTS (SELECT FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
-                    AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
-   AND NOT EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id
-                    AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'));
+-- Its keys go with it. Whether it may go ListBuckets says.
+UPDATE buckets SET removed_at = sqlc.arg(now), access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND removed_at IS NULL;
 
 -- name: BucketsOfBackup :many
 -- Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours, and comes first. Of one that lies in
