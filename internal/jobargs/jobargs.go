@@ -191,9 +191,10 @@ type DeleteBackup struct {
 // Kind implements river.JobArgs.
 func (DeleteBackup) Kind() string { return "delete_backup" }
 
-// InsertOpts implements river.JobArgsWithInsertOpts. When River's attempts are used up, the round asks again.
+// InsertOpts implements river.JobArgsWithInsertOpts. When River's attempts are used up, the round asks again. The rounds and the removals,
+// which are few, go first: deletions wait for customers' stores, and there may be any number of them.
 func (DeleteBackup) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: QueueDeleter, Priority: 1, MaxAttempts: attempts}
+	return river.InsertOpts{Queue: QueueDeleter, Priority: 4, MaxAttempts: attempts}
 }
 
 // RemoveResources takes the next steps with what is held of removed add-ons.

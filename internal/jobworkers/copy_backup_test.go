@@ -116,6 +116,44 @@ func TestABackupIsCopied(t *testing.T) {
 	b.nothing(t, root)
 }
 
+// What a bucket holds that only ever took copies keeps nothing in ours from expiring: somebody may have put it there, and our database, made
+// anew, forgets what ours no longer has. It does where backups lie in that bucket, or did.
+func TestWhatLiesAmongCopiesHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	root, cfg, proxy := b.copying(t)
+	b.connect(t)
+	if _, err := root.PutIfAbsent(t.Context(), archivestore.Prefix+string(b.id)+"/b/"+string(remora.NewID[remora.BackupID]())+"/1/head", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	d := newDeleter(t, b.Store, b.Bucket)
+	look := func(when string, holds bool) {
+		t.Helper()
+		var f *remora.Failure
+		if err := d.knownToThem(t.Context(), b.id); errors.As(err, &f) != holds || !holds && err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	look("it takes copies", false)
+	if err := b.Store.LeaveBucket(t.Context(), b.id, "p"); err != nil {
+		t.Fatal(err)
+	}
+	look("it took copies", false)
+	place := remora.Place{Endpoint: proxy.URL, Region: cfg.Region, Bucket: cfg.Bucket, Prefix: "remora", PathStyle: true}
+	keys := remora.BucketKeys{AccessKey: cfg.AccessKey, SecretKey: cfg.SecretKey}
+	if err := b.Store.SetBucket(t.Context(), b.id, place, keys, remora.BucketLock{}, "p"); err != nil {
+		t.Fatal(err)
+	}
+	look("it is in use", true)
+	if x := b.attempt(t); x.State != remora.BackupVerified || x.Bucket == "" {
+		t.Fatalf("%+v", x)
+	}
+	if err := b.Store.SetSecondPlace(t.Context(), b.id, place, keys, remora.BucketLock{}, "p"); err != nil {
+		t.Fatal(err)
+	}
+	look("it takes copies, and was in use", true)
+}
+
 // A worker that stops in the middle gives the copy back, one that is killed is found out by its lease, and whoever comes next goes on
 // with what is there.
 func TestACopyIsTakenUpAgain(t *testing.T) {
@@ -390,5 +428,40 @@ func TestACopyThatCannotBeDeleted(t *testing.T) {
 	b.nothing(t, root)
 	if got, err := b.Store.Backup(t.Context(), b.id, x.ID); err != nil || got.State != remora.BackupDeleted {
 		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// Of a backup that a release before copies has deleted, and of one whose copy our database has forgotten, the copy goes all the same.
+func TestACopyThatWasForgottenIsDeleted(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]func(*testing.T, *bundle, *Deleter, remora.BackupID){
+		"by the release before": func(t *testing.T, b *bundle, d *Deleter, x remora.BackupID) {
+			if err := archivestore.DeleteBackup(t.Context(), b.Bucket, b.id, x); err != nil {
+				t.Fatal(err)
+			}
+			pgtest.Exec(t, b.Store.Pool.Config().ConnString(), "SET remora.service = 'on'; UPDATE backups SET state = 'deleted', deleted_at = now()")
+			if err := work(t, t.Context(), &sweepArchives{Deleter: d}, jobargs.SweepArchives{}); err != nil {
+				t.Error(err)
+			}
+		},
+		"by our database": func(t *testing.T, b *bundle, d *Deleter, x remora.BackupID) {
+			pgtest.Exec(t, b.Store.Pool.Config().ConnString(), "SET remora.service = 'on'; DELETE FROM copies; UPDATE backups SET state = 'expired', expired_at = now(), delete_at = now()")
+			if err := work(t, t.Context(), &deleteBackup{Deleter: d}, jobargs.DeleteBackup{Backup: x}); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBundle(t)
+			root, _, _ := b.copying(t)
+			x := b.backup(t)
+			if c := b.copies(t, x.ID); c.State != remora.CopyMade {
+				t.Fatalf("%+v", c)
+			}
+			forget(t, b, newDeleter(t, b.Store, b.Bucket), x.ID)
+			b.nothing(t, b.Bucket)
+			b.nothing(t, root)
+		})
 	}
 }

@@ -31,6 +31,7 @@ type DeleterConfig struct {
 	Delay      time.Duration // between a backup's end and its deletion; default 24 h
 	SweepAfter time.Duration // how old an archive that no backup keeps must be; default 2 min
 	Grace      time.Duration // how late a deletion may be before the operator is told; default 1 h
+	Look       time.Duration // how long a customer's own bucket has before it is taken for one that cannot be looked at; default 1 min
 	Now        func() time.Time
 }
 
@@ -68,6 +69,9 @@ func NewDeleter(cfg DeleterConfig) (*Deleter, error) {
 	}
 	if cfg.Grace == 0 {
 		cfg.Grace = time.Hour
+	}
+	if cfg.Look == 0 {
+		cfg.Look = time.Minute
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -296,10 +300,9 @@ func (w *Deleter) known(ctx context.Context, id remora.ResourceID) error {
 	return errUnknown
 }
 
-// A customer's own bucket is looked at for a minute, and so many runs of it are read, before it is taken for one that cannot be
-// looked at; all customers' together for ten minutes of a round.
+// Of a customer's own bucket so many runs are read before it is taken for one that cannot be looked at; all customers' together are
+// looked at for ten minutes of a round.
 const (
-	lookTime    = time.Minute
 	mostSeen    = 50_000
 	mostLooking = 10 * time.Minute
 )
@@ -321,14 +324,17 @@ func (w *expireBackups) theirs(ctx context.Context, r *round, id remora.Resource
 	return r.theirs[id]
 }
 
-// knownToThem is known for a resource's own buckets. What a customer puts into his own holds up nobody else, and alarms nobody:
-// errors of a customer's are *remora.Failure.
+// knownToThem is known for a resource's own buckets, but for those that only ever took copies: what lies there lies in ours too, where known
+// looks. What a customer puts into his own holds up nobody else, and alarms nobody: errors of a customer's are *remora.Failure.
 func (w *Deleter) knownToThem(ctx context.Context, id remora.ResourceID) error {
 	buckets, err := w.Store.Buckets(ctx, id)
 	if err != nil {
 		return err
 	}
 	for _, b := range buckets {
+		if !b.HeldBackups {
+			continue
+		}
 		stored, err := w.lookInto(ctx, id, b.ID)
 		var theirs *remora.Failure
 		if errors.As(err, &theirs) && !b.InUse {
@@ -351,23 +357,19 @@ func (w *Deleter) knownToThem(ctx context.Context, id remora.ResourceID) error {
 
 // lookInto lists the backups of a resource that lie in a bucket of its own.
 func (w *Deleter) lookInto(ctx context.Context, id remora.ResourceID, bucket remora.BucketID) (stored []remora.BackupID, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	in, err := w.Stores.At(ctx, id, bucket)
-	if err != nil {
-		return nil, err
-	}
 	n := 0
-	err = archivestore.RunsOf(ctx, in, id, func(s archivestore.Stored) error {
-		if n++; n > mostSeen {
-			return &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "There is no end to what it lists."}
-		}
-		if s.Committed() {
-			stored = append(stored, s.Backup)
-		}
-		return nil
+	err = w.Stores.Within(ctx, w.Look, id, bucket, func(ctx context.Context, in *objectstore.Bucket) error {
+		return archivestore.RunsOf(ctx, in, id, func(s archivestore.Stored) error {
+			if n++; n > mostSeen {
+				return &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "There is no end to what it lists."}
+			}
+			if s.Committed() {
+				stored = append(stored, s.Backup)
+			}
+			return nil
+		})
 	})
-	return stored, placement.Explain(bucket, err)
+	return stored, err
 }
 
 // overdueDeletions tells the operator of what should have been deleted and was not.
@@ -430,26 +432,31 @@ func (w *deleteBackup) Work(ctx context.Context, job *river.Job[jobargs.DeleteBa
 	return nil
 }
 
-// deleteEverywhere deletes what all runs of a backup have stored, wherever they did, and its copies. Of a bucket that its owner has removed here
-// nobody has a key: what lies there stays. Errors of a customer's are *remora.Failure.
+// deleteEverywhere deletes what all runs of a backup have stored, wherever they did, and its copies: in ours first, and then in its owner's
+// buckets, which have their time together, however many they are. Of a bucket that its owner has removed here nobody has a key: what
+// lies there stays. Errors of a customer's are *remora.Failure.
 func (w *deleteBackup) deleteEverywhere(ctx context.Context, id remora.ResourceID, b remora.BackupID) error {
 	buckets, err := w.Store.BucketsOf(ctx, id, b)
 	if err != nil {
 		return err
 	}
 	var ours, theirs []error
-	for _, bucket := range buckets {
-		in, err := w.Stores.At(ctx, id, bucket)
-		if remora.KindOf(err) == remora.KindGone {
+	var ends time.Time
+	for i, bucket := range buckets {
+		if bucket == "" {
+			ours = append(ours, archivestore.DeleteBackup(ctx, w.Stores.Ours, id, b))
 			continue
 		}
-		if err == nil {
-			err = w.deleteIn(ctx, in, bucket, id, b)
+		if ends.IsZero() {
+			ends = w.Now().Add(w.Look)
 		}
+		err := w.deleteIn(ctx, ends.Sub(w.Now())/time.Duration(len(buckets)-i), bucket, id, b)
 		var f *remora.Failure
-		if errors.As(err, &f) {
+		switch {
+		case remora.KindOf(err) == remora.KindGone:
+		case errors.As(err, &f):
 			theirs = append(theirs, err)
-		} else {
+		default:
 			ours = append(ours, err)
 		}
 	}
@@ -459,13 +466,10 @@ func (w *deleteBackup) deleteEverywhere(ctx context.Context, id remora.ResourceI
 	return errors.Join(theirs...)
 }
 
-func (w *Deleter) deleteIn(ctx context.Context, in *objectstore.Bucket, bucket remora.BucketID, id remora.ResourceID, b remora.BackupID) error {
-	if bucket != "" {
-		limited, cancel := context.WithTimeout(ctx, lookTime)
-		defer cancel()
-		ctx = limited
-	}
-	return placement.Explain(bucket, archivestore.DeleteBackup(ctx, in, id, b))
+func (w *Deleter) deleteIn(ctx context.Context, limit time.Duration, bucket remora.BucketID, id remora.ResourceID, b remora.BackupID) error {
+	return w.Stores.Within(ctx, limit, id, bucket, func(ctx context.Context, in *objectstore.Bucket) error {
+		return archivestore.DeleteBackup(ctx, in, id, b)
+	})
 }
 
 // sweepMost is how many archives one round of the sweep looks at; the next goes on behind them.
@@ -543,13 +547,9 @@ func (w *Deleter) tidy(ctx context.Context) error {
 }
 
 func (w *Deleter) tidyOne(ctx context.Context, l postgres.Leftover) error {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	in, err := w.Stores.At(ctx, l.Resource, l.Bucket)
-	if err != nil {
-		return err
-	}
-	return placement.Explain(l.Bucket, archivestore.Delete(ctx, in, archivestore.Ref(l.Archive)))
+	return w.Stores.Within(ctx, w.Look, l.Resource, l.Bucket, func(ctx context.Context, in *objectstore.Bucket) error {
+		return archivestore.Delete(ctx, in, archivestore.Ref(l.Archive))
+	})
 }
 
 // tidyCopies deletes what was copied after the backup's end, or may have been: by a worker that was suspended meanwhile.
@@ -560,10 +560,7 @@ func (w *Deleter) tidyCopies(ctx context.Context) error {
 	}
 	var errs []error
 	for _, l := range left {
-		in, err := w.Stores.At(ctx, l.Resource, l.Bucket)
-		if err == nil {
-			err = w.deleteIn(ctx, in, l.Bucket, l.Resource, l.Backup)
-		}
+		err := w.deleteIn(ctx, w.Look, l.Bucket, l.Resource, l.Backup)
 		var theirs *remora.Failure
 		switch {
 		case err == nil || remora.KindOf(err) == remora.KindGone:

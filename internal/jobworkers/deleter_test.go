@@ -3,6 +3,7 @@ package jobworkers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -546,5 +547,72 @@ func TestTheirBucketsHaveSoMuchOfARound(t *testing.T) {
 	w.putOff = behind
 	if err := a.round(t); err != nil || w.putOff != behind {
 		t.Error(err, w.putOff)
+	}
+}
+
+// However many buckets a backup's owner has, and however slow they are, what lies in ours goes first, and they have their time together.
+// A store that answers without end is put to rest as a silent one is.
+func TestTheirSlowStoresHoldUpADeletionForALittle(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	a := newAgeing(t, 1)
+	a.Look = time.Second
+	if _, err := a.Store.ChangePlan(ctx, a.id, "hammerhead"); err != nil {
+		t.Fatal(err)
+	}
+	x := a.backups[0]
+	const buckets = 5
+	for n := range buckets {
+		place := remora.Place{Endpoint: a.faults.URL, Region: "us-east-1", Bucket: fmt.Sprintf("slow-%d", n), PathStyle: true}
+		keys := remora.BucketKeys{AccessKey: "test-access", SecretKey: redact.New("test-secret-key")}
+		if err := errors.Join(a.Store.SetSecondPlace(ctx, a.id, place, keys, remora.BucketLock{}, "p"), a.Store.AskCopy(ctx, a.id, x, "p")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pgtest.Exec(t, a.pool.Config().ConnString(), "SET remora.service = 'on'; UPDATE backups SET state = 'expired', expired_at = now(), delete_at = now() - interval '2 hours'")
+	var mu sync.Mutex
+	asked, first := map[string]int{}, 0
+	a.faults.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/slow-") }, Do: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(asked) == 0 {
+			first = len(a.stored(t)[x])
+		}
+		asked[r.URL.Path]++
+		if r.URL.Query().Has("uploads") {
+			_, _ = w.Write([]byte(`<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>`))
+			return
+		}
+		_, _ = fmt.Fprintf(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken></ListBucketResult>`, asked[r.URL.Path])
+	}})
+	for range 3 {
+		clear(asked)
+		began := time.Now()
+		var later *river.JobSnoozeError
+		if err := a.delete(t, x); !errors.As(err, &later) || len(asked) != buckets || first != 0 {
+			t.Errorf("%v; %v, when %d objects were in ours", err, asked, first)
+		}
+		if took := time.Since(began); took > 3*a.Look {
+			t.Errorf("it took %s", took)
+		}
+	}
+	clear(asked)
+	var later *river.JobSnoozeError
+	if err := a.delete(t, x); !errors.As(err, &later) || len(asked) != 0 {
+		t.Errorf("%v; %v", err, asked)
+	}
+	if n := testutil.ToFloat64(a.deleted.WithLabelValues("failed")); n != 0 {
+		t.Errorf("the alarm counts %v", n)
+	}
+}
+
+// The rounds, which are few, do not wait behind deletions.
+func TestRoundsGoBeforeDeletions(t *testing.T) {
+	t.Parallel()
+	last := jobargs.DeleteBackup{}.InsertOpts()
+	for _, args := range []river.JobArgsWithInsertOpts{jobargs.RemoveResources{}, jobargs.ExpireBackups{}, jobargs.SweepArchives{}} {
+		if o := args.InsertOpts(); o.Queue != last.Queue || o.Priority >= last.Priority {
+			t.Errorf("%+v and %+v", o, last)
+		}
 	}
 }

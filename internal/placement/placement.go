@@ -42,6 +42,7 @@ type Stores struct {
 
 	mu      sync.Mutex
 	silent  map[remora.BucketID]silence
+	endless map[remora.BucketID]silence // that answered, and were cut off by Within
 	probing map[remora.ResourceID]bool
 }
 
@@ -67,7 +68,7 @@ func New(cfg Config) (*Stores, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Stores{Config: cfg, http: cfg.Policy.StoreClient(cfg.Resolver), silent: map[remora.BucketID]silence{}, probing: map[remora.ResourceID]bool{}}, nil
+	return &Stores{Config: cfg, http: cfg.Policy.StoreClient(cfg.Resolver), silent: map[remora.BucketID]silence{}, endless: map[remora.BucketID]silence{}, probing: map[remora.ResourceID]bool{}}, nil
 }
 
 // Close gives back idle connections.
@@ -80,10 +81,11 @@ func (s *Stores) At(ctx context.Context, id remora.ResourceID, bucket remora.Buc
 		return s.Ours, nil
 	}
 	s.mu.Lock()
-	resting := s.Now().Before(s.silent[bucket].until)
+	now := s.Now()
+	resting := now.Before(s.silent[bucket].until) || now.Before(s.endless[bucket].until)
 	s.mu.Unlock()
 	if resting {
-		return nil, &remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "The store gave no answer several times in a row a moment ago."}
+		return nil, &remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "The store gave no answer, or came to no end, several times in a row a moment ago."}
 	}
 	where, keys, err := s.Buckets.OpenBucket(ctx, id, bucket)
 	if err != nil {
@@ -106,14 +108,45 @@ func (s *Stores) heard(bucket remora.BucketID, outcome string, err error) {
 	case outcome == "canceled": // which says nothing of the store
 	case outcome == "silent" && !comesBack(err): // it was we who did not ask
 	case outcome == "silent":
-		x := s.silent[bucket]
-		if x.times++; x.times >= attempts {
-			x = silence{until: s.Now().Add(rest)}
-		}
-		s.silent[bucket] = x
+		s.once(s.silent, bucket)
 	default:
 		delete(s.silent, bucket)
 	}
+}
+
+func (s *Stores) once(more map[remora.BucketID]silence, bucket remora.BucketID) {
+	x := more[bucket]
+	if x.times++; x.times >= attempts {
+		x = silence{until: s.Now().Add(rest)}
+	}
+	more[bucket] = x
+}
+
+// Within has something done in a bucket of a customer's for so long and no longer. One where that was too short three times in a row is
+// left alone as a silent one is: it may answer each request, and have no end of answers. Errors: At's; do's, explained.
+func (s *Stores) Within(ctx context.Context, limit time.Duration, id remora.ResourceID, bucket remora.BucketID, do func(context.Context, *objectstore.Bucket) error) error {
+	in, err := s.At(ctx, id, bucket)
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err = Explain(bucket, do(limited, in))
+	if bucket == "" || ctx.Err() != nil { // which says nothing of the store
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil || limited.Err() == nil {
+		delete(s.endless, bucket)
+		return err
+	}
+	s.once(s.endless, bucket)
+	var f *remora.Failure
+	if !errors.As(err, &f) {
+		err = &remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "The store answered, and came to no end in its time.", Cause: err}
+	}
+	return err
 }
 
 func (s *Stores) config(p remora.Place, keys remora.BucketKeys, deletes bool) objectstore.Config {

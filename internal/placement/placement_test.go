@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -466,6 +467,59 @@ func TestASilentStoreRests(t *testing.T) {
 	if err := ask(); err == nil || asked.Load() == before {
 		t.Error("it is never asked again")
 	}
+}
+
+// One that answers each request and comes to no end is as silent as one that answers none, until something comes to its end there. Our own
+// stop is not its silence.
+func TestAStoreWithoutEndRests(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	var ends atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if n := asked.Add(1); !ends.Load() {
+			_, _ = fmt.Fprintf(w, "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken></ListBucketResult>", n)
+			return
+		}
+		_, _ = io.WriteString(w, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+	}))
+	t.Cleanup(server.Close)
+	now := time.Now()
+	o := one{remora.Place{Endpoint: server.URL, Region: "us-east-1", Bucket: "backups", PathStyle: true}, remora.BucketKeys{AccessKey: "AKIA", SecretKey: redact.New("secret")}}
+	s := open(t, o, dialer.AllowLoopback(), func(c *placement.Config) { c.Now = func() time.Time { return now } })
+	list := func(ctx context.Context, limit time.Duration) error {
+		return s.Within(ctx, limit, owner, theirs, func(ctx context.Context, b *objectstore.Bucket) error {
+			return b.List(ctx, "r/", func(objectstore.Object) error { return nil })
+		})
+	}
+	cutOff := func() {
+		t.Helper()
+		before := asked.Load()
+		var f *remora.Failure
+		if err := list(t.Context(), 100*time.Millisecond); !errors.As(err, &f) || f.Reason != remora.ReasonOwnBucketFailed || asked.Load() < before+2 {
+			t.Fatalf("asked %d times: %v", asked.Load()-before, err)
+		}
+	}
+	cutOff()
+	cutOff()
+	ends.Store(true)
+	if err := list(t.Context(), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	ends.Store(false)
+	cutOff()
+	cutOff()
+	stopped, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	if err := list(stopped, time.Minute); err == nil {
+		t.Fatal("it came to an end")
+	}
+	cutOff()
+	before := asked.Load()
+	if err := list(t.Context(), time.Minute); err == nil || asked.Load() != before {
+		t.Errorf("asked %d times: %v", asked.Load()-before, err)
+	}
+	now = now.Add(6 * time.Minute)
+	cutOff()
 }
 
 // What is no customer's stays what it is.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +32,7 @@ func (s *Store) Buckets(ctx context.Context, id remora.ResourceID) (out []remora
 		rows, err := t.q.ListBuckets(ctx, string(id))
 		for _, r := range rows {
 			b := bucketOf(r.Bucket)
-			b.Backups, b.Copies = int(r.Backups), int(r.Copies)
+			b.Backups, b.Copies, b.HeldBackups = int(r.Backups), int(r.Copies), r.HeldBackups
 			out = append(out, b)
 		}
 		return err
@@ -193,25 +194,25 @@ func (s *Store) RemoveBucket(ctx context.Context, id remora.ResourceID, bucket r
 		if _, err := t.lockLive(ctx, id); err != nil {
 			return err
 		}
-		row, err := t.q.GetBucket(ctx, pgsql.GetBucketParams{ID: string(bucket), ResourceID: string(id)})
-		if err == nil && row.RemovedAt != nil {
-			err = pgx.ErrNoRows
-		}
+		all, err := t.q.ListBuckets(ctx, string(id))
 		if err != nil {
-			return or404(err, "bucket")
+			return fmt.Errorf("list buckets: %w", err)
 		}
-		n, err := t.q.RemoveBucket(ctx, pgsql.RemoveBucketParams{ID: string(bucket), ResourceID: string(id), Now: &t.now})
+		i := slices.IndexFunc(all, func(x pgsql.ListBucketsRow) bool { return x.Bucket.ID == string(bucket) })
 		switch {
-		case err != nil:
-			return fmt.Errorf("remove bucket: %w", err)
-		case n == 0 && row.InUse:
+		case i < 0:
+			return remora.NotFound("bucket")
+		case all[i].Bucket.InUse:
 			return &remora.Error{Kind: remora.KindConflict, Public: "New backups lie in this bucket. Choose another place for them first."}
-		case n == 0 && row.TakesCopies:
+		case all[i].Bucket.TakesCopies:
 			return &remora.Error{Kind: remora.KindConflict, Public: "Copies of new backups lie in this bucket. Choose another place for them first, or none."}
-		case n == 0:
+		case all[i].Backups+all[i].Copies > 0:
 			return &remora.Error{Kind: remora.KindConflict, Public: "Backups that are listed lie in this bucket, or copies of them, and could not be had without its keys. Remove it when the last of them has expired, or keep them for shorter."}
 		}
-		what := bucketOf(row).Says()
+		if err := changed(t.q.RemoveBucket(ctx, pgsql.RemoveBucketParams{ID: string(bucket), ResourceID: string(id), Now: &t.now})); err != nil {
+			return fmt.Errorf("remove bucket: %w", err)
+		}
+		what := bucketOf(all[i].Bucket).Says()
 		return t.stored(ctx, id, "We have forgotten the keys of the bucket "+what+" and deleted nothing in it", person, "remove bucket", what)
 	})
 }
@@ -236,7 +237,7 @@ func (t *tx) bucketInUse(ctx context.Context, id remora.ResourceID) (remora.Buck
 	return bucketOf(row), nil
 }
 
-// BucketsOf lists every bucket that a run of the backup, or a copy of it, has been written to, or may have; the empty one is ours.
+// BucketsOf lists every bucket that a run of the backup, or a copy of it, has been written to, or may have; the empty one is ours, and comes first.
 func (s *Store) BucketsOf(ctx context.Context, id remora.ResourceID, b remora.BackupID) (out []remora.BucketID, err error) {
 	err = s.forResource(ctx, id, func(t *tx) error {
 		rows, err := t.q.BucketsOfBackup(ctx, pgsql.BucketsOfBackupParams{BackupID: string(b), ResourceID: string(id)})

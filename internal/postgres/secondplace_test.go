@@ -356,6 +356,27 @@ func TestEveryCopyGoesToItsPool(t *testing.T) {
 	}
 }
 
+// A bucket that was removed takes no copies, though a release that does not know of them removed it; another can be chosen.
+func TestARemovedBucketTakesNoCopies(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id, second := b.copying(t)
+	b.exec(t, "UPDATE buckets SET removed_at = now(), access_key = '', sealed_secret = NULL")
+	_, kept := b.sealedTo(t, id)
+	v, err := b.BackupView(ctx, id, kept.ID)
+	if err != nil || len(v.Copies) != 0 || v.CanCopy || b.jobs(t, "copy_backup") != 0 {
+		t.Errorf("%+v, can be copied: %t, %v", v.Copies, v.CanCopy, err)
+	}
+	if err := b.AskCopy(ctx, id, kept.ID, "p"); remora.KindOf(err) != remora.KindConflict {
+		t.Error(err)
+	}
+	again := b.useSecond(t, id, "second")
+	if err := b.AskCopy(ctx, id, kept.ID, "p"); err != nil || again.ID == second.ID || b.only(t, id, kept.ID).Bucket != again.ID {
+		t.Error(err, b.only(t, id, kept.ID), again)
+	}
+}
+
 // A copy goes with its backup: what is under way is stopped, the deletion waits for it, and whoever comes back later than that is tidied up after.
 func TestACopyGoesWithItsBackup(t *testing.T) {
 	t.Parallel()
@@ -437,6 +458,64 @@ func TestACopyGoesWithItsBackup(t *testing.T) {
 	left(0)
 	b.ahead += 25 * time.Hour
 	left(1)
+}
+
+// A release that does not know of copies deletes a backup without them, and a database that was set back, or made anew, has forgotten
+// them: they are found all the same.
+func TestACopyThatWasForgottenIsFound(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id, second := b.copying(t)
+	copied := func() remora.BackupID {
+		t.Helper()
+		_, x := b.sealedTo(t, id)
+		if err := b.EndCopy(ctx, b.claimCopy(t, x.ID, second.ID), 1); err != nil {
+			t.Fatal(err)
+		}
+		return x.ID
+	}
+	in := func(x remora.BackupID, want ...remora.BucketID) {
+		t.Helper()
+		if got, err := b.BucketsOf(ctx, id, x); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v and not %v: %v", got, want, err)
+		}
+	}
+	found := func(want ...postgres.CopyLeftover) {
+		t.Helper()
+		if got, err := b.CopyLeftovers(ctx, 9); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%v and not %v: %v", got, want, err)
+		}
+	}
+	older, ours, listed := copied(), copied(), copied()
+	found()
+	b.exec(t, "UPDATE backups SET state = 'deleted', deleted_at = now(), expired_at = now(), delete_at = now() WHERE id = '"+string(older)+"'")
+	b.exec(t, "UPDATE backups SET state = 'expired', expired_at = now(), delete_at = now() WHERE id = '"+string(ours)+"'")
+	if err := b.EndDeletion(ctx, id, ours); err != nil {
+		t.Fatal(err)
+	}
+	left := postgres.CopyLeftover{Resource: id, Backup: older, Bucket: second.ID}
+	found(left)
+	b.ahead += 2 * time.Hour
+	found(left)
+	if err := b.CopyTidied(ctx, left); err != nil {
+		t.Fatal(err)
+	}
+	b.ahead += 48 * time.Hour
+	found()
+
+	b.exec(t, "DELETE FROM copies WHERE backup_id = '"+string(listed)+"'")
+	in(listed, "", second.ID) // it takes copies
+	third := b.useSecond(t, id, "third")
+	in(listed, "", remora.BucketID(min(string(second.ID), string(third.ID))), remora.BucketID(max(string(second.ID), string(third.ID)))) // and the other took some
+	first := b.useBucket(t, id, "first")
+	_, theirs := b.sealedTo(t, id)
+	in(theirs.ID, first.ID)
+	in(listed, "", second.ID)
+	if err := b.RemoveBucket(ctx, id, second.ID, "p"); err != nil {
+		t.Fatal(err)
+	}
+	in(listed, "")
 }
 
 // What a release that does not know of copies forgets of an add-on takes them along.

@@ -32,6 +32,7 @@ type Bucket struct {
 	ObjectLock      BucketLock // as the store said at SetAt
 	Backups         int        // that are listed, or damaged, and lie in it; not in every answer
 	Copies          int        // of backups that are listed, or damaged, likewise
+	HeldBackups     bool       // it is in use, or some backup was to lie in it: it did not only ever take copies; likewise
 }
 
 // BucketKeys open a customer's bucket.

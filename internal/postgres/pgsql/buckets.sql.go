@@ -46,6 +46,11 @@ SELECT r.bucket_id FROM runs r WHERE r.backup_id = $1 AND r.resource_id = $2
 SELECT b.bucket_id FROM backups b WHERE b.id = $1 AND b.resource_id = $2
  UNION
 SELECT c.bucket_id FROM copies c WHERE c.backup_id = $1 AND c.resource_id = $2
+ UNION
+SELECT x.id FROM backups b JOIN buckets x ON x.resource_id = b.resource_id
+ WHERE b.id = $1 AND b.resource_id = $2 AND b.bucket_id IS NULL
+   AND x.removed_at IS NULL AND (x.takes_copies OR EXISTS (SELECT FROM copies c WHERE c.bucket_id = x.id))
+ ORDER BY bucket_id NULLS FIRST
 `
 
 type BucketsOfBackupParams struct {
@@ -53,7 +58,8 @@ type BucketsOfBackupParams struct {
 	ResourceID string
 }
 
-// Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours.
+// Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours, and comes first. Of one that lies in
+// ours each that takes copies, or took some: our database may have been set back, or made anew, and have forgotten the copy.
 func (q *Queries) BucketsOfBackup(ctx context.Context, arg BucketsOfBackupParams) ([]*string, error) {
 	rows, err := q.db.Query(ctx, bucketsOfBackup, arg.BackupID, arg.ResourceID)
 	if err != nil {
@@ -227,18 +233,20 @@ const listBuckets = `-- name: ListBuckets :many
 SELECT x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, x.takes_copies, x.object_lock, x.object_lock_days, (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
                         AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups,
        (SELECT count(*) FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
-           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies
+           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies,
+       (x.in_use OR EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id))::boolean AS held_backups
   FROM buckets x
  WHERE x.resource_id = $1 AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.takes_copies DESC, x.set_at DESC, x.id
 `
 
 type ListBucketsRow struct {
-	Bucket  Bucket
-	Backups int64
-	Copies  int64
+	Bucket      Bucket
+	Backups     int64
+	Copies      int64
+	HeldBackups bool
 }
 
-// With how many backups lie in each that are listed, or damaged, and how many copies of such.
+// With how many backups lie in each that are listed, or damaged, and how many copies of such; and whether any backup was to lie in it.
 func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBucketsRow, error) {
 	rows, err := q.db.Query(ctx, listBuckets, resourceID)
 	if err != nil {
@@ -269,6 +277,7 @@ func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBuc
 			&i.Bucket.ObjectLockDays,
 			&i.Backups,
 			&i.Copies,
+			&i.HeldBackups,
 		); err != nil {
 			return nil, err
 		}
@@ -281,12 +290,8 @@ func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBuc
 }
 
 const removeBucket = `-- name: RemoveBucket :execrows
-UPDATE buckets x SET removed_at = $1, access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
- WHERE x.id = $2 AND x.resource_id = $3 AND x.removed_at IS NULL AND NOT x.in_use AND NOT x.takes_copies
-   AND NOT EXISTS (SELECT FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
-                    AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
-   AND NOT EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id
-                    AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
+UPDATE buckets SET removed_at = $1, access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
+ WHERE id = $2 AND resource_id = $3 AND removed_at IS NULL
 `
 
 type RemoveBucketParams struct {
@@ -295,7 +300,7 @@ type RemoveBucketParams struct {
 	ResourceID string
 }
 
-// Where it is not in use, takes no copies, and nothing that is listed lies in it. Its keys go with it.
+// Its keys go with it. Whether it may go ListBuckets says.
 func (q *Queries) RemoveBucket(ctx context.Context, arg RemoveBucketParams) (int64, error) {
 	result, err := q.db.Exec(ctx, removeBucket, arg.Now, arg.ID, arg.ResourceID)
 	if err != nil {

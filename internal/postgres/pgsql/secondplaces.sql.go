@@ -40,10 +40,11 @@ func (q *Queries) BeatCopy(ctx context.Context, arg BeatCopyParams) (int64, erro
 
 const bucketOfCopies = `-- name: BucketOfCopies :one
 SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, takes_copies, object_lock, object_lock_days FROM buckets x
- WHERE x.resource_id = $1 AND x.takes_copies AND NOT EXISTS (SELECT FROM buckets u WHERE u.resource_id = x.resource_id AND u.in_use)
+ WHERE x.resource_id = $1 AND x.takes_copies AND x.removed_at IS NULL AND NOT EXISTS (SELECT FROM buckets u WHERE u.resource_id = x.resource_id AND u.in_use)
 `
 
-// That takes a copy of what is made in ours. Beside one that is in use there is none.
+// That takes a copy of what is made in ours. Beside one that is in use there is none. A release that does not know of copies removes one that
+// takes some.
 func (q *Queries) BucketOfCopies(ctx context.Context, resourceID string) (Bucket, error) {
 	row := q.db.QueryRow(ctx, bucketOfCopies, resourceID)
 	var i Bucket
@@ -73,7 +74,7 @@ func (q *Queries) BucketOfCopies(ctx context.Context, resourceID string) (Bucket
 const copiesEnded = `-- name: CopiesEnded :exec
 UPDATE copies
    SET state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END, ended_at = coalesce(ended_at, $1), lease_until = NULL,
-       tidy_at = CASE WHEN lease_until IS NOT NULL THEN $2::timestamptz ELSE tidy_at END
+       tidy_at = CASE WHEN lease_until IS NOT NULL THEN $2::timestamptz ELSE nullif(tidy_at, asked_at) END
  WHERE backup_id = $3 AND resource_id = $4
 `
 
@@ -84,7 +85,8 @@ type CopiesEndedParams struct {
 	ResourceID string
 }
 
-// With their backup. Whoever never said that he has stopped may have been suspended, and is looked after once more.
+// With their backup, and deleted with it. Whoever never said that he has stopped may have been suspended, and is looked after once more;
+// who said it after his backup's end stays to be.
 func (q *Queries) CopiesEnded(ctx context.Context, arg CopiesEndedParams) error {
 	_, err := q.db.Exec(ctx, copiesEnded,
 		arg.Now,
@@ -388,10 +390,10 @@ func (q *Queries) LockStrandedCopies(ctx context.Context, arg LockStrandedCopies
 }
 
 const queueCopy = `-- name: QueueCopy :execrows
-INSERT INTO copies (backup_id, bucket_id, resource_id, state, asked_at, due_at)
-VALUES ($1, $2, $3, 'queued', $4, $4)
+INSERT INTO copies (backup_id, bucket_id, resource_id, state, asked_at, due_at, tidy_at)
+VALUES ($1, $2, $3, 'queued', $4, $4, $4::timestamptz)
 ON CONFLICT (backup_id, bucket_id) DO UPDATE
-   SET state = 'queued', reason = '', detail = '', attempts = 0, asked_at = excluded.asked_at, due_at = excluded.due_at, ended_at = NULL
+   SET state = 'queued', reason = '', detail = '', attempts = 0, asked_at = excluded.asked_at, due_at = excluded.due_at, ended_at = NULL, tidy_at = excluded.tidy_at
  WHERE copies.state IN ('failed', 'stopped')
 `
 
@@ -402,7 +404,8 @@ type QueueCopyParams struct {
 	Now        time.Time
 }
 
-// A new one, or one that was not made; one that is queued, or was made, stays as it is.
+// A new one, or one that was not made; one that is queued, or was made, stays as it is. It is to be tidied up after from the start: a
+// release that does not know it deletes the backup without it.
 func (q *Queries) QueueCopy(ctx context.Context, arg QueueCopyParams) (int64, error) {
 	result, err := q.db.Exec(ctx, queueCopy,
 		arg.BackupID,

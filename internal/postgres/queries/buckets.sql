@@ -10,11 +10,12 @@ SELECT * FROM buckets
  WHERE resource_id = sqlc.arg(resource_id) AND endpoint = sqlc.arg(endpoint) AND bucket = sqlc.arg(bucket) AND prefix = sqlc.arg(prefix) AND removed_at IS NULL;
 
 -- name: ListBuckets :many
--- With how many backups lie in each that are listed, or damaged, and how many copies of such.
+-- With how many backups lie in each that are listed, or damaged, and how many copies of such; and whether any backup was to lie in it.
 SELECT sqlc.embed(x), (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
                         AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups,
        (SELECT count(*) FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
-           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies
+           AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies,
+       (x.in_use OR EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id))::boolean AS held_backups
   FROM buckets x
  WHERE x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL ORDER BY x.in_use DESC, x.takes_copies DESC, x.set_at DESC, x.id;
 
@@ -38,21 +39,23 @@ UPDATE buckets
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND removed_at IS NULL;
 
 -- name: RemoveBucket :execrows
--- Where it is not in use, takes no copies, and nothing that is listed lies in it. Its keys go with it.
-UPDATE buckets x SET removed_at = sqlc.arg(now), access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
- WHERE x.id = sqlc.arg(id) AND x.resource_id = sqlc.arg(resource_id) AND x.removed_at IS NULL AND NOT x.in_use AND NOT x.takes_copies
-   AND NOT EXISTS (SELECT FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
-                    AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'))
-   AND NOT EXISTS (SELECT FROM backups b WHERE b.bucket_id = x.id
-                    AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged'));
+-- Its keys go with it. Whether it may go ListBuckets says.
+UPDATE buckets SET removed_at = sqlc.arg(now), access_key = '', sealed_secret = NULL, delete_access_key = '', sealed_delete_secret = NULL
+ WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND removed_at IS NULL;
 
 -- name: BucketsOfBackup :many
--- Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours.
+-- Every one that a run of the backup, or a copy of it, has been written to, or may have; null is ours, and comes first. Of one that lies in
+-- ours each that takes copies, or took some: our database may have been set back, or made anew, and have forgotten the copy.
 SELECT r.bucket_id FROM runs r WHERE r.backup_id = sqlc.arg(backup_id) AND r.resource_id = sqlc.arg(resource_id)
  UNION
 SELECT b.bucket_id FROM backups b WHERE b.id = sqlc.arg(backup_id) AND b.resource_id = sqlc.arg(resource_id)
  UNION
-SELECT c.bucket_id FROM copies c WHERE c.backup_id = sqlc.arg(backup_id) AND c.resource_id = sqlc.arg(resource_id);
+SELECT c.bucket_id FROM copies c WHERE c.backup_id = sqlc.arg(backup_id) AND c.resource_id = sqlc.arg(resource_id)
+ UNION
+SELECT x.id FROM backups b JOIN buckets x ON x.resource_id = b.resource_id
+ WHERE b.id = sqlc.arg(backup_id) AND b.resource_id = sqlc.arg(resource_id) AND b.bucket_id IS NULL
+   AND x.removed_at IS NULL AND (x.takes_copies OR EXISTS (SELECT FROM copies c WHERE c.bucket_id = x.id))
+ ORDER BY bucket_id NULLS FIRST;
 
 -- name: RunsToTidy :many
 -- Each is handed out once an hour. In the service's scope.

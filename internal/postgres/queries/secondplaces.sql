@@ -1,14 +1,16 @@
 -- name: BucketOfCopies :one
--- That takes a copy of what is made in ours. Beside one that is in use there is none.
+-- That takes a copy of what is made in ours. Beside one that is in use there is none. A release that does not know of copies removes one that
+-- takes some.
 SELECT * FROM buckets x
- WHERE x.resource_id = sqlc.arg(resource_id) AND x.takes_copies AND NOT EXISTS (SELECT FROM buckets u WHERE u.resource_id = x.resource_id AND u.in_use);
+ WHERE x.resource_id = sqlc.arg(resource_id) AND x.takes_copies AND x.removed_at IS NULL AND NOT EXISTS (SELECT FROM buckets u WHERE u.resource_id = x.resource_id AND u.in_use);
 
 -- name: QueueCopy :execrows
--- A new one, or one that was not made; one that is queued, or was made, stays as it is.
-INSERT INTO copies (backup_id, bucket_id, resource_id, state, asked_at, due_at)
-VALUES (sqlc.arg(backup_id), sqlc.arg(bucket_id), sqlc.arg(resource_id), 'queued', sqlc.arg(now), sqlc.arg(now))
+-- A new one, or one that was not made; one that is queued, or was made, stays as it is. It is to be tidied up after from the start: a
+-- release that does not know it deletes the backup without it.
+INSERT INTO copies (backup_id, bucket_id, resource_id, state, asked_at, due_at, tidy_at)
+VALUES (sqlc.arg(backup_id), sqlc.arg(bucket_id), sqlc.arg(resource_id), 'queued', sqlc.arg(now), sqlc.arg(now), sqlc.arg(now)::timestamptz)
 ON CONFLICT (backup_id, bucket_id) DO UPDATE
-   SET state = 'queued', reason = '', detail = '', attempts = 0, asked_at = excluded.asked_at, due_at = excluded.due_at, ended_at = NULL
+   SET state = 'queued', reason = '', detail = '', attempts = 0, asked_at = excluded.asked_at, due_at = excluded.due_at, ended_at = NULL, tidy_at = excluded.tidy_at
  WHERE copies.state IN ('failed', 'stopped');
 
 -- name: ListCopies :many
@@ -70,10 +72,11 @@ SELECT c.backup_id, c.bucket_id, c.attempts, (SELECT x.region FROM resources x W
  ORDER BY c.due_at LIMIT sqlc.arg(most) FOR NO KEY UPDATE OF c SKIP LOCKED;
 
 -- name: CopiesEnded :exec
--- With their backup. Whoever never said that he has stopped may have been suspended, and is looked after once more.
+-- With their backup, and deleted with it. Whoever never said that he has stopped may have been suspended, and is looked after once more;
+-- who said it after his backup's end stays to be.
 UPDATE copies
    SET state = CASE state WHEN 'queued' THEN 'stopped' ELSE state END, ended_at = coalesce(ended_at, sqlc.arg(now)), lease_until = NULL,
-       tidy_at = CASE WHEN lease_until IS NOT NULL THEN sqlc.arg(later)::timestamptz ELSE tidy_at END
+       tidy_at = CASE WHEN lease_until IS NOT NULL THEN sqlc.arg(later)::timestamptz ELSE nullif(tidy_at, asked_at) END
  WHERE backup_id = sqlc.arg(backup_id) AND resource_id = sqlc.arg(resource_id);
 
 -- name: CopiesToTidy :many
