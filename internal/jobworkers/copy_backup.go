@@ -73,6 +73,10 @@ func (w *copyBackup) Work(ctx context.Context, job *river.Job[jobargs.CopyBackup
 		return nil
 	case errors.Is(err, postgres.ErrBusy):
 		return river.JobSnooze(copyPause)
+	case errors.Is(err, postgres.ErrCopyLost):
+		w.copies.WithLabelValues(copyFailed).Inc()
+		w.Log.ErrorContext(ctx, "backup is not copied: whoever was at it was killed, each time", "backup_id", job.Args.Backup)
+		return nil
 	case err != nil:
 		return err
 	}
@@ -178,6 +182,11 @@ func copyFailureOf(bucket remora.BucketID, err error) remora.Failure {
 		return remora.Failure{
 			Reason: remora.ReasonOwnBucketRefused, Cause: err,
 			Detail: "Below the backup's id an object lies there that is not the backup's, which nobody but us should have written. Remove it.",
+		}
+	case errors.Is(err, archivestore.ErrEndless):
+		return remora.Failure{
+			Reason: remora.ReasonOwnBucketRefused, Cause: err,
+			Detail: "Below the backup's id it lists hundreds of objects that are not the backup's, which nobody but us should have written. Remove them.",
 		}
 	case remora.KindOf(err) == remora.KindGone:
 		return remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "The bucket was removed here, with its keys.", Cause: err}

@@ -160,24 +160,43 @@ func TestACopyIsTakenUpAgain(t *testing.T) {
 	same(t, b.Bucket, root)
 }
 
+// A copy whose workers are killed, each time, has failed: its owner is told, and so is the operator, for nobody knows yet whose fault it is.
+func TestACopyThatKillsItsWorkers(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	root, _, _ := b.copying(t)
+	x := b.backup(t)
+	pgtest.Exec(t, b.Store.Pool.Config().ConnString(), "SET remora.service = 'on'; UPDATE copies SET attempts = 99")
+	log := b.logs()
+	if c := b.copies(t, x.ID); c.State != remora.CopyFailed || c.Reason != remora.ReasonInternal {
+		t.Errorf("%+v", c)
+	}
+	b.nothing(t, root)
+	if n := testutil.ToFloat64(b.Workers.copies.WithLabelValues(copyFailed)); n != 1 || !strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("counted %v times: %s", n, log.String())
+	}
+}
+
 // A store that is silent is tried again; one that refuses, or holds another object, is not. Its owner is told what to do, nobody here is
 // alarmed, and the backup is as good as ever. What is damaged or missing in ours is ours to mend.
 func TestACopyThatFails(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		fail   faultproxy.Fault
-		revoke bool // the keys, at the store
-		ours   bool // an object of ours is gone
-		other  bool // another object is there
-		want   remora.Reason
-		again  bool
-		says   string
-		alarm  bool
+		fail    faultproxy.Fault
+		revoke  bool // the keys, at the store
+		ours    bool // an object of ours is gone
+		other   bool // another object is there
+		endless bool // is what it lists
+		want    remora.Reason
+		again   bool
+		says    string
+		alarm   bool
 	}{
 		"an error":        {fail: faultproxy.Answer(500, `<Error><Code>InternalError</Code></Error>`), want: remora.ReasonOwnBucketFailed, again: true, says: "InternalError"},
 		"a cut":           {fail: faultproxy.Cut(100), want: remora.ReasonOwnBucketFailed, again: true, says: "did not answer"},
 		"revoked":         {revoke: true, want: remora.ReasonOwnBucketRefused, says: "The key may not list"},
 		"a quota":         {fail: faultproxy.Answer(403, `<Error><Code>QuotaExceeded</Code></Error>`), want: remora.ReasonOwnBucketRefused, says: "no room left"},
+		"an endless list": {endless: true, want: remora.ReasonOwnBucketRefused, says: "hundreds of objects"},
 		"another object":  {other: true, want: remora.ReasonOwnBucketRefused, says: "not the backup's"},
 		"missing in ours": {ours: true, want: remora.ReasonObjectDamaged, again: true, says: "missing", alarm: true},
 	} {
@@ -195,6 +214,10 @@ func TestACopyThatFails(t *testing.T) {
 				if _, err := root.PutIfAbsent(t.Context(), at+"contents", []byte("x")); err != nil {
 					t.Fatal(err)
 				}
+			case c.endless:
+				page := `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>` +
+					strings.Repeat("<Contents><Key>remora/"+at+"x</Key></Contents>", 1000) + `</ListBucketResult>`
+				proxy.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return r.URL.Query().Has("list-type") }, Do: faultproxy.Answer(200, page)})
 			case c.ours:
 				if err := b.Bucket.Delete(t.Context(), at+"contents"); err != nil {
 					t.Fatal(err)

@@ -325,6 +325,48 @@ func TestAStrandedCopyIsFound(t *testing.T) {
 	}
 }
 
+// A copy whose workers are killed, each time, is given up after a few more attempts than fail, and its owner is told; asked for again
+// it begins anew.
+func TestACopyThatKillsItsWorkersEnds(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(c *postgres.Config) { c.CopyAfter = []time.Duration{time.Nanosecond, time.Nanosecond} })
+	ctx := t.Context()
+	id, second := b.copying(t)
+	_, kept := b.sealedTo(t, id)
+	for attempt := 1; attempt <= 2+1+3; attempt++ {
+		c := b.claimCopy(t, kept.ID, second.ID)
+		if told := b.told(t, id, remora.EventCopyFailed); c.Attempt != attempt || len(told) != 0 {
+			t.Fatalf("attempt %d as %d: %q", attempt, c.Attempt, told)
+		}
+		b.exec(t, "UPDATE copies SET lease_until = now() - interval '1 second'; DELETE FROM river.river_job WHERE kind = 'copy_backup'")
+		b.ahead += time.Hour
+		if n, err := b.EnqueueStranded(ctx); err != nil || n != 1 {
+			t.Fatal(attempt, n, err)
+		}
+	}
+	if _, err := b.ClaimCopy(ctx, kept.ID, second.ID); !errors.Is(err, postgres.ErrCopyLost) {
+		t.Error(err)
+	}
+	told := b.told(t, id, remora.EventCopyFailed)
+	if c := b.only(t, id, kept.ID); c.State != remora.CopyFailed || c.Reason != remora.ReasonInternal || c.EndedAt.IsZero() || len(told) != 1 || !strings.Contains(told[0], "on our side") {
+		t.Errorf("%+v %q", c, told)
+	}
+	b.exec(t, "DELETE FROM river.river_job WHERE kind = 'copy_backup'")
+	b.ahead += time.Hour
+	if n, err := b.EnqueueStranded(ctx); err != nil || n != 0 {
+		t.Error(n, err)
+	}
+	if _, err := b.ClaimCopy(ctx, kept.ID, second.ID); !errors.Is(err, postgres.ErrNothingToDo) {
+		t.Error(err)
+	}
+	if err := b.AskCopy(ctx, id, kept.ID, "p"); err != nil {
+		t.Fatal(err)
+	}
+	if c := b.claimCopy(t, kept.ID, second.ID); c.Attempt != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
 // Whichever way a copy comes to its job, that lies in the queue of the resource's pool.
 func TestEveryCopyGoesToItsPool(t *testing.T) {
 	t.Parallel()
