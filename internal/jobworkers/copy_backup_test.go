@@ -198,7 +198,7 @@ func TestACopyThatFails(t *testing.T) {
 		"a quota":         {fail: faultproxy.Answer(403, `<Error><Code>QuotaExceeded</Code></Error>`), want: remora.ReasonOwnBucketRefused, says: "no room left"},
 		"an endless list": {endless: true, want: remora.ReasonOwnBucketRefused, says: "hundreds of objects"},
 		"another object":  {other: true, want: remora.ReasonOwnBucketRefused, says: "not the backup's"},
-		"missing in ours": {ours: true, want: remora.ReasonObjectDamaged, again: true, says: "missing", alarm: true},
+		"missing in ours": {ours: true, want: remora.ReasonObjectDamaged, says: "missing", alarm: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -230,6 +230,12 @@ func TestACopyThatFails(t *testing.T) {
 			if c.again {
 				state, outcome = remora.CopyQueued, copyAgain
 			}
+			if c.ours {
+				outcome = copyFailed
+				if p := b.newestProof(t, x.ID); p.Kind != remora.ProofReread || p.State != remora.ProofQueued {
+					t.Errorf("it is not read again: %+v", p)
+				}
+			}
 			if got.State != state || got.Reason != c.want || !strings.Contains(got.Detail, c.says) || got.Says() == "" {
 				t.Errorf("%+v", got)
 			}
@@ -255,7 +261,7 @@ func TestACopyThatFails(t *testing.T) {
 			if err != nil || (told == 1) == c.again {
 				t.Errorf("told %d times: %v", told, err)
 			}
-			if c.other || c.again {
+			if c.other || c.again || c.ours {
 				return
 			}
 			// Mended and asked for again, it is made.

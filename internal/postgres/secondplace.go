@@ -244,7 +244,7 @@ func (t *tx) endCopy(ctx context.Context, c CopyClaim, state remora.CopyState, f
 }
 
 // FailCopy ends an attempt badly. Where trying again can help and there are attempts left a job for it is written; otherwise the copy
-// has failed, and its owner is told. It tells which. Errors: KindStale.
+// has failed, and its owner is told; a backup that was found damaged is to be read again. It tells which. Errors: KindStale.
 func (s *Store) FailCopy(ctx context.Context, c CopyClaim, f remora.Failure) (again bool, err error) {
 	f = remora.CopyFailure(f)
 	again = f.Reason.CopyAgain() && c.Attempt <= len(s.CopyAfter)
@@ -252,7 +252,11 @@ func (s *Store) FailCopy(ctx context.Context, c CopyClaim, f remora.Failure) (ag
 		if again {
 			return t.copyAgain(ctx, c, f, s.CopyAfter[c.Attempt-1], 0)
 		}
-		return t.copyFailed(ctx, c, f)
+		if err := t.copyFailed(ctx, c, f); err != nil || f.Reason != remora.ReasonObjectDamaged {
+			return err
+		}
+		_, err := t.requestProof(ctx, proofOrder{remora.ProofReread, string(c.Resource), c.region, string(c.Database), string(c.Backup), ""})
+		return err
 	})
 	return again, err
 }

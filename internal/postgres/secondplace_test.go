@@ -367,6 +367,34 @@ func TestACopyThatKillsItsWorkersEnds(t *testing.T) {
 	}
 }
 
+// What a copy finds damaged in ours is read again, once however often it is found, and not copied meanwhile.
+func TestACopyThatFindsDamageHasItReadAgain(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id, second := b.copying(t)
+	_, kept := b.sealedTo(t, id)
+	f := remora.Failure{Reason: remora.ReasonObjectDamaged, Detail: "An object is missing."}
+	for range 2 {
+		if again, err := b.FailCopy(ctx, b.claimCopy(t, kept.ID, second.ID), f); err != nil || again {
+			t.Fatal(again, err)
+		}
+		proofs, err := b.Proofs(ctx, id, kept.ID)
+		if err != nil || len(proofs) != 1 || proofs[0].Kind != remora.ProofReread || proofs[0].State != remora.ProofQueued || proofs[0].Database != kept.Database || b.jobs(t, "reread_backup") != 1 {
+			t.Errorf("%+v, %d jobs: %v", proofs, b.jobs(t, "reread_backup"), err)
+		}
+		if c := b.only(t, id, kept.ID); c.State != remora.CopyFailed || c.Reason != f.Reason {
+			t.Errorf("%+v", c)
+		}
+		if err := b.AskCopy(ctx, id, kept.ID, "p"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again, err := b.FailCopy(ctx, b.claimCopy(t, kept.ID, second.ID), remora.Failure{Reason: remora.ReasonOwnBucketRefused}); err != nil || again || b.jobs(t, "reread_backup") != 1 {
+		t.Error(again, err)
+	}
+}
+
 // Whichever way a copy comes to its job, that lies in the queue of the resource's pool.
 func TestEveryCopyGoesToItsPool(t *testing.T) {
 	t.Parallel()
