@@ -92,7 +92,7 @@ func TestACopyIsTheSame(t *testing.T) {
 			cfg.Endpoint = proxy.URL
 			to := s3test.Open(t, cfg)
 			for range 2 {
-				n, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys)
+				n, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -150,7 +150,7 @@ func TestACopyIsGoneOnWith(t *testing.T) {
 			},
 			Do: func(http.ResponseWriter, *http.Request, http.Handler) { cancel(); panic(http.ErrAbortHandler) },
 		})
-		if _, err := archivestore.Replicate(ctx, b.bucket, to, ref, b.keys); err == nil || ctx.Err() == nil {
+		if _, err := archivestore.Replicate(ctx, b.bucket, to, ref, b.keys, func(int) {}); err == nil || ctx.Err() == nil {
 			t.Fatal(at, err)
 		}
 		cancel()
@@ -172,7 +172,7 @@ func TestACopyIsGoneOnWith(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	}})
-	if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys); err != nil {
+	if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {}); err != nil {
 		t.Fatal(err)
 	}
 	if sent != 1 {
@@ -197,7 +197,7 @@ func TestACopyTellsOfWhatDiffers(t *testing.T) {
 			if _, err := to.PutIfAbsent(t.Context(), at+object, change(bytes.Clone(good[at+object]))); err != nil {
 				t.Fatal(err)
 			}
-			_, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys)
+			_, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {})
 			var source *archivestore.SourceError
 			if !errors.Is(err, archivestore.ErrDiffers) || errors.As(err, &source) {
 				t.Errorf("theirs, %s, %s: %v", object, name, err)
@@ -213,7 +213,7 @@ func TestACopyTellsOfWhatDiffers(t *testing.T) {
 				t.Fatal(err)
 			}
 			to = s3test.Open(t, s3test.Config(t))
-			_, err = archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys)
+			_, err = archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {})
 			if !errors.As(err, &source) || !errors.Is(err, objectstore.ErrMismatch) && !errors.Is(err, archivestore.ErrNotOurs) {
 				t.Errorf("ours, %s, %s: %v", object, name, err)
 			}
@@ -224,7 +224,7 @@ func TestACopyTellsOfWhatDiffers(t *testing.T) {
 				t.Fatal(err)
 			}
 			if object == "contents" {
-				if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys); !errors.As(err, &source) || !errors.Is(err, objectstore.ErrNotFound) {
+				if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {}); !errors.As(err, &source) || !errors.Is(err, objectstore.ErrNotFound) {
 					t.Errorf("ours, %s is gone: %v", object, err)
 				}
 			}
@@ -267,7 +267,7 @@ func TestACopyEndsWhereAListDoesNot(t *testing.T) {
 			_, _ = fmt.Fprintf(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken>%s</ListBucketResult>`, pages, page.String())
 		}})
 		cfg.Endpoint = proxy.URL
-		_, err = archivestore.Replicate(t.Context(), b.bucket, s3test.Open(t, cfg), ref, b.keys)
+		_, err = archivestore.Replicate(t.Context(), b.bucket, s3test.Open(t, cfg), ref, b.keys, func(int) {})
 		var source *archivestore.SourceError
 		if !errors.Is(err, archivestore.ErrEndless) || errors.As(err, &source) || pages > 10 || other != 0 {
 			t.Errorf("%s: %d pages, %d other requests: %v", name, pages, other, err)
@@ -296,13 +296,13 @@ func TestACopyIsNotWhatWasPlanted(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys); !errors.Is(err, archivestore.ErrDiffers) || !strings.Contains(err.Error(), path.Base(key)) {
+		if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {}); !errors.Is(err, archivestore.ErrDiffers) || !strings.Contains(err.Error(), path.Base(key)) {
 			t.Errorf("%s: %v", key, err)
 		}
 		if err := to.Delete(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys); err != nil {
+		if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {}); err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -293,10 +294,88 @@ func TestACopyWaitsForItsTurn(t *testing.T) {
 	if _, err := b.Store.ClaimCopy(t.Context(), one.ID, b.copy(t, one.ID).Bucket); err != nil {
 		t.Fatal(err)
 	}
-	err := work(t, t.Context(), &copyBackup{Workers: b.Workers}, jobargs.CopyBackup{Backup: two.ID, Bucket: b.copy(t, two.ID).Bucket})
+	release, err := b.Workers.budget.admit(t.Context(), "a run", b.Workers.budget.size) // which leaves no room
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	err = work(t, t.Context(), &copyBackup{Workers: b.Workers}, jobargs.CopyBackup{Backup: two.ID, Bucket: b.copy(t, two.ID).Bucket})
 	var later *river.JobSnoozeError
-	if !errors.As(err, &later) || b.copy(t, two.ID).State != remora.CopyQueued {
+	if !errors.As(err, &later) || later.Duration != copyPause || b.copy(t, two.ID).State != remora.CopyQueued {
 		t.Error(err)
+	}
+}
+
+// An attempt that has not moved for a while ends and is tried again later: it was whose store gave or took nothing.
+func TestACopyThatStandsStill(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ours   bool
+		method string
+		want   remora.Reason
+	}{
+		"theirs takes nothing": {method: http.MethodPut, want: remora.ReasonOwnBucketFailed},
+		"theirs says nothing":  {method: http.MethodGet, want: remora.ReasonOwnBucketFailed},
+		"ours gives nothing":   {ours: true, method: http.MethodGet, want: remora.ReasonStoreFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var ours *faultproxy.HTTP
+			b := newBundle(t, func(cfg *objectstore.Config) {
+				var err error
+				if ours, err = faultproxy.NewHTTP(cfg.Endpoint); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(ours.Close)
+				cfg.Endpoint = ours.URL
+			})
+			_, _, theirs := b.copying(t)
+			x := b.backup(t)
+			log := b.logs()
+			at := theirs
+			if c.ours {
+				at = ours
+			}
+			var ahead atomic.Int64
+			b.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			gone := make(chan struct{})
+			t.Cleanup(func() { close(gone) })
+			at.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return r.Method == c.method }, Do: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+				ahead.Store(int64(stallAfter))
+				select {
+				case <-gone:
+				case <-r.Context().Done():
+				}
+			}})
+			if got := b.copies(t, x.ID); got.State != remora.CopyQueued || got.Reason != c.want || !got.DueAt.After(time.Now().Add(30*time.Second)) {
+				t.Errorf("%+v", got)
+			}
+			if strings.Contains(log.String(), "level=ERROR") != c.ours {
+				t.Error(log.String())
+			}
+		})
+	}
+}
+
+// What moves by the floor within the time goes on, however slowly it does.
+func TestMovement(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	for name, c := range map[string]struct {
+		each    int // bytes a minute
+		minutes int
+		want    bool
+	}{
+		"nothing, not yet": {0, 9, false}, "nothing": {0, 10, true}, "less than the floor": {stallFloor/10 - 1, 10, true}, "the floor": {stallFloor / 10, 600, false},
+	} {
+		m, stalled := movement{since: start}, false
+		for i := range c.minutes {
+			m.moved(c.each)
+			stalled = stalled || m.stalled(start.Add(time.Duration(i+1)*time.Minute))
+		}
+		if stalled != c.want {
+			t.Errorf("%s: %v", name, stalled)
+		}
 	}
 }
 
@@ -331,7 +410,7 @@ func TestACopyThatOutlivesItsBackup(t *testing.T) {
 	ref := archivestore.Ref{Resource: a.id, Backup: oldest, Epoch: c.Archive}
 	copied := func() {
 		t.Helper()
-		if _, err := archivestore.Replicate(ctx, a.real, root, ref, a.keys); err != nil {
+		if _, err := archivestore.Replicate(ctx, a.real, root, ref, a.keys, func(int) {}); err != nil {
 			t.Fatal(err)
 		}
 	}

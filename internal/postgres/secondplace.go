@@ -155,6 +155,15 @@ func (s *Store) Copies(ctx context.Context, id remora.ResourceID, b remora.Backu
 	return out, err
 }
 
+// CopyWaits tells whether another copy of a backup's resource is under way, for which its own waits. Errors: KindNotFound.
+func (s *Store) CopyWaits(ctx context.Context, b remora.BackupID) (waits bool, err error) {
+	err = s.forBackup(ctx, b, func(t *tx, id remora.ResourceID) (err error) {
+		waits, err = t.q.CopyWaits(ctx, pgsql.CopyWaitsParams{BackupID: string(b), ResourceID: string(id)})
+		return err
+	})
+	return waits, err
+}
+
 // ClaimCopy begins an attempt at a copy. One whose backup has ended, or whose resource was removed, is stopped. Of one resource's
 // copies one is made at a time: its store may be slow, and others wait. Errors: ErrNothingToDo, ErrBusy, ErrCopyLost, KindNotFound.
 func (s *Store) ClaimCopy(ctx context.Context, b remora.BackupID, bucket remora.BucketID) (out CopyClaim, err error) {

@@ -151,6 +151,22 @@ func (q *Queries) CopyTidied(ctx context.Context, arg CopyTidiedParams) error {
 	return err
 }
 
+const copyWaits = `-- name: CopyWaits :one
+SELECT EXISTS (SELECT FROM copies WHERE resource_id = $1 AND backup_id <> $2 AND lease_until >= now())
+`
+
+type CopyWaitsParams struct {
+	ResourceID string
+	BackupID   string
+}
+
+func (q *Queries) CopyWaits(ctx context.Context, arg CopyWaitsParams) (bool, error) {
+	row := q.db.QueryRow(ctx, copyWaits, arg.ResourceID, arg.BackupID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const countLiveCopies = `-- name: CountLiveCopies :one
 SELECT count(*) FROM copies WHERE resource_id = $1 AND lease_until >= now()
 `

@@ -24,6 +24,9 @@ SELECT sqlc.embed(c), (coalesce(c.lease_until, '-infinity') >= now())::boolean A
 -- name: CountLiveCopies :one
 SELECT count(*) FROM copies WHERE resource_id = sqlc.arg(resource_id) AND lease_until >= now();
 
+-- name: CopyWaits :one
+SELECT EXISTS (SELECT FROM copies WHERE resource_id = sqlc.arg(resource_id) AND backup_id <> sqlc.arg(backup_id) AND lease_until >= now());
+
 -- name: StartCopy :exec
 UPDATE copies SET epoch = sqlc.arg(epoch), attempts = attempts + 1, lease_until = now() + sqlc.arg(lease)::interval
  WHERE backup_id = sqlc.arg(backup_id) AND bucket_id = sqlc.arg(bucket_id) AND resource_id = sqlc.arg(resource_id);
