@@ -241,19 +241,26 @@ func TestTheStatesOfACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	silent := remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "The store did not answer."}
-	for attempt := 1; attempt <= 4; attempt++ {
+	last, silentFor := len(b.CopyAfter)+1, time.Duration(0)
+	for attempt := 1; attempt <= last; attempt++ {
 		c = b.claimCopy(t, two.ID, second.ID)
 		again, err := b.FailCopy(ctx, c, silent)
-		if err != nil || again != (attempt < 4) || c.Attempt != attempt {
+		if err != nil || again != (attempt < last) || c.Attempt != attempt {
 			t.Fatal(attempt, c.Attempt, again, err)
 		}
-		if _, err := b.ClaimCopy(ctx, two.ID, second.ID); attempt < 4 && !errors.Is(err, postgres.ErrBusy) {
+		if _, err := b.ClaimCopy(ctx, two.ID, second.ID); attempt < last && !errors.Is(err, postgres.ErrBusy) {
 			t.Error(err)
 		}
-		if told := b.told(t, id, remora.EventCopyFailed); (len(told) == 1) != (attempt == 4) {
+		if told := b.told(t, id, remora.EventCopyFailed); (len(told) == 1) != (attempt == last) {
 			t.Errorf("attempt %d: %q", attempt, told)
 		}
-		b.ahead += 2 * time.Hour
+		if again {
+			silentFor += b.CopyAfter[attempt-1]
+			b.ahead += b.CopyAfter[attempt-1]
+		}
+	}
+	if silentFor < 23*time.Hour || silentFor > 25*time.Hour {
+		t.Errorf("it is tried for %v", silentFor)
 	}
 	if got := b.only(t, id, two.ID); got.State != remora.CopyFailed || got.Reason != silent.Reason || got.Detail != silent.Detail || !strings.Contains(got.Says(), "ask your provider") {
 		t.Errorf("%+v", got)
