@@ -336,12 +336,18 @@ func TestACopyThatStandsStill(t *testing.T) {
 			if c.ours {
 				at = ours
 			}
-			var ahead atomic.Int64
-			b.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			var held atomic.Bool
+			var asked atomic.Int64
+			b.Now = func() time.Time { // once it is held, each look is later by all of the time
+				if held.Load() {
+					asked.Add(1)
+				}
+				return time.Now().Add(time.Duration(asked.Load()) * stallAfter)
+			}
 			gone := make(chan struct{})
 			t.Cleanup(func() { close(gone) })
 			at.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return r.Method == c.method }, Do: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
-				ahead.Store(int64(stallAfter))
+				held.Store(true)
 				select {
 				case <-gone:
 				case <-r.Context().Done():
