@@ -294,7 +294,7 @@ func TestACopyWaitsForItsTurn(t *testing.T) {
 	if _, err := b.Store.ClaimCopy(t.Context(), one.ID, b.copy(t, one.ID).Bucket); err != nil {
 		t.Fatal(err)
 	}
-	release, err := b.Workers.budget.admit(t.Context(), "a run", b.Workers.budget.size) // which leaves no room
+	release, err := b.budget.admit(t.Context(), "a run", b.budget.size) // which leaves no room
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,11 +310,11 @@ func TestACopyWaitsForItsTurn(t *testing.T) {
 func TestACopyThatStandsStill(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		ours   bool
-		method string
-		want   remora.Reason
+		ours       bool
+		method, at string
+		want       remora.Reason
 	}{
-		"theirs takes nothing": {method: http.MethodPut, want: remora.ReasonOwnBucketFailed},
+		"theirs takes nothing": {method: http.MethodPut, at: "/head", want: remora.ReasonOwnBucketFailed}, // ours is read whole by then
 		"theirs says nothing":  {method: http.MethodGet, want: remora.ReasonOwnBucketFailed},
 		"ours gives nothing":   {ours: true, method: http.MethodGet, want: remora.ReasonStoreFailed},
 	} {
@@ -346,7 +346,7 @@ func TestACopyThatStandsStill(t *testing.T) {
 			}
 			gone := make(chan struct{})
 			t.Cleanup(func() { close(gone) })
-			at.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return r.Method == c.method }, Do: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+			at.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return r.Method == c.method && strings.HasSuffix(r.URL.Path, c.at) }, Do: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
 				held.Store(true)
 				select {
 				case <-gone:
