@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 
 	"github.com/remora-backup/remora/internal/objectstore"
 )
@@ -31,14 +30,21 @@ func ofSource(err error) error {
 // ErrDiffers says that an object lies where a copy is to lie, and is another one.
 var ErrDiffers = errors.New("archivestore: another object is there already")
 
+// ErrEndless says that a bucket lists more where a copy is to lie than anybody has written there.
+var ErrEndless = errors.New("archivestore: there is no end to what the bucket lists")
+
+// mostBeside is how many keys may be listed where a copy is to lie, beside its own. A store may list what it likes.
+const mostBeside = 500
+
 // Replicate copies a committed archive to another bucket as it lies in its own, sealed, in the order of a commit: the bodies, the
 // contents and the manifest, and then the head, without which the copy is no archive. Each object is held against the manifest
 // while it passes, and becomes visible where it is the one that was written. It may be called again at any time: what is there
-// already is compared, and what is missing is written. It needs no key, and returns how many bytes the copy has.
+// already is compared, and what is missing is written. It needs no key, and returns how many bytes the copy has. moved is told of
+// bytes as they go, those of what is compared too.
 //
 // Errors: *SourceError of what is read, and in it objectstore.ErrMismatch, objectstore.ErrNotFound, ErrNotOurs, where that is not what
-// was written; ErrDiffers; else those of the bucket that is written to.
-func Replicate(ctx context.Context, from, to *objectstore.Bucket, ref Ref, keys MACer) (int64, error) {
+// was written; ErrDiffers; ErrEndless; else those of the bucket that is written to.
+func Replicate(ctx context.Context, from, to *objectstore.Bucket, ref Ref, keys MACer, moved func(int)) (int64, error) {
 	raw, err := from.Get(ctx, ref.key(manifestName), maxManifest)
 	if err != nil {
 		return 0, ofSource(err)
@@ -51,10 +57,20 @@ func Replicate(ctx context.Context, from, to *objectstore.Bucket, ref Ref, keys 
 	order := m.Stored()[1:]
 	order = append(order, StoredObject{Name: manifestName, Size: int64(len(raw)), SHA256: hex.EncodeToString(sum[:])}, m.Objects[0])
 
-	r := replica{from, to, ref, map[string]int64{}}
+	r := replica{from, to, ref, moved, map[string]int64{}}
+	own := map[string]string{} // names, by key
+	for _, o := range order {
+		own[ref.key(o.Name)] = o.Name
+	}
 	// Asked for by a list, for a key that may list what lies below a prefix alone is not told of an object that it is missing.
+	listed := 0
 	err = to.List(ctx, ref.key(""), func(o objectstore.Object) error {
-		r.there[path.Base(o.Key)] = o.Size
+		if listed++; listed > len(order)+mostBeside {
+			return ErrEndless
+		}
+		if name, is := own[o.Key]; is {
+			r.there[name] = o.Size
+		}
 		return nil
 	})
 	if err != nil {
@@ -73,6 +89,7 @@ func Replicate(ctx context.Context, from, to *objectstore.Bucket, ref Ref, keys 
 type replica struct {
 	from, to *objectstore.Bucket
 	ref      Ref
+	moved    func(int)
 	there    map[string]int64 // sizes, by name, of what lay there before
 }
 
@@ -103,7 +120,7 @@ func (r replica) copy(ctx context.Context, o StoredObject) error {
 	defer in.Close() //nolint:errcheck // it was read, or is given up
 	up := r.to.Create(ctx, at)
 	defer up.Abort() //nolint:errcheck // after a commit it does nothing; what else it leaves goes with the backup
-	if _, err := io.Copy(up, source{in}); err != nil {
+	if _, err := io.Copy(up, source{told{in, r.moved}}); err != nil {
 		return err
 	}
 	if err := up.Finish(); err != nil {
@@ -127,34 +144,32 @@ func (s source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// compare is of an object that is there already. Where both stores have a checksum of the whole of it that is enough; else it is read.
+// told tells of the bytes that are read.
+type told struct {
+	io.Reader
+	moved func(int)
+}
+
+func (t told) Read(p []byte) (int, error) {
+	n, err := t.Reader.Read(p)
+	t.moved(n)
+	return n, err
+}
+
+// compare reads an object that is there already, for whoever planted one can give it any size and CRC-32 he likes. Of a copy that
+// was interrupted that costs what sending it again would, which may not be: nothing is written over.
 func (r replica) compare(ctx context.Context, o StoredObject, size int64) error {
 	differs := fmt.Errorf("%w: %s", ErrDiffers, o.Name)
 	if size != o.Size {
 		return differs
 	}
-	at := r.ref.key(o.Name)
-	ours, err := r.from.Head(ctx, at)
-	if err != nil {
-		return ofSource(err)
-	}
-	theirs, err := r.to.Head(ctx, at)
-	if err != nil {
-		return err
-	}
-	if same, known := ours.Same(theirs); known {
-		if !same {
-			return differs
-		}
-		return nil
-	}
-	in, err := r.to.OpenRange(ctx, at, 0, o.Size)
+	in, err := r.to.OpenRange(ctx, r.ref.key(o.Name), 0, o.Size)
 	if err != nil {
 		return err
 	}
 	defer in.Close() //nolint:errcheck // it was read, or is given up
 	h := sha256.New()
-	if _, err := io.Copy(h, in); err != nil {
+	if _, err := io.Copy(h, told{in, r.moved}); err != nil {
 		return fmt.Errorf("read %s: %w", o.Name, err)
 	}
 	if want, err := hex.DecodeString(o.SHA256); err != nil || !bytes.Equal(h.Sum(nil), want) {

@@ -3,11 +3,15 @@ package archivestore_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -88,7 +92,7 @@ func TestACopyIsTheSame(t *testing.T) {
 			cfg.Endpoint = proxy.URL
 			to := s3test.Open(t, cfg)
 			for range 2 {
-				n, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys)
+				n, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -146,7 +150,7 @@ func TestACopyIsGoneOnWith(t *testing.T) {
 			},
 			Do: func(http.ResponseWriter, *http.Request, http.Handler) { cancel(); panic(http.ErrAbortHandler) },
 		})
-		if _, err := archivestore.Replicate(ctx, b.bucket, to, ref, b.keys); err == nil || ctx.Err() == nil {
+		if _, err := archivestore.Replicate(ctx, b.bucket, to, ref, b.keys, func(int) {}); err == nil || ctx.Err() == nil {
 			t.Fatal(at, err)
 		}
 		cancel()
@@ -168,7 +172,7 @@ func TestACopyIsGoneOnWith(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	}})
-	if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys); err != nil {
+	if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {}); err != nil {
 		t.Fatal(err)
 	}
 	if sent != 1 {
@@ -193,7 +197,7 @@ func TestACopyTellsOfWhatDiffers(t *testing.T) {
 			if _, err := to.PutIfAbsent(t.Context(), at+object, change(bytes.Clone(good[at+object]))); err != nil {
 				t.Fatal(err)
 			}
-			_, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys)
+			_, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {})
 			var source *archivestore.SourceError
 			if !errors.Is(err, archivestore.ErrDiffers) || errors.As(err, &source) {
 				t.Errorf("theirs, %s, %s: %v", object, name, err)
@@ -209,7 +213,7 @@ func TestACopyTellsOfWhatDiffers(t *testing.T) {
 				t.Fatal(err)
 			}
 			to = s3test.Open(t, s3test.Config(t))
-			_, err = archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys)
+			_, err = archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {})
 			if !errors.As(err, &source) || !errors.Is(err, objectstore.ErrMismatch) && !errors.Is(err, archivestore.ErrNotOurs) {
 				t.Errorf("ours, %s, %s: %v", object, name, err)
 			}
@@ -220,7 +224,7 @@ func TestACopyTellsOfWhatDiffers(t *testing.T) {
 				t.Fatal(err)
 			}
 			if object == "contents" {
-				if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys); !errors.As(err, &source) || !errors.Is(err, objectstore.ErrNotFound) {
+				if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {}); !errors.As(err, &source) || !errors.Is(err, objectstore.ErrNotFound) {
 					t.Errorf("ours, %s is gone: %v", object, err)
 				}
 			}
@@ -229,4 +233,108 @@ func TestACopyTellsOfWhatDiffers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A store that lists without an end, whatever it names, is left: nothing of it is held, and nothing is written.
+func TestACopyEndsWhereAListDoesNot(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ref := newRef()
+	b.store(t, ref, noise(1000), noise(100_000))
+	at := archivestore.Prefix + string(ref.Resource) + "/b/" + string(ref.Backup) + "/1/"
+	for name, key := range map[string]string{"other names": at + "x-%d", "ours, over and over": at + "head"} {
+		cfg := s3test.Config(t)
+		proxy, err := faultproxy.NewHTTP(cfg.Endpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(proxy.Close)
+		pages, other := 0, 0
+		proxy.Add(faultproxy.Rule{Do: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			if r.URL.Query().Get("list-type") == "" {
+				other++
+				http.Error(w, "", http.StatusTeapot)
+				return
+			}
+			if pages++; pages > 99 {
+				panic(http.ErrAbortHandler)
+			}
+			var page strings.Builder
+			for i := range 100 {
+				said := strings.ReplaceAll(key, "%d", strconv.Itoa(100*pages+i))
+				page.WriteString("<Contents><Key>" + said + "</Key><Size>1</Size></Contents>")
+			}
+			_, _ = fmt.Fprintf(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken>%s</ListBucketResult>`, pages, page.String())
+		}})
+		cfg.Endpoint = proxy.URL
+		_, err = archivestore.Replicate(t.Context(), b.bucket, s3test.Open(t, cfg), ref, b.keys, func(int) {})
+		var source *archivestore.SourceError
+		if !errors.Is(err, archivestore.ErrEndless) || errors.As(err, &source) || pages > 10 || other != 0 {
+			t.Errorf("%s: %d pages, %d other requests: %v", name, pages, other, err)
+		}
+	}
+}
+
+// An object that somebody has planted, of the right size and CRC-32, is not taken for the copy's. What else lies beside it is nothing to us.
+func TestACopyIsNotWhatWasPlanted(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ref := newRef()
+	b.store(t, ref, noise(1000), noise(100_000))
+	at := archivestore.Prefix + string(ref.Resource) + "/b/" + string(ref.Backup) + "/1/"
+	for key, good := range bytesOf(t, b.bucket) {
+		if !strings.HasPrefix(key, at) {
+			continue
+		}
+		planted := forged(good)
+		if bytes.Equal(planted, good) || crc32.ChecksumIEEE(planted) != crc32.ChecksumIEEE(good) {
+			t.Fatal("the forgery is none")
+		}
+		to := s3test.Open(t, s3test.Config(t))
+		for key, body := range map[string][]byte{key: planted, at + "x/head": []byte("x"), at + "head.txt": []byte("x")} {
+			if _, err := to.PutIfAbsent(t.Context(), key, body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {}); !errors.Is(err, archivestore.ErrDiffers) || !strings.Contains(err.Error(), path.Base(key)) {
+			t.Errorf("%s: %v", key, err)
+		}
+		if err := to.Delete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := archivestore.Replicate(t.Context(), b.bucket, to, ref, b.keys, func(int) {}); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// forged has another first byte than b, and the same length and CRC-32: four bytes at its end make up for that.
+func forged(b []byte) []byte {
+	out := bytes.Clone(b)
+	out[0] ^= 1
+	end := out[len(out)-4:]
+	// CRC-32 is linear: each bit of the last four bytes changes the checksum in a way of its own, and 32 of them make any change.
+	clear(end)
+	base := crc32.ChecksumIEEE(out)
+	rows := make([][2]uint32, 32) // what changes, by which bits
+	for i := range rows {
+		binary.LittleEndian.PutUint32(end, 1<<i)
+		rows[i] = [2]uint32{crc32.ChecksumIEEE(out) ^ base, 1 << i}
+	}
+	want := [2]uint32{base ^ crc32.ChecksumIEEE(b), 0}
+	for bit := range 32 {
+		i := slices.IndexFunc(rows, func(r [2]uint32) bool { return r[0]>>bit&1 == 1 })
+		pivot := rows[i]
+		rows = slices.Delete(rows, i, i+1)
+		for j := range rows {
+			if rows[j][0]>>bit&1 == 1 {
+				rows[j][0], rows[j][1] = rows[j][0]^pivot[0], rows[j][1]^pivot[1]
+			}
+		}
+		if want[0]>>bit&1 == 1 {
+			want[0], want[1] = want[0]^pivot[0], want[1]^pivot[1]
+		}
+	}
+	binary.LittleEndian.PutUint32(end, want[1])
+	return out
 }

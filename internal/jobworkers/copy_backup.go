@@ -3,6 +3,7 @@ package jobworkers
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,8 +30,36 @@ func (*copyBackup) Timeout(*river.Job[jobargs.CopyBackup]) time.Duration { retur
 // copyBase is what a copy takes of a worker's memory beside the parts of its upload, in bytes (measured 3 MiB each, of four at once).
 const copyBase = 4 << 20
 
-// errSlowCopy ends an attempt at a store that gives a byte now and then, for hours: others wait for their turn.
-var errSlowCopy = &remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "Copying took too long."}
+// errSlowCopy ends an attempt at a store that takes a byte now and then, for hours: others wait for their turn. Where it was ours that
+// gave none, errSlowRead is said.
+var (
+	errSlowCopy = &remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "Copying took too long."}
+	errSlowRead = &remora.Failure{Reason: remora.ReasonStoreFailed}
+)
+
+// An attempt that moves less than stallFloor bytes in stallAfter is ended. It moves what it reads, which an upload holds up to its
+// parts: at the end of an object these are to be sent in that time too.
+const (
+	stallAfter = 10 * time.Minute
+	stallFloor = 5_000_000
+)
+
+// movement is how an attempt gets on.
+type movement struct {
+	bytes atomic.Int64
+	seen  int64     // bytes when it had last moved by the floor
+	since time.Time // when that was
+}
+
+func (m *movement) moved(n int) { m.bytes.Add(int64(n)) }
+
+// stalled is for one goroutine, which asks often.
+func (m *movement) stalled(now time.Time) bool {
+	if n := m.bytes.Load(); n-m.seen >= stallFloor {
+		m.seen, m.since = n, now
+	}
+	return now.Sub(m.since) >= stallAfter
+}
 
 // How attempts at copies end, for the measures.
 const (
@@ -58,6 +87,16 @@ func copyOutcomes() []string {
 
 // Work implements river.Worker.
 func (w *copyBackup) Work(ctx context.Context, job *river.Job[jobargs.CopyBackup]) error {
+	// Whoever is to wait for another of its resource takes nothing meanwhile.
+	busy, err := w.Store.CopyWaits(ctx, job.Args.Backup)
+	switch {
+	case remora.KindOf(err) == remora.KindNotFound:
+		return nil
+	case err != nil:
+		return err
+	case busy:
+		return river.JobSnooze(copyPause)
+	}
 	// Room for an upload is taken of what runs are admitted by, so that a copy takes no memory that a run counts on.
 	release, err := w.budget.admit(ctx, job.Args.Backup, runParts+copyBase)
 	switch {
@@ -73,6 +112,10 @@ func (w *copyBackup) Work(ctx context.Context, job *river.Job[jobargs.CopyBackup
 		return nil
 	case errors.Is(err, postgres.ErrBusy):
 		return river.JobSnooze(copyPause)
+	case errors.Is(err, postgres.ErrCopyLost):
+		w.copies.WithLabelValues(copyFailed).Inc()
+		w.Log.ErrorContext(ctx, "backup is not copied: whoever was at it was killed, each time", "backup_id", job.Args.Backup)
+		return nil
 	case err != nil:
 		return err
 	}
@@ -82,7 +125,7 @@ func (w *copyBackup) Work(ctx context.Context, job *river.Job[jobargs.CopyBackup
 }
 
 // copyPause is how long a copy waits while another of its resource is made.
-const copyPause = 10 * time.Second
+const copyPause = time.Minute
 
 // attempt copies beside the copy's heartbeat; whichever fails stops the other.
 func (w *copyBackup) attempt(ctx context.Context, c postgres.CopyClaim) (int64, error) {
@@ -90,7 +133,11 @@ func (w *copyBackup) attempt(ctx context.Context, c postgres.CopyClaim) (int64, 
 	defer stop(nil)
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*remora.ProofLimit(c.PlainSize), errSlowCopy)
 	defer cancel()
+	m := movement{since: w.Now()}
 	p := pulse{every: w.BeatEvery, lease: w.Store.Lease, lost: stop, beat: func(ctx context.Context) error {
+		if m.stalled(w.Now()) {
+			stop(errSlowCopy)
+		}
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		return w.Store.BeatCopy(ctx, c)
@@ -102,11 +149,16 @@ func (w *copyBackup) attempt(ctx context.Context, c postgres.CopyClaim) (int64, 
 		return 0, err
 	}
 	ref := archivestore.Ref{Resource: c.Resource, Backup: c.Backup, Epoch: c.Archive}
-	size, err := archivestore.Replicate(ctx, w.Stores.Ours, to, ref, w.Keys)
-	if cause := context.Cause(ctx); cause != nil && err != nil {
+	size, err := archivestore.Replicate(ctx, w.Stores.Ours, to, ref, w.Keys, m.moved)
+	var source *archivestore.SourceError
+	switch cause := context.Cause(ctx); {
+	case cause == nil || err == nil:
+		return size, err
+	case errors.Is(cause, errSlowCopy) && errors.As(err, &source):
+		return 0, errSlowRead
+	default:
 		return 0, cause // the first cause: what broke afterwards only followed from it
 	}
-	return size, err
 }
 
 // end writes down how the attempt ended, and logs it in one line.
@@ -178,6 +230,11 @@ func copyFailureOf(bucket remora.BucketID, err error) remora.Failure {
 		return remora.Failure{
 			Reason: remora.ReasonOwnBucketRefused, Cause: err,
 			Detail: "Below the backup's id an object lies there that is not the backup's, which nobody but us should have written. Remove it.",
+		}
+	case errors.Is(err, archivestore.ErrEndless):
+		return remora.Failure{
+			Reason: remora.ReasonOwnBucketRefused, Cause: err,
+			Detail: "Below the backup's id it lists hundreds of objects that are not the backup's, which nobody but us should have written. Remove them.",
 		}
 	case remora.KindOf(err) == remora.KindGone:
 		return remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "The bucket was removed here, with its keys.", Cause: err}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,26 +199,45 @@ func TestACopyIsTakenUpAgain(t *testing.T) {
 	same(t, b.Bucket, root)
 }
 
+// A copy whose workers are killed, each time, has failed: its owner is told, and so is the operator, for nobody knows yet whose fault it is.
+func TestACopyThatKillsItsWorkers(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	root, _, _ := b.copying(t)
+	x := b.backup(t)
+	pgtest.Exec(t, b.Store.Pool.Config().ConnString(), "SET remora.service = 'on'; UPDATE copies SET attempts = 99")
+	log := b.logs()
+	if c := b.copies(t, x.ID); c.State != remora.CopyFailed || c.Reason != remora.ReasonInternal {
+		t.Errorf("%+v", c)
+	}
+	b.nothing(t, root)
+	if n := testutil.ToFloat64(b.Workers.copies.WithLabelValues(copyFailed)); n != 1 || !strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("counted %v times: %s", n, log.String())
+	}
+}
+
 // A store that is silent is tried again; one that refuses, or holds another object, is not. Its owner is told what to do, nobody here is
 // alarmed, and the backup is as good as ever. What is damaged or missing in ours is ours to mend.
 func TestACopyThatFails(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		fail   faultproxy.Fault
-		revoke bool // the keys, at the store
-		ours   bool // an object of ours is gone
-		other  bool // another object is there
-		want   remora.Reason
-		again  bool
-		says   string
-		alarm  bool
+		fail    faultproxy.Fault
+		revoke  bool // the keys, at the store
+		ours    bool // an object of ours is gone
+		other   bool // another object is there
+		endless bool // is what it lists
+		want    remora.Reason
+		again   bool
+		says    string
+		alarm   bool
 	}{
 		"an error":        {fail: faultproxy.Answer(500, `<Error><Code>InternalError</Code></Error>`), want: remora.ReasonOwnBucketFailed, again: true, says: "InternalError"},
 		"a cut":           {fail: faultproxy.Cut(100), want: remora.ReasonOwnBucketFailed, again: true, says: "did not answer"},
 		"revoked":         {revoke: true, want: remora.ReasonOwnBucketRefused, says: "The key may not list"},
 		"a quota":         {fail: faultproxy.Answer(403, `<Error><Code>QuotaExceeded</Code></Error>`), want: remora.ReasonOwnBucketRefused, says: "no room left"},
+		"an endless list": {endless: true, want: remora.ReasonOwnBucketRefused, says: "hundreds of objects"},
 		"another object":  {other: true, want: remora.ReasonOwnBucketRefused, says: "not the backup's"},
-		"missing in ours": {ours: true, want: remora.ReasonObjectDamaged, again: true, says: "missing", alarm: true},
+		"missing in ours": {ours: true, want: remora.ReasonObjectDamaged, says: "missing", alarm: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -233,6 +253,10 @@ func TestACopyThatFails(t *testing.T) {
 				if _, err := root.PutIfAbsent(t.Context(), at+"contents", []byte("x")); err != nil {
 					t.Fatal(err)
 				}
+			case c.endless:
+				page := `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>` +
+					strings.Repeat("<Contents><Key>remora/"+at+"x</Key></Contents>", 1000) + `</ListBucketResult>`
+				proxy.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return r.URL.Query().Has("list-type") }, Do: faultproxy.Answer(200, page)})
 			case c.ours:
 				if err := b.Bucket.Delete(t.Context(), at+"contents"); err != nil {
 					t.Fatal(err)
@@ -244,6 +268,12 @@ func TestACopyThatFails(t *testing.T) {
 			state, outcome := remora.CopyFailed, copyTheirs
 			if c.again {
 				state, outcome = remora.CopyQueued, copyAgain
+			}
+			if c.ours {
+				outcome = copyFailed
+				if p := b.newestProof(t, x.ID); p.Kind != remora.ProofReread || p.State != remora.ProofQueued {
+					t.Errorf("it is not read again: %+v", p)
+				}
 			}
 			if got.State != state || got.Reason != c.want || !strings.Contains(got.Detail, c.says) || got.Says() == "" {
 				t.Errorf("%+v", got)
@@ -270,7 +300,7 @@ func TestACopyThatFails(t *testing.T) {
 			if err != nil || (told == 1) == c.again {
 				t.Errorf("told %d times: %v", told, err)
 			}
-			if c.other || c.again {
+			if c.other || c.again || c.ours {
 				return
 			}
 			// Mended and asked for again, it is made.
@@ -302,10 +332,94 @@ func TestACopyWaitsForItsTurn(t *testing.T) {
 	if _, err := b.Store.ClaimCopy(t.Context(), one.ID, b.copy(t, one.ID).Bucket); err != nil {
 		t.Fatal(err)
 	}
-	err := work(t, t.Context(), &copyBackup{Workers: b.Workers}, jobargs.CopyBackup{Backup: two.ID, Bucket: b.copy(t, two.ID).Bucket})
+	release, err := b.budget.admit(t.Context(), "a run", b.budget.size) // which leaves no room
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	err = work(t, t.Context(), &copyBackup{Workers: b.Workers}, jobargs.CopyBackup{Backup: two.ID, Bucket: b.copy(t, two.ID).Bucket})
 	var later *river.JobSnoozeError
-	if !errors.As(err, &later) || b.copy(t, two.ID).State != remora.CopyQueued {
+	if !errors.As(err, &later) || later.Duration != copyPause || b.copy(t, two.ID).State != remora.CopyQueued {
 		t.Error(err)
+	}
+}
+
+// An attempt that has not moved for a while ends and is tried again later: it was whose store gave or took nothing.
+func TestACopyThatStandsStill(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ours       bool
+		method, at string
+		want       remora.Reason
+	}{
+		"theirs takes nothing": {method: http.MethodPut, at: "/head", want: remora.ReasonOwnBucketFailed}, // ours is read whole by then
+		"theirs says nothing":  {method: http.MethodGet, want: remora.ReasonOwnBucketFailed},
+		"ours gives nothing":   {ours: true, method: http.MethodGet, want: remora.ReasonStoreFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var ours *faultproxy.HTTP
+			b := newBundle(t, func(cfg *objectstore.Config) {
+				var err error
+				if ours, err = faultproxy.NewHTTP(cfg.Endpoint); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(ours.Close)
+				cfg.Endpoint = ours.URL
+			})
+			_, _, theirs := b.copying(t)
+			x := b.backup(t)
+			log := b.logs()
+			at := theirs
+			if c.ours {
+				at = ours
+			}
+			var held atomic.Bool
+			var asked atomic.Int64
+			b.Now = func() time.Time { // once it is held, each look is later by all of the time
+				if held.Load() {
+					asked.Add(1)
+				}
+				return time.Now().Add(time.Duration(asked.Load()) * stallAfter)
+			}
+			gone := make(chan struct{})
+			t.Cleanup(func() { close(gone) })
+			at.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return r.Method == c.method && strings.HasSuffix(r.URL.Path, c.at) }, Do: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+				held.Store(true)
+				select {
+				case <-gone:
+				case <-r.Context().Done():
+				}
+			}})
+			if got := b.copies(t, x.ID); got.State != remora.CopyQueued || got.Reason != c.want || !got.DueAt.After(time.Now().Add(30*time.Second)) {
+				t.Errorf("%+v", got)
+			}
+			if strings.Contains(log.String(), "level=ERROR") != c.ours {
+				t.Error(log.String())
+			}
+		})
+	}
+}
+
+// What moves by the floor within the time goes on, however slowly it does.
+func TestMovement(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	for name, c := range map[string]struct {
+		each    int // bytes a minute
+		minutes int
+		want    bool
+	}{
+		"nothing, not yet": {0, 9, false}, "nothing": {0, 10, true}, "less than the floor": {stallFloor/10 - 1, 10, true}, "the floor": {stallFloor / 10, 600, false},
+	} {
+		m, stalled := movement{since: start}, false
+		for i := range c.minutes {
+			m.moved(c.each)
+			stalled = stalled || m.stalled(start.Add(time.Duration(i+1)*time.Minute))
+		}
+		if stalled != c.want {
+			t.Errorf("%s: %v", name, stalled)
+		}
 	}
 }
 
@@ -340,7 +454,7 @@ func TestACopyThatOutlivesItsBackup(t *testing.T) {
 	ref := archivestore.Ref{Resource: a.id, Backup: oldest, Epoch: c.Archive}
 	copied := func() {
 		t.Helper()
-		if _, err := archivestore.Replicate(ctx, a.real, root, ref, a.keys); err != nil {
+		if _, err := archivestore.Replicate(ctx, a.real, root, ref, a.keys, func(int) {}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"hash/crc32"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -27,16 +26,6 @@ type Object struct {
 	crc    string // CRC-32 (IEEE) of the whole object, big-endian, base64, as S3 spells it; not from List
 	writer string // the write's own name; not from List
 	etag   string
-}
-
-// Same tells whether two objects of which Head has told have the same bytes, as far as their stores' own checksums of the whole of
-// them tell; known is false where a store keeps none.
-func (o Object) Same(other Object) (same, known bool) {
-	whole := func(crc string) bool { return crc != "" && !strings.Contains(crc, "-") } // with a hyphen it is made of parts'
-	if !whole(o.crc) || !whole(other.crc) {
-		return false, false
-	}
-	return o.Size == other.Size && o.crc == other.crc, true
 }
 
 // writerTag is the metadata key under which each write leaves its own name.

@@ -102,7 +102,7 @@ func (t *tx) expire(ctx context.Context, id remora.ResourceID, going []retention
 	if err != nil {
 		return nil, fmt.Errorf("expire backups: %w", err)
 	}
-	if err := t.stopCopies(ctx, id, "", free...); err != nil {
+	if err := t.stopCopiesOf(ctx, id, free...); err != nil {
 		return nil, err
 	}
 	if _, err := t.s.queue.InsertManyFastTx(ctx, t.Tx, jobs); err != nil {

@@ -23,8 +23,7 @@ type CopyClaim struct {
 	Bucket   remora.BucketID
 	Place    remora.Place
 
-	PlainSize  int64 // bytes of the archive
-	StoredSize int64 // bytes that are to be copied, or nearly so
+	PlainSize int64 // bytes of the archive
 
 	Epoch   int
 	Attempt int // counted from 1
@@ -156,14 +155,23 @@ func (s *Store) Copies(ctx context.Context, id remora.ResourceID, b remora.Backu
 	return out, err
 }
 
+// CopyWaits tells whether another copy of a backup's resource is under way, for which its own waits. Errors: KindNotFound.
+func (s *Store) CopyWaits(ctx context.Context, b remora.BackupID) (waits bool, err error) {
+	err = s.forBackup(ctx, b, func(t *tx, id remora.ResourceID) (err error) {
+		waits, err = t.q.CopyWaits(ctx, pgsql.CopyWaitsParams{BackupID: string(b), ResourceID: string(id)})
+		return err
+	})
+	return waits, err
+}
+
 // ClaimCopy begins an attempt at a copy. One whose backup has ended, or whose resource was removed, is stopped. Of one resource's
-// copies one is made at a time: its store may be slow, and others wait. Errors: ErrNothingToDo, ErrBusy, KindNotFound.
+// copies one is made at a time: its store may be slow, and others wait. Errors: ErrNothingToDo, ErrBusy, ErrCopyLost, KindNotFound.
 func (s *Store) ClaimCopy(ctx context.Context, b remora.BackupID, bucket remora.BucketID) (out CopyClaim, err error) {
-	over := false
+	over, lost := false, false
 	err = s.forBackup(ctx, b, func(t *tx, id remora.ResourceID) error {
 		r, err := t.lockLive(ctx, id)
 		if over = remora.KindOf(err) == remora.KindGone; over {
-			return t.stopCopies(ctx, id, "", string(b))
+			return t.stopCopiesOf(ctx, id, string(b))
 		}
 		if err != nil {
 			return err
@@ -180,7 +188,18 @@ func (s *Store) ClaimCopy(ctx context.Context, b remora.BackupID, bucket remora.
 			return ErrNothingToDo
 		}
 		if over = !remora.BackupState(backup.State).Restorable(); over {
-			return t.stopCopies(ctx, id, "", string(b))
+			return t.stopCopiesOf(ctx, id, string(b))
+		}
+		to, err := t.q.GetBucket(ctx, pgsql.GetBucketParams{ID: string(bucket), ResourceID: string(id)})
+		if err != nil {
+			return or404(err, "bucket")
+		}
+		out = CopyClaim{
+			Resource: id, Database: remora.DatabaseID(backup.DatabaseID), Backup: b, Archive: int(backup.Epoch), Bucket: bucket, Place: bucketOf(to).Place,
+			PlainSize: backup.PlainSize, Epoch: int(row.Copy.Epoch), Attempt: int(row.Copy.Attempts), region: r.Region,
+		}
+		if lost = out.Attempt > len(s.CopyAfter)+lostCopies; lost {
+			return t.copyFailed(ctx, out, remora.CopyFailure(remora.Failure{Reason: remora.ReasonWorkerLost}))
 		}
 		live, err := t.q.CountLiveCopies(ctx, string(id))
 		if err != nil {
@@ -189,24 +208,26 @@ func (s *Store) ClaimCopy(ctx context.Context, b remora.BackupID, bucket remora.
 		if live > 0 || row.Copy.DueAt.After(t.now) { // River's clock and the database's are not the same
 			return ErrBusy
 		}
-		to, err := t.q.GetBucket(ctx, pgsql.GetBucketParams{ID: string(bucket), ResourceID: string(id)})
-		if err != nil {
-			return or404(err, "bucket")
-		}
-		out = CopyClaim{
-			Resource: id, Database: remora.DatabaseID(backup.DatabaseID), Backup: b, Archive: int(backup.Epoch), Bucket: bucket, Place: bucketOf(to).Place,
-			PlainSize: backup.PlainSize, StoredSize: backup.StoredSize,
-			Epoch: int(row.Copy.Epoch) + 1, Attempt: int(row.Copy.Attempts) + 1, region: r.Region,
-		}
+		out.Epoch, out.Attempt = out.Epoch+1, out.Attempt+1
 		return t.q.StartCopy(ctx, pgsql.StartCopyParams{
 			BackupID: string(b), BucketID: string(bucket), ResourceID: string(id), Epoch: row.Copy.Epoch + 1, Lease: s.Lease,
 		})
 	})
-	if err == nil && over {
+	switch {
+	case err != nil:
+	case over:
 		err = ErrNothingToDo
+	case lost:
+		err = ErrCopyLost
 	}
 	return out, err
 }
+
+// lostCopies is how many attempts more than ever fail may end without a word: what kills its worker again and again is given up.
+const lostCopies = 3
+
+// ErrCopyLost says that a copy has failed whose attempts ended without a word, one after the other; its owner is told.
+var ErrCopyLost = errors.New("postgres: the copy's workers were lost, each time")
 
 // BeatCopy renews the lease. Errors: KindStale where it has ended, the copy was stopped, or its backup has ended: stop at once.
 func (s *Store) BeatCopy(ctx context.Context, c CopyClaim) error {
@@ -232,7 +253,7 @@ func (t *tx) endCopy(ctx context.Context, c CopyClaim, state remora.CopyState, f
 }
 
 // FailCopy ends an attempt badly. Where trying again can help and there are attempts left a job for it is written; otherwise the copy
-// has failed, and its owner is told. It tells which. Errors: KindStale.
+// has failed, and its owner is told; a backup that was found damaged is to be read again. It tells which. Errors: KindStale.
 func (s *Store) FailCopy(ctx context.Context, c CopyClaim, f remora.Failure) (again bool, err error) {
 	f = remora.CopyFailure(f)
 	again = f.Reason.CopyAgain() && c.Attempt <= len(s.CopyAfter)
@@ -240,17 +261,26 @@ func (s *Store) FailCopy(ctx context.Context, c CopyClaim, f remora.Failure) (ag
 		if again {
 			return t.copyAgain(ctx, c, f, s.CopyAfter[c.Attempt-1], 0)
 		}
-		if err := t.endCopy(ctx, c, remora.CopyFailed, f, 0); err != nil {
+		if err := t.copyFailed(ctx, c, f); err != nil || f.Reason != remora.ReasonObjectDamaged {
 			return err
 		}
-		said := "The backup is kept in our bucket, and was not copied to yours, " + c.Place.Says() + ". "
-		if f.Detail != "" {
-			said += f.Detail + " "
-		}
-		said += remora.Copy{Reason: f.Reason}.Says()
-		return t.happened(ctx, c.Resource, remora.Event{Kind: remora.EventCopyFailed, Backup: c.Backup, Detail: said})
+		_, err := t.requestProof(ctx, proofOrder{remora.ProofReread, string(c.Resource), c.region, string(c.Database), string(c.Backup), ""})
+		return err
 	})
 	return again, err
+}
+
+// copyFailed ends a copy for good, and tells its owner.
+func (t *tx) copyFailed(ctx context.Context, c CopyClaim, f remora.Failure) error {
+	if err := t.endCopy(ctx, c, remora.CopyFailed, f, 0); err != nil {
+		return err
+	}
+	said := "The backup is kept in our bucket, and was not copied to yours, " + c.Place.Says() + ". "
+	if f.Detail != "" {
+		said += f.Detail + " "
+	}
+	said += remora.Copy{Reason: f.Reason}.Says()
+	return t.happened(ctx, c.Resource, remora.Event{Kind: remora.EventCopyFailed, Backup: c.Backup, Detail: said})
 }
 
 // ReleaseCopy gives an attempt back that the worker's own stop cut short. It is not counted. Errors: KindStale.
@@ -282,11 +312,18 @@ func (s *Store) LetGoOfCopy(ctx context.Context, c CopyClaim) error {
 	})
 }
 
-// stopCopies ends what is to be copied, or is being: to whichever bucket but keep, and of these backups, or of all where there are
-// none.
-func (t *tx) stopCopies(ctx context.Context, id remora.ResourceID, keep remora.BucketID, backups ...string) error {
-	if err := t.q.StopCopies(ctx, pgsql.StopCopiesParams{ResourceID: string(id), Keep: orNull(keep), Backups: backups, Now: &t.now}); err != nil {
+// stopCopies ends what of a resource's is to be copied, or is being, to whichever bucket but keep.
+func (t *tx) stopCopies(ctx context.Context, id remora.ResourceID, keep remora.BucketID) error {
+	if err := t.q.StopCopies(ctx, pgsql.StopCopiesParams{ResourceID: string(id), Keep: orNull(keep), Now: &t.now}); err != nil {
 		return fmt.Errorf("stop copies: %w", err)
+	}
+	return nil
+}
+
+// stopCopiesOf is stopCopies of these backups alone, to whichever bucket.
+func (t *tx) stopCopiesOf(ctx context.Context, id remora.ResourceID, backups ...string) error {
+	if err := t.q.StopCopiesOf(ctx, pgsql.StopCopiesOfParams{ResourceID: string(id), Backups: backups, Now: &t.now}); err != nil {
+		return fmt.Errorf("stop copies of backups: %w", err)
 	}
 	return nil
 }

@@ -241,19 +241,26 @@ func TestTheStatesOfACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	silent := remora.Failure{Reason: remora.ReasonOwnBucketFailed, Detail: "The store did not answer."}
-	for attempt := 1; attempt <= 4; attempt++ {
+	last, silentFor := len(b.CopyAfter)+1, time.Duration(0)
+	for attempt := 1; attempt <= last; attempt++ {
 		c = b.claimCopy(t, two.ID, second.ID)
 		again, err := b.FailCopy(ctx, c, silent)
-		if err != nil || again != (attempt < 4) || c.Attempt != attempt {
+		if err != nil || again != (attempt < last) || c.Attempt != attempt {
 			t.Fatal(attempt, c.Attempt, again, err)
 		}
-		if _, err := b.ClaimCopy(ctx, two.ID, second.ID); attempt < 4 && !errors.Is(err, postgres.ErrBusy) {
+		if _, err := b.ClaimCopy(ctx, two.ID, second.ID); attempt < last && !errors.Is(err, postgres.ErrBusy) {
 			t.Error(err)
 		}
-		if told := b.told(t, id, remora.EventCopyFailed); (len(told) == 1) != (attempt == 4) {
+		if told := b.told(t, id, remora.EventCopyFailed); (len(told) == 1) != (attempt == last) {
 			t.Errorf("attempt %d: %q", attempt, told)
 		}
-		b.ahead += 2 * time.Hour
+		if again {
+			silentFor += b.CopyAfter[attempt-1]
+			b.ahead += b.CopyAfter[attempt-1]
+		}
+	}
+	if silentFor < 23*time.Hour || silentFor > 25*time.Hour {
+		t.Errorf("it is tried for %v", silentFor)
 	}
 	if got := b.only(t, id, two.ID); got.State != remora.CopyFailed || got.Reason != silent.Reason || got.Detail != silent.Detail || !strings.Contains(got.Says(), "ask your provider") {
 		t.Errorf("%+v", got)
@@ -322,6 +329,76 @@ func TestAStrandedCopyIsFound(t *testing.T) {
 	}
 	if err := errors.Join(b.LetGoOfCopy(ctx, lost), b.BeatCopy(ctx, next), b.EndCopy(ctx, next, 2)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A copy whose workers are killed, each time, is given up after a few more attempts than fail, and its owner is told; asked for again
+// it begins anew.
+func TestACopyThatKillsItsWorkersEnds(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, func(c *postgres.Config) { c.CopyAfter = []time.Duration{time.Nanosecond, time.Nanosecond} })
+	ctx := t.Context()
+	id, second := b.copying(t)
+	_, kept := b.sealedTo(t, id)
+	for attempt := 1; attempt <= 2+1+3; attempt++ {
+		c := b.claimCopy(t, kept.ID, second.ID)
+		if told := b.told(t, id, remora.EventCopyFailed); c.Attempt != attempt || len(told) != 0 {
+			t.Fatalf("attempt %d as %d: %q", attempt, c.Attempt, told)
+		}
+		b.exec(t, "UPDATE copies SET lease_until = now() - interval '1 second'; DELETE FROM river.river_job WHERE kind = 'copy_backup'")
+		b.ahead += time.Hour
+		if n, err := b.EnqueueStranded(ctx); err != nil || n != 1 {
+			t.Fatal(attempt, n, err)
+		}
+	}
+	if _, err := b.ClaimCopy(ctx, kept.ID, second.ID); !errors.Is(err, postgres.ErrCopyLost) {
+		t.Error(err)
+	}
+	told := b.told(t, id, remora.EventCopyFailed)
+	if c := b.only(t, id, kept.ID); c.State != remora.CopyFailed || c.Reason != remora.ReasonInternal || c.EndedAt.IsZero() || len(told) != 1 || !strings.Contains(told[0], "on our side") {
+		t.Errorf("%+v %q", c, told)
+	}
+	b.exec(t, "DELETE FROM river.river_job WHERE kind = 'copy_backup'")
+	b.ahead += time.Hour
+	if n, err := b.EnqueueStranded(ctx); err != nil || n != 0 {
+		t.Error(n, err)
+	}
+	if _, err := b.ClaimCopy(ctx, kept.ID, second.ID); !errors.Is(err, postgres.ErrNothingToDo) {
+		t.Error(err)
+	}
+	if err := b.AskCopy(ctx, id, kept.ID, "p"); err != nil {
+		t.Fatal(err)
+	}
+	if c := b.claimCopy(t, kept.ID, second.ID); c.Attempt != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// What a copy finds damaged in ours is read again, once however often it is found, and not copied meanwhile.
+func TestACopyThatFindsDamageHasItReadAgain(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx := t.Context()
+	id, second := b.copying(t)
+	_, kept := b.sealedTo(t, id)
+	f := remora.Failure{Reason: remora.ReasonObjectDamaged, Detail: "An object is missing."}
+	for range 2 {
+		if again, err := b.FailCopy(ctx, b.claimCopy(t, kept.ID, second.ID), f); err != nil || again {
+			t.Fatal(again, err)
+		}
+		proofs, err := b.Proofs(ctx, id, kept.ID)
+		if err != nil || len(proofs) != 1 || proofs[0].Kind != remora.ProofReread || proofs[0].State != remora.ProofQueued || proofs[0].Database != kept.Database || b.jobs(t, "reread_backup") != 1 {
+			t.Errorf("%+v, %d jobs: %v", proofs, b.jobs(t, "reread_backup"), err)
+		}
+		if c := b.only(t, id, kept.ID); c.State != remora.CopyFailed || c.Reason != f.Reason {
+			t.Errorf("%+v", c)
+		}
+		if err := b.AskCopy(ctx, id, kept.ID, "p"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again, err := b.FailCopy(ctx, b.claimCopy(t, kept.ID, second.ID), remora.Failure{Reason: remora.ReasonOwnBucketRefused}); err != nil || again || b.jobs(t, "reread_backup") != 1 {
+		t.Error(again, err)
 	}
 }
 

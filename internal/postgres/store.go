@@ -35,8 +35,8 @@ type Config struct {
 	// YieldAfter are the pauses instead where the customer's own work was in the way (remora.Reason.Yields). Default 5 min,
 	// 20 min, 1 h.
 	YieldAfter []time.Duration
-	// CopyAfter are the pauses before the second, third … attempt at a copy, while its owner's store is silent; there is one
-	// attempt more than pauses. Default 1 min, 10 min, 1 h.
+	// CopyAfter are the pauses before the second, third … attempt at a copy, while its owner's store is silent, or ours; there is
+	// one attempt more than pauses. Default 1 min, 10 min, 1 h, 2 h, 4 h, 8 h, 8 h: a store may be away for a day.
 	CopyAfter []time.Duration
 	// PerServer is how many runs may read from one server of a customer's, its address and port, at a time. Default 2.
 	PerServer int
@@ -84,7 +84,7 @@ func New(cfg Config) (*Store, error) {
 		cfg.YieldAfter = []time.Duration{5 * time.Minute, 20 * time.Minute, time.Hour}
 	}
 	if cfg.CopyAfter == nil {
-		cfg.CopyAfter = []time.Duration{time.Minute, 10 * time.Minute, time.Hour}
+		cfg.CopyAfter = []time.Duration{time.Minute, 10 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 8 * time.Hour}
 	}
 	if cfg.PerServer == 0 {
 		cfg.PerServer = 2

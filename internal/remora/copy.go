@@ -66,8 +66,8 @@ func CopyFailure(f Failure) Failure {
 }
 
 // CopyAgain tells whether a copy that failed for this reason is tried again by itself. Where its owner's store has refused, a person
-// must act.
-func (r Reason) CopyAgain() bool { return r != ReasonOwnBucketRefused }
+// must act; what is damaged in ours is damaged the next time too, and is read again by a proof.
+func (r Reason) CopyAgain() bool { return r != ReasonOwnBucketRefused && r != ReasonObjectDamaged }
 
 // CopiesToRead are the copies that a backup can be read from.
 func CopiesToRead(all []Copy) []Copy {

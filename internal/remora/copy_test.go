@@ -72,7 +72,7 @@ func TestWhyACopyFailed(t *testing.T) {
 		if says == "" || !strings.HasSuffix(says, ".") || strings.Contains(says, "back up again") || f.Reason == remora.ReasonInternal && f.Detail != "" {
 			t.Errorf("%s: %+v: %s", reason, f, says)
 		}
-		if f.Reason.CopyAgain() == (reason == remora.ReasonOwnBucketRefused) {
+		if f.Reason.CopyAgain() == (reason == remora.ReasonOwnBucketRefused || reason == remora.ReasonObjectDamaged) {
 			t.Errorf("%s is tried again: %v", reason, f.Reason.CopyAgain())
 		}
 	}

@@ -143,7 +143,7 @@ func TestABackupIsReadFromItsCopy(t *testing.T) {
 	claim, err := store.ClaimCopy(ctx, b.ID, queued[0].Bucket)
 	if err == nil {
 		var n int64
-		if n, err = archivestore.Replicate(ctx, ours, second, ref, keys); err == nil {
+		if n, err = archivestore.Replicate(ctx, ours, second, ref, keys, func(int) {}); err == nil {
 			err = store.EndCopy(ctx, claim, n)
 		}
 	}

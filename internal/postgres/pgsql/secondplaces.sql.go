@@ -153,6 +153,22 @@ func (q *Queries) CopyTidied(ctx context.Context, arg CopyTidiedParams) error {
 	return err
 }
 
+const copyWaits = `-- name: CopyWaits :one
+SELECT EXISTS (SELECT FROM copies WHERE resource_id = $1 AND backup_id <> $2 AND lease_until >= now())
+`
+
+type CopyWaitsParams struct {
+	ResourceID string
+	BackupID   string
+}
+
+func (q *Queries) CopyWaits(ctx context.Context, arg CopyWaitsParams) (bool, error) {
+	row := q.db.QueryRow(ctx, copyWaits, arg.ResourceID, arg.BackupID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const countLiveCopies = `-- name: CountLiveCopies :one
 SELECT count(*) FROM copies WHERE resource_id = $1 AND lease_until >= now()
 `
@@ -481,24 +497,34 @@ func (q *Queries) StartCopy(ctx context.Context, arg StartCopyParams) error {
 const stopCopies = `-- name: StopCopies :exec
 UPDATE copies SET state = 'stopped', reason = '', detail = '', ended_at = $1
  WHERE resource_id = $2 AND state = 'queued' AND bucket_id IS DISTINCT FROM $3
-   AND ($4::uuid[] IS NULL OR backup_id = ANY ($4::uuid[]))
 `
 
 type StopCopiesParams struct {
 	Now        *time.Time
 	ResourceID string
 	Keep       *string
+}
+
+// Those that are to be made, or are being, in whichever bucket but one, where that is given.
+func (q *Queries) StopCopies(ctx context.Context, arg StopCopiesParams) error {
+	_, err := q.db.Exec(ctx, stopCopies, arg.Now, arg.ResourceID, arg.Keep)
+	return err
+}
+
+const stopCopiesOf = `-- name: StopCopiesOf :exec
+UPDATE copies SET state = 'stopped', reason = '', detail = '', ended_at = $1
+ WHERE resource_id = $2 AND state = 'queued' AND backup_id = ANY ($3::uuid[])
+`
+
+type StopCopiesOfParams struct {
+	Now        *time.Time
+	ResourceID string
 	Backups    []string
 }
 
-// Those that are to be made, or are being: in whichever bucket but one, where that is given, and of whichever backups, likewise.
-func (q *Queries) StopCopies(ctx context.Context, arg StopCopiesParams) error {
-	_, err := q.db.Exec(ctx, stopCopies,
-		arg.Now,
-		arg.ResourceID,
-		arg.Keep,
-		arg.Backups,
-	)
+// Those of these backups, in whichever bucket.
+func (q *Queries) StopCopiesOf(ctx context.Context, arg StopCopiesOfParams) error {
+	_, err := q.db.Exec(ctx, stopCopiesOf, arg.Now, arg.ResourceID, arg.Backups)
 	return err
 }
 

@@ -26,6 +26,9 @@ SELECT sqlc.embed(c), (coalesce(c.lease_until, '-infinity') >= now())::boolean A
 -- name: CountLiveCopies :one
 SELECT count(*) FROM copies WHERE resource_id = sqlc.arg(resource_id) AND lease_until >= now();
 
+-- name: CopyWaits :one
+SELECT EXISTS (SELECT FROM copies WHERE resource_id = sqlc.arg(resource_id) AND backup_id <> sqlc.arg(backup_id) AND lease_until >= now());
+
 -- name: StartCopy :exec
 UPDATE copies SET epoch = sqlc.arg(epoch), attempts = attempts + 1, lease_until = now() + sqlc.arg(lease)::interval
  WHERE backup_id = sqlc.arg(backup_id) AND bucket_id = sqlc.arg(bucket_id) AND resource_id = sqlc.arg(resource_id);
@@ -56,10 +59,14 @@ UPDATE copies c
  WHERE c.backup_id = sqlc.arg(backup_id) AND c.bucket_id = sqlc.arg(bucket_id) AND c.resource_id = sqlc.arg(resource_id) AND c.epoch = sqlc.arg(epoch);
 
 -- name: StopCopies :exec
--- Those that are to be made, or are being: in whichever bucket but one, where that is given, and of whichever backups, likewise.
+-- Those that are to be made, or are being, in whichever bucket but one, where that is given.
 UPDATE copies SET state = 'stopped', reason = '', detail = '', ended_at = sqlc.arg(now)
- WHERE resource_id = sqlc.arg(resource_id) AND state = 'queued' AND bucket_id IS DISTINCT FROM sqlc.narg(keep)
-   AND (sqlc.narg(backups)::uuid[] IS NULL OR backup_id = ANY (sqlc.narg(backups)::uuid[]));
+ WHERE resource_id = sqlc.arg(resource_id) AND state = 'queued' AND bucket_id IS DISTINCT FROM sqlc.narg(keep);
+
+-- name: StopCopiesOf :exec
+-- Those of these backups, in whichever bucket.
+UPDATE copies SET state = 'stopped', reason = '', detail = '', ended_at = sqlc.arg(now)
+ WHERE resource_id = sqlc.arg(resource_id) AND state = 'queued' AND backup_id = ANY (sqlc.arg(backups)::uuid[]);
 
 -- name: LockStrandedCopies :many
 -- Queued, with nobody at them, and no job will be.
