@@ -18,7 +18,7 @@
 // opening, by which alone the object is opened (see package seal): a body or head of another backup, or an
 // older manifest, does not open, even for a read of a few bytes that sees no digest.
 //
-// Beside the archives lies what makes them readable where our database is lost (copies.go, remora rebuild):
+// Beside the archives lies what makes them readable where our database is lost (keycopies.go, remora rebuild):
 //
 //	k/<resource>/key/<id>               the resource's key, sealed by the key of that id of the key ring
 //	k/<resource>/removed                that the add-on was removed, with a MAC

@@ -174,7 +174,7 @@ func (w *expireBackups) Work(ctx context.Context, _ *river.Job[jobargs.ExpireBac
 	if may, err := w.may(ctx); err != nil || !may {
 		return err
 	}
-	errs := []error{exhaust(ctx, w.Store.EnqueueDeletions), w.overdueDeletions(ctx), w.eraseCopies(ctx)}
+	errs := []error{exhaust(ctx, w.Store.EnqueueDeletions), w.overdueDeletions(ctx), w.eraseKeyCopies(ctx)}
 	r := &round{refused: map[remora.ResourceID]bool{}, theirs: map[remora.ResourceID]error{}}
 	from := w.putOff
 	w.putOff = ""

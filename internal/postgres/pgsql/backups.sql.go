@@ -132,7 +132,7 @@ func (q *Queries) FindBackup(ctx context.Context, id string) (FindBackupRow, err
 }
 
 const getBackup = `-- name: GetBackup :one
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, b.damaged_at, b.bucket_id, b.theirs_left_at, b.locked_until, b.lock_mode, d.addon, d.owner_app
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, b.damaged_at, b.bucket_id, b.locked_until, b.lock_mode, b.theirs_left_at, d.addon, d.owner_app
   FROM backups b JOIN databases d ON d.id = b.database_id
  WHERE b.id = $1 AND b.resource_id = $2
 `
@@ -189,9 +189,9 @@ func (q *Queries) GetBackup(ctx context.Context, arg GetBackupParams) (GetBackup
 		&i.Backup.Passed,
 		&i.Backup.DamagedAt,
 		&i.Backup.BucketID,
-		&i.Backup.TheirsLeftAt,
 		&i.Backup.LockedUntil,
 		&i.Backup.LockMode,
+		&i.Backup.TheirsLeftAt,
 		&i.Addon,
 		&i.OwnerApp,
 	)
@@ -357,7 +357,7 @@ func (q *Queries) LastGood(ctx context.Context, id string) (LastGoodRow, error) 
 }
 
 const listBackups = `-- name: ListBackups :many
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, b.damaged_at, b.bucket_id, b.theirs_left_at, b.locked_until, b.lock_mode, d.addon, d.owner_app,
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, b.damaged_at, b.bucket_id, b.locked_until, b.lock_mode, b.theirs_left_at, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM databases d
   CROSS JOIN LATERAL (SELECT x.id FROM backups x WHERE x.database_id = d.id ORDER BY x.queued_at DESC, x.id LIMIT $1) n
@@ -433,9 +433,9 @@ func (q *Queries) ListBackups(ctx context.Context, arg ListBackupsParams) ([]Lis
 			&i.Backup.Passed,
 			&i.Backup.DamagedAt,
 			&i.Backup.BucketID,
-			&i.Backup.TheirsLeftAt,
 			&i.Backup.LockedUntil,
 			&i.Backup.LockMode,
+			&i.Backup.TheirsLeftAt,
 			&i.Addon,
 			&i.OwnerApp,
 			&i.RunState,
@@ -509,7 +509,7 @@ func (q *Queries) LiveBackup(ctx context.Context, arg LiveBackupParams) (string,
 }
 
 const lockBackup = `-- name: LockBackup :one
-SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at, peak_memory, expired_at, expired_because, delete_at, deleted_at, delete_attempts, delete_problem, opened_by, alone, passed, damaged_at, bucket_id, theirs_left_at, locked_until, lock_mode FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
+SELECT id, resource_id, database_id, schedule_id, occurrence, requested_by, state, reason, detail, fix, epoch, attempts, server_version, client_version, client_major, archive_version, tables, plain_size, stored_size, queued_at, started_at, ended_at, retry_at, rows, reread_at, peak_memory, expired_at, expired_because, delete_at, deleted_at, delete_attempts, delete_problem, opened_by, alone, passed, damaged_at, bucket_id, locked_until, lock_mode, theirs_left_at FROM backups WHERE id = $1 AND resource_id = $2 FOR NO KEY UPDATE
 `
 
 type LockBackupParams struct {
@@ -558,9 +558,9 @@ func (q *Queries) LockBackup(ctx context.Context, arg LockBackupParams) (Backup,
 		&i.Passed,
 		&i.DamagedAt,
 		&i.BucketID,
-		&i.TheirsLeftAt,
 		&i.LockedUntil,
 		&i.LockMode,
+		&i.TheirsLeftAt,
 	)
 	return i, err
 }

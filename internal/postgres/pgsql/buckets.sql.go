@@ -11,7 +11,7 @@ import (
 )
 
 const bucketInUse = `-- name: BucketInUse :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, takes_copies, object_lock, object_lock_days FROM buckets WHERE resource_id = $1 AND in_use
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days, takes_copies FROM buckets WHERE resource_id = $1 AND in_use
 `
 
 func (q *Queries) BucketInUse(ctx context.Context, resourceID string) (Bucket, error) {
@@ -33,9 +33,9 @@ func (q *Queries) BucketInUse(ctx context.Context, resourceID string) (Bucket, e
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
-		&i.TakesCopies,
 		&i.ObjectLock,
 		&i.ObjectLockDays,
+		&i.TakesCopies,
 	)
 	return i, err
 }
@@ -129,7 +129,7 @@ func (q *Queries) ChangeBucket(ctx context.Context, arg ChangeBucketParams) (int
 }
 
 const getBucket = `-- name: GetBucket :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, takes_copies, object_lock, object_lock_days FROM buckets WHERE id = $1 AND resource_id = $2
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days, takes_copies FROM buckets WHERE id = $1 AND resource_id = $2
 `
 
 type GetBucketParams struct {
@@ -156,9 +156,9 @@ func (q *Queries) GetBucket(ctx context.Context, arg GetBucketParams) (Bucket, e
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
-		&i.TakesCopies,
 		&i.ObjectLock,
 		&i.ObjectLockDays,
+		&i.TakesCopies,
 	)
 	return i, err
 }
@@ -230,7 +230,7 @@ func (q *Queries) LeaveBuckets(ctx context.Context, arg LeaveBucketsParams) (int
 }
 
 const listBuckets = `-- name: ListBuckets :many
-SELECT x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, x.takes_copies, x.object_lock, x.object_lock_days, (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
+SELECT x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, x.object_lock, x.object_lock_days, x.takes_copies, (SELECT count(*) FROM backups b WHERE b.bucket_id = x.id
                         AND (b.state IN ('queued', 'running', 'verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS backups,
        (SELECT count(*) FROM copies c JOIN backups b ON b.id = c.backup_id WHERE c.bucket_id = x.id AND c.state = 'copied'
            AND (b.state IN ('verified', 'proven', 'incomplete') OR b.state = 'failed' AND b.reason = 'stored_object_damaged')) AS copies,
@@ -272,9 +272,9 @@ func (q *Queries) ListBuckets(ctx context.Context, resourceID string) ([]ListBuc
 			&i.Bucket.SetBy,
 			&i.Bucket.SetAt,
 			&i.Bucket.RemovedAt,
-			&i.Bucket.TakesCopies,
 			&i.Bucket.ObjectLock,
 			&i.Bucket.ObjectLockDays,
+			&i.Bucket.TakesCopies,
 			&i.Backups,
 			&i.Copies,
 			&i.HeldBackups,
@@ -359,7 +359,7 @@ func (q *Queries) RunsToTidy(ctx context.Context, arg RunsToTidyParams) ([]RunsT
 }
 
 const sameBucket = `-- name: SameBucket :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, takes_copies, object_lock, object_lock_days FROM buckets
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days, takes_copies FROM buckets
  WHERE resource_id = $1 AND endpoint = $2 AND bucket = $3 AND prefix = $4 AND removed_at IS NULL
 `
 
@@ -395,9 +395,9 @@ func (q *Queries) SameBucket(ctx context.Context, arg SameBucketParams) (Bucket,
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
-		&i.TakesCopies,
 		&i.ObjectLock,
 		&i.ObjectLockDays,
+		&i.TakesCopies,
 	)
 	return i, err
 }

@@ -100,9 +100,9 @@ type Backup struct {
 	Passed         bool
 	DamagedAt      *time.Time
 	BucketID       *string
-	TheirsLeftAt   *time.Time
 	LockedUntil    *time.Time
 	LockMode       *string
+	TheirsLeftAt   *time.Time
 }
 
 type Badge struct {
@@ -131,9 +131,9 @@ type Bucket struct {
 	SetBy              string
 	SetAt              time.Time
 	RemovedAt          *time.Time
-	TakesCopies        bool
 	ObjectLock         *string
 	ObjectLockDays     *int32
+	TakesCopies        bool
 }
 
 type Channel struct {

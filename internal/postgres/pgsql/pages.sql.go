@@ -11,7 +11,7 @@ import (
 )
 
 const backupsOfDatabase = `-- name: BackupsOfDatabase :many
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, b.damaged_at, b.bucket_id, b.theirs_left_at, b.locked_until, b.lock_mode, d.addon, d.owner_app,
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, b.damaged_at, b.bucket_id, b.locked_until, b.lock_mode, b.theirs_left_at, d.addon, d.owner_app,
        r.state AS run_state, r.bytes AS run_bytes, r.bytes_out AS run_bytes_out, r.tables_done, r.tables_total, r.current, r.started_at AS run_started_at
   FROM (SELECT x.id FROM backups x
          WHERE x.database_id = $1 AND x.resource_id = $2
@@ -100,9 +100,9 @@ func (q *Queries) BackupsOfDatabase(ctx context.Context, arg BackupsOfDatabasePa
 			&i.Backup.Passed,
 			&i.Backup.DamagedAt,
 			&i.Backup.BucketID,
-			&i.Backup.TheirsLeftAt,
 			&i.Backup.LockedUntil,
 			&i.Backup.LockMode,
+			&i.Backup.TheirsLeftAt,
 			&i.Addon,
 			&i.OwnerApp,
 			&i.RunState,
@@ -158,7 +158,7 @@ func (q *Queries) CountBackups(ctx context.Context, arg CountBackupsParams) ([]C
 }
 
 const lastGoods = `-- name: LastGoods :many
-SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, b.damaged_at, b.bucket_id, b.theirs_left_at, b.locked_until, b.lock_mode, d.addon, d.owner_app
+SELECT b.id, b.resource_id, b.database_id, b.schedule_id, b.occurrence, b.requested_by, b.state, b.reason, b.detail, b.fix, b.epoch, b.attempts, b.server_version, b.client_version, b.client_major, b.archive_version, b.tables, b.plain_size, b.stored_size, b.queued_at, b.started_at, b.ended_at, b.retry_at, b.rows, b.reread_at, b.peak_memory, b.expired_at, b.expired_because, b.delete_at, b.deleted_at, b.delete_attempts, b.delete_problem, b.opened_by, b.alone, b.passed, b.damaged_at, b.bucket_id, b.locked_until, b.lock_mode, b.theirs_left_at, d.addon, d.owner_app
   FROM databases d
   CROSS JOIN LATERAL (SELECT x.id FROM backups x WHERE x.database_id = d.id AND x.state IN ('verified', 'proven') ORDER BY x.queued_at DESC LIMIT 1) n
   JOIN backups b ON b.id = n.id
@@ -219,9 +219,9 @@ func (q *Queries) LastGoods(ctx context.Context, resourceID string) ([]LastGoods
 			&i.Backup.Passed,
 			&i.Backup.DamagedAt,
 			&i.Backup.BucketID,
-			&i.Backup.TheirsLeftAt,
 			&i.Backup.LockedUntil,
 			&i.Backup.LockMode,
+			&i.Backup.TheirsLeftAt,
 			&i.Addon,
 			&i.OwnerApp,
 		); err != nil {

@@ -39,7 +39,7 @@ func (q *Queries) BeatCopy(ctx context.Context, arg BeatCopyParams) (int64, erro
 }
 
 const bucketOfCopies = `-- name: BucketOfCopies :one
-SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, takes_copies, object_lock, object_lock_days FROM buckets x
+SELECT id, resource_id, endpoint, region, bucket, prefix, path_style, access_key, sealed_secret, delete_access_key, sealed_delete_secret, in_use, set_by, set_at, removed_at, object_lock, object_lock_days, takes_copies FROM buckets x
  WHERE x.resource_id = $1 AND x.takes_copies AND x.removed_at IS NULL AND NOT EXISTS (SELECT FROM buckets u WHERE u.resource_id = x.resource_id AND u.in_use)
 `
 
@@ -64,9 +64,9 @@ func (q *Queries) BucketOfCopies(ctx context.Context, resourceID string) (Bucket
 		&i.SetBy,
 		&i.SetAt,
 		&i.RemovedAt,
-		&i.TakesCopies,
 		&i.ObjectLock,
 		&i.ObjectLockDays,
+		&i.TakesCopies,
 	)
 	return i, err
 }
@@ -246,7 +246,7 @@ func (q *Queries) LetGoOfCopy(ctx context.Context, arg LetGoOfCopyParams) error 
 }
 
 const listCopies = `-- name: ListCopies :many
-SELECT c.backup_id, c.bucket_id, c.resource_id, c.state, c.reason, c.detail, c.epoch, c.attempts, c.lease_until, c.bytes, c.asked_at, c.due_at, c.ended_at, c.tidy_at, x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, x.takes_copies, x.object_lock, x.object_lock_days, (coalesce(c.lease_until, '-infinity') >= now())::boolean AS running
+SELECT c.backup_id, c.bucket_id, c.resource_id, c.state, c.reason, c.detail, c.epoch, c.attempts, c.lease_until, c.bytes, c.asked_at, c.due_at, c.ended_at, c.tidy_at, x.id, x.resource_id, x.endpoint, x.region, x.bucket, x.prefix, x.path_style, x.access_key, x.sealed_secret, x.delete_access_key, x.sealed_delete_secret, x.in_use, x.set_by, x.set_at, x.removed_at, x.object_lock, x.object_lock_days, x.takes_copies, (coalesce(c.lease_until, '-infinity') >= now())::boolean AS running
   FROM copies c JOIN buckets x ON x.id = c.bucket_id
  WHERE c.backup_id = $1 AND c.resource_id = $2 ORDER BY c.asked_at DESC, c.bucket_id
 `
@@ -302,9 +302,9 @@ func (q *Queries) ListCopies(ctx context.Context, arg ListCopiesParams) ([]ListC
 			&i.Bucket.SetBy,
 			&i.Bucket.SetAt,
 			&i.Bucket.RemovedAt,
-			&i.Bucket.TakesCopies,
 			&i.Bucket.ObjectLock,
 			&i.Bucket.ObjectLockDays,
+			&i.Bucket.TakesCopies,
 			&i.Running,
 		); err != nil {
 			return nil, err

@@ -66,9 +66,9 @@ func (w *Workers) markRemovals(ctx context.Context) (n int, err error) {
 	return n, errors.Join(errs...)
 }
 
-// eraseCopies has the deleter take out of the bucket what must be there no longer: copies of keys by master keys that are
+// eraseKeyCopies has the deleter take out of the bucket what must be there no longer: copies of keys by master keys that are
 // not used any more, and the marks of removals that were undone.
-func (d *Deleter) eraseCopies(ctx context.Context) error {
+func (d *Deleter) eraseKeyCopies(ctx context.Context) error {
 	var errs []error
 	for after := remora.ResourceID(""); ; {
 		old, err := d.Store.OldKeyCopies(ctx, after)
