@@ -530,7 +530,7 @@ func unless(good bool, problem string) error {
 func plain(err error) error {
 	var p *kong.ParseError
 	if errors.As(err, &p) && p.Context != nil && strings.Contains(err.Error(), "missing flags") {
-		if named := missing(p.Context); named != nil {
+		if named := errors.Join(typed(p.Context), missing(p.Context)); named != nil {
 			return named
 		}
 		return fmt.Errorf("%w. remora %s --help says what it is", err, p.Context.Selected().Name) // no setting, such as -o

@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -108,6 +109,12 @@ func TestASecretIsNotTakenFromTheCommandLine(t *testing.T) {
 				t.Errorf("%v: %v", args, err)
 			}
 		}
+	}
+	if err := os.Unsetenv("DATABASE_URL"); err != nil { // which set puts back
+		t.Fatal(err)
+	}
+	if _, err := config.Load([]string{"web", "--keyring=CANARY"}, io.Discard); err == nil || !strings.Contains(err.Error(), "KEYRING is a secret") || !strings.Contains(err.Error(), "DATABASE_URL") {
+		t.Errorf("beside a setting that is missing: %v", err)
 	}
 }
 
