@@ -16,7 +16,7 @@ import (
 )
 
 // KeysPrefix is where the bucket has what makes it readable without our database: see doc.go. A removed add-on's key must go, so what
-// lies here is locked for an hour at most, in a bucket that locks archives for days.
+// lies here is locked for an hour at most in a bucket that locks archives for days, where the store says that it does.
 const KeysPrefix = "k/"
 
 // keyMost bounds what is read of one object there, in bytes.

@@ -227,12 +227,20 @@ func (t *tx) stored(ctx context.Context, id remora.ResourceID, what, person, act
 
 // bucketInUse is where the next backup lies; the zero value is our own.
 func (t *tx) bucketInUse(ctx context.Context, id remora.ResourceID) (remora.Bucket, error) {
-	row, err := t.q.BucketInUse(ctx, string(id))
+	return bucketOrNone(t.q.BucketInUse(ctx, string(id)))
+}
+
+// bucketOfCopies is where copies of new backups lie; the zero value is nowhere.
+func (t *tx) bucketOfCopies(ctx context.Context, id remora.ResourceID) (remora.Bucket, error) {
+	return bucketOrNone(t.q.BucketOfCopies(ctx, string(id)))
+}
+
+func bucketOrNone(row pgsql.Bucket, err error) (remora.Bucket, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return remora.Bucket{}, nil
 	}
 	if err != nil {
-		return remora.Bucket{}, fmt.Errorf("read where archives lie: %w", err)
+		return remora.Bucket{}, fmt.Errorf("read where backups lie: %w", err)
 	}
 	return bucketOf(row), nil
 }

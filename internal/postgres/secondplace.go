@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/postgres/pgsql"
 	"github.com/remora-backup/remora/internal/remora"
@@ -42,18 +40,6 @@ func (t *tx) copyOf(ctx context.Context, c Claim) error {
 	}
 	_, err = t.queueCopy(ctx, c.Resource, c.Backup, bucket.ID)
 	return err
-}
-
-// bucketOfCopies is where copies of new backups lie; the zero value is nowhere.
-func (t *tx) bucketOfCopies(ctx context.Context, id remora.ResourceID) (remora.Bucket, error) {
-	row, err := t.q.BucketOfCopies(ctx, string(id))
-	if errors.Is(err, pgx.ErrNoRows) {
-		return remora.Bucket{}, nil
-	}
-	if err != nil {
-		return remora.Bucket{}, fmt.Errorf("read where copies lie: %w", err)
-	}
-	return bucketOf(row), nil
 }
 
 // queueCopy asks for a copy; where it is asked for already, or made, nothing changes.
