@@ -2,10 +2,10 @@
 TOOLS := -modfile=internal/devtools/tools/go.mod
 # What takes many minutes, and make ops-test runs.
 DRILLS := ^(TestOurDatabaseIsLost|TestRollingRestart)$$
-# Packages of which make test runs every test with the race detector, and tests of two others that are large: where goroutines of one
+# Packages of which make test runs every test with the race detector, and tests of three others that are large: where goroutines of one
 # process share memory. Elsewhere it is processes and databases that meet.
 SHARING := contents|dialer|freshness|herokuapi|httpserver|keyring|notify|objectstore|operator|partnerapi|pgdump|pipeline|placement|redact|sandbox|schedule|scratchpg|seal|websession
-SHARED := ^Test(CancelAndStop|FailingStore|KilledDumps|DroppedConnection|OneRefresh|TwoDeleters|AStoppedProof|APlace|ASeat|Runs|Slots|WhatIsRead|ADumpGivesWay|ABackupIsProven|News|ASlowAnswer|Recoded|MutatedArchives|Offsets|HandlersStop|ScriptIsWritten)
+SHARED := ^Test(CancelAndStop|FailingStore|KilledDumps|DroppedConnection|OneRefresh|TwoDeleters|AStoppedProof|APlace|ASeat|Runs|Slots|WhatIsRead|ADumpGivesWay|ABackupIsProven|ACopyThatStandsStill|ABackupIsReadFromItsCopy|News|ASlowAnswer|Recoded|MutatedArchives|Offsets|HandlersStop|ScriptIsWritten)
 
 .PHONY: help
 help: ## what can be made
@@ -19,7 +19,7 @@ demo: setup/demo bin/s3dev bin/remora-demo ## the whole service on this machine,
 test: setup/test bin/s3dev bin/remora-demo ## all tests, on a real Postgres, a real S3 server and the real Heroku CLI; with the race detector where goroutines share memory
 	go test -timeout 25m -p 3 -parallel 4 -skip '$(DRILLS)' $$(go list ./... | grep -vE '/internal/($(SHARING))$$')
 	go test -race -timeout 25m $$(go list ./internal/... | grep -E '/internal/($(SHARING))$$')
-	go test -race -timeout 25m -run '$(SHARED)' ./internal/jobworkers ./internal/pgarchive
+	go test -race -timeout 25m -run '$(SHARED)' ./internal/jobworkers ./internal/pgarchive ./internal/wiring
 
 .PHONY: race
 race: setup/test bin/s3dev bin/remora-demo ## all tests with the race detector, which takes three times as long
