@@ -125,7 +125,7 @@ func (y *years) pass(ctx context.Context, chance float64) error {
 	case x < 2:
 		y.downtimes++
 		ahead = time.Duration(6+y.random.IntN(30)) * time.Hour
-	case x < 10 && y.now.Add(day).After(y.end()): // what it is set forward to must come
+	case x < 10 && (y.now.Before(begin.Add(day)) || y.now.Add(day).After(y.end())): // no clock leaves the days that are compared
 	case x < 6: // a clock is set hours forward, and back again before the next tick
 		y.jumps++
 		other = y.now.Add(time.Duration(1+y.random.IntN(12)) * time.Hour)
