@@ -38,7 +38,11 @@ type lookout struct {
 	saving  error
 }
 
+// start begins it, unless it has begun.
 func (l *lookout) start(ctx context.Context) {
+	if l.cancel != nil {
+		return
+	}
 	saving := ctx
 	ctx, l.cancel = context.WithCancel(ctx)
 	l.judged, l.has, l.over, l.began = make(chan struct{}), make(chan struct{}), make(chan struct{}), time.Now()

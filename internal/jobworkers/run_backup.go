@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -147,8 +148,8 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 			return w.Store.SaveAudit(ctx, c, a, remora.Server{Version: said.Version, Size: said.Size, Key: said.Key})
 		},
 	}
-	defer w.impact(ctx, c, look)
-	look.start(ctx)
+	impact := sync.OnceFunc(func() { w.impact(ctx, c, look) })
+	defer impact()
 	source := pipeline.Source{
 		Client: client, Credential: target.Credential, Addr: target.Addr, ServerMajor: said.Major, ServerVersion: said.Version,
 		Snapshot: session.Snapshot(), AppName: app,
@@ -156,6 +157,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	options := pipeline.Options{
 		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now, Begun: look.begun, Memory: m.run(),
 		Admit: func(ctx context.Context) error {
+			look.start(ctx)                           // pg_dump is on its way, and asks the server longer than we do
 			if !look.answers(ctx, w.LockPatience/3) { // pg_dump has its locks, and nobody watches whom they keep waiting
 				return errStart
 			}
@@ -167,13 +169,13 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 			}
 			return nil
 		},
-		Confirm: func(ctx context.Context) error {
-			if err := look.end(ctx); err != nil {
-				return err
-			}
-			return h.confirming(ctx) // fenced once more, right before the commit
+		Ended: func(ctx context.Context) error {
+			err := look.end(ctx)
+			go impact() // whose end is waited for when this run's is
+			return err
 		},
-		Report: func() any { return look.report() },
+		Confirm: h.confirming, // fenced once more, right before the commit
+		Report:  func() any { return look.report() },
 		Origin: func(made pipeline.Made) (string, error) {
 			k := keptOf(made, client.Major)
 			k.LeftOut = look.audit.LeftOut()
@@ -187,6 +189,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		made, err = pipeline.Run(ctx, source, to, options)
 	}
 	if errors.Is(err, errStart) {
+		look.start(ctx)
 		if err := look.verdict(ctx); err != nil {
 			return kept, err
 		}

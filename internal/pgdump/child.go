@@ -60,8 +60,7 @@ type program struct {
 }
 
 func launch(ctx context.Context, p program) (*child, error) {
-	// env blocks the signal and becomes the program: same process, same parent.
-	cmd := exec.Command("/usr/bin/env", append([]string{"--block-signal=TERM", filepath.Join(p.client.Dir, p.name)}, p.args...)...) //nolint:noctx // end() is gentler than CommandContext
+	cmd := exec.Command(filepath.Join(p.client.Dir, p.name), p.args...) //nolint:gosec,noctx // our own; end() is gentler than CommandContext
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = "/", environment(p.env...), p.files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if p.stdin != nil {
@@ -78,7 +77,10 @@ func launch(ctx context.Context, p program) (*child, error) {
 	// Pdeathsig is sent when the thread that forked ends, not the process. So this thread waits for the child. It has lost what the
 	// child must not have, and ends after it.
 	sandbox.Thread(func() {
-		err := p.client.Sandbox.StartRestricted(cmd, p.reach)
+		err := holdTerm()
+		if err == nil {
+			err = p.client.Sandbox.StartRestricted(cmd, p.reach)
+		}
 		started <- err
 		if err == nil {
 			c.err = c.reap()
@@ -97,6 +99,13 @@ func launch(ctx context.Context, p program) (*child, error) {
 		}
 	})
 	return c, nil
+}
+
+// holdTerm blocks SIGTERM for the calling thread and what it starts. Heroku sends it to every process of a dyno at once, and it is
+// for us to say when a child ends. (https://devcenter.heroku.com/articles/dyno-shutdown-behavior)
+func holdTerm() error {
+	set := unix.Sigset_t{Val: [16]uint64{1 << (unix.SIGTERM - 1)}}
+	return unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 }
 
 // reap waits for the child and for whatever it may have started. As long as the child is a zombie its number

@@ -11,11 +11,13 @@ package pipeline
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/remora-backup/remora/internal/archivestore"
@@ -58,9 +60,10 @@ type Options struct {
 	// may be nil. Where its error is not, Run has done nothing and returns it.
 	Admit   func(context.Context) error
 	Begun   func()                      // told once the archive's head has come: pg_dump has its snapshot and its locks; may be nil
-	Confirm func(context.Context) error // asked right before the commit, when pg_dump has ended, whether it may be; may be nil
+	Ended   func(context.Context) error // asked when pg_dump has ended, beside the end of reading and sending, whether to go on; may be nil
+	Confirm func(context.Context) error // asked right before the commit whether it may be; may be nil
 	Stage   func(name string)           // told of each of Stages as it begins; may be nil
-	// Report, asked after Confirm, is what the database was found to be, as JSON: it is stored with the contents, as their
+	// Report, asked after Ended and Confirm, is what the database was found to be, as JSON: it is stored with the contents, as their
 	// member "report". May be nil.
 	Report func() any
 	// Origin, asked after Report, is what the manifest says of where the archive comes from (archivestore.Manifest.Origin). May
@@ -85,7 +88,7 @@ type Progress struct {
 // The stages of a run, each of which begins where the one before it ends.
 const (
 	StageDump   = "dump"   // from pg_dump's start until its end was seen; all but the end of reading and sending is beside it
-	StageRead   = "read"   // until stock pg_restore has read the rest
+	StageRead   = "read"   // until stock pg_restore has read the rest, the store has it, and Ended has answered
 	StageCommit = "commit" // until the run was confirmed and the store has confirmed every object
 )
 
@@ -171,13 +174,15 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 		return made, err
 	}
 	stage(StageRead)
-	sent := make(chan error, 1)
-	go func() { sent <- out.Finish() }()
-	err = reader.Finish()
-	if serr := <-sent; err == nil {
-		err = serr
+	var sent, ended error
+	var beside sync.WaitGroup
+	beside.Go(func() { sent = out.Finish() })
+	if o.Ended != nil {
+		beside.Go(func() { ended = o.Ended(ctx) })
 	}
-	if err != nil {
+	err = reader.Finish()
+	beside.Wait()
+	if err = cmp.Or(err, sent, ended); err != nil {
 		return made, err
 	}
 	stage(StageCommit)

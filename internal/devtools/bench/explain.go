@@ -39,7 +39,7 @@ var parts = []struct {
 	{"sending, TLS", []string{"net/http"}},
 	{"sealing (age)", []string{"filippo.io/age"}},
 	{"sealing (age)", []string{"internal/seal"}},
-	{"compressing", []string{"pgarchive.(*Compressor)"}},
+	{"compressing", []string{"pgarchive.(*deflater)"}},
 	{"compressing", []string{"klauspost/compress"}},
 	{"reading pg_dump's pipe", []string{"pgdump.(*Dump).Read"}},
 	{"passing it to pg_restore", []string{"pgdump.(*Check).Write"}},

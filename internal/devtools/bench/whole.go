@@ -29,7 +29,7 @@ type whole struct {
 	proxy    *faultproxy.TCP
 	resource remora.ResourceID
 	database remora.DatabaseID
-	dump     []string // pg_dump's command line
+	dump     []string // pg_dump's command line, as the server lies now
 }
 
 // wholeLine is one round trip time's, as OUT has it.
@@ -53,7 +53,9 @@ func (b *bench) measureWhole(ctx context.Context, file io.Writer) (err error) {
 	defer func() { err = errors.Join(err, w.proxy.Close(), w.Close()) }()
 	fmt.Printf("\nA whole run by a worker, of tiny: wall over that of pg_dump -Fc >/dev/null at the same round trip time, and ms by stage\n")
 	for _, ms := range []int{0, 20} {
-		w.proxy.Delay(time.Duration(ms) * time.Millisecond / 2)
+		if err := w.move(ms); err != nil {
+			return err
+		}
 		var ratios, walls, dumps []float64
 		stages := map[string][]float64{}
 		for round := range 2*b.rounds + 1 { // they are short; the first warms up
@@ -124,18 +126,11 @@ func (b *bench) startWhole(ctx context.Context) (_ *whole, err error) {
 	if err := s.FillWith(ctx, statements("tiny", 1)...); err != nil {
 		return nil, err
 	}
-	host, port := s.Customer.Addr()
-	if w.proxy, err = faultproxy.NewTCP(net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
+	if w.proxy, err = faultproxy.NewTCP(w.direct()); err != nil {
 		return nil, err
 	}
-	at, err := net.ResolveTCPAddr("tcp", w.proxy.Addr)
-	if err != nil {
+	if err := w.move(0); err != nil {
 		return nil, err
-	}
-	s.Sim.MoveDatabase(stack.Addon, s.Customer.SuperuserURL("shop"), "127.0.0.1", at.Port)
-	w.dump = []string{
-		filepath.Join(s.Customer.BinDir(), "pg_dump"), "-Fc", "-N", "heroku_ext", "-N", "_heroku",
-		"-d", fmt.Sprintf("postgres://%s:%s@%s/shop?sslmode=require", s.Owner, s.Password, w.proxy.Addr),
 	}
 	web, err := s.Spawn("web")
 	if err != nil {
@@ -153,6 +148,31 @@ func (b *bench) startWhole(ctx context.Context) (_ *whole, err error) {
 	first, err := s.Await(ctx, verified, nil)
 	w.resource, w.database = remora.ResourceID(s.Sim.AddonID("remora-backup", stack.HelperApp)), first.Database
 	return w, err
+}
+
+// direct is the customer's server itself.
+func (w *whole) direct() string {
+	host, port := w.Customer.Addr()
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// move puts the customer's server so many ms away: behind the proxy, or where nothing lies between, which takes time of the cores too.
+func (w *whole) move(ms int) error {
+	addr := w.direct()
+	if ms > 0 {
+		addr = w.proxy.Addr
+		w.proxy.Delay(time.Duration(ms) * time.Millisecond / 2)
+	}
+	at, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return err
+	}
+	w.Sim.MoveDatabase(stack.Addon, w.Customer.SuperuserURL("shop"), "127.0.0.1", at.Port)
+	w.dump = []string{
+		filepath.Join(w.Customer.BinDir(), "pg_dump"), "-Fc", "-N", "heroku_ext", "-N", "_heroku",
+		"-d", fmt.Sprintf("postgres://%s:%s@%s/shop?sslmode=require", w.Owner, w.Password, addr),
+	}
+	return nil
 }
 
 func verified(x remora.Backup) bool { return x.State == remora.BackupVerified }
