@@ -117,13 +117,25 @@ func (h *hexCode) append(to, in []byte, last bool) []byte {
 	to = append(slices.Grow(to, h.most(len(in))), h.header.out...)
 	at, room := len(to), to[:cap(to)]
 	acc, n := h.header.acc, h.header.n
-	for ; len(in) >= 4; in = in[4:] {
-		four := binary.BigEndian.Uint32(in)
-		a, b := h.pairs[four>>16], h.pairs[four&0xffff]
-		// Both pairs have at most 52 bits, which have room beside the 7 that are left from before. They are joined first,
-		// since what is left from before is known last. Masks tell the compiler that no shift goes too far.
-		acc |= (uint64(a&pairBits) | uint64(b&pairBits)<<(a>>pairShift&63)) << (n & 7)
-		n += a>>pairShift + b>>pairShift
+	for ; len(in) >= 8; in = in[8:] {
+		eight := binary.BigEndian.Uint64(in)
+		bits, k := h.four(uint32(eight >> 32)) //nolint:gosec // the first half
+		more, l := h.four(uint32(eight))       //nolint:gosec // and the second
+		if k+l > 56 {                          // these are not all digits, which have 40 bits at most
+			acc |= bits << (n & 7)
+			n += k
+			binary.LittleEndian.PutUint64(room[at:], acc)
+			at += int(n >> 3)
+			acc >>= n & 56
+			n &= 7
+			bits, k = more, l
+		} else {
+			bits |= more << (k & 63)
+			k += l
+		}
+		// What is left from before is known last, so all else is joined first. Masks tell the compiler that no shift goes too far.
+		acc |= bits << (n & 7)
+		n += k
 		binary.LittleEndian.PutUint64(room[at:], acc)
 		at += int(n >> 3)
 		acc >>= n & 56
@@ -143,6 +155,12 @@ func (h *hexCode) append(to, in []byte, last bool) []byte {
 		w.put(symbol{0, 8 - w.n})
 	}
 	return append(w.out, 0, 0, 0xff, 0xff)
+}
+
+// four is the code of four bytes, the first of them the highest: 52 bits at most, the first byte's in the lowest, and their number.
+func (h *hexCode) four(in uint32) (bits uint64, n uint32) {
+	a, b := h.pairs[in>>16], h.pairs[in&0xffff]
+	return uint64(a&pairBits) | uint64(b&pairBits)<<(a>>pairShift&63), a>>pairShift + b>>pairShift
 }
 
 // size is how many bytes the code makes of in, without the block's header.
