@@ -339,7 +339,7 @@ func Load(args []string, stdout io.Writer) (s Settings, err error) {
 	var c cli
 	helped := false
 	parser, err := kong.New(&c, kong.Name("remora"), kong.Description("Backups of Heroku Postgres that are sealed, verified and need the least access."),
-		kong.Writers(stdout, &bytes.Buffer{}), kong.Exit(func(int) { helped = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+		kong.Writers(stdout, &bytes.Buffer{}), kong.Exit(func(int) { helped = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.ValueFormatter(explain))
 	if err != nil {
 		return s, fmt.Errorf("settings: %w", err)
 	}
@@ -536,6 +536,15 @@ func plain(err error) error {
 		return fmt.Errorf("%w. remora %s --help says what it is", err, p.Context.Selected().Name) // no setting, such as -o
 	}
 	return err
+}
+
+// explain is a setting's line in the help, which says of a secret that typing it is no use: see typed.
+func explain(v *kong.Value) string {
+	said := kong.DefaultHelpValueFormatter(v)
+	if _, secret := v.Target.Interface().(redact.Secret); secret {
+		said += " A secret: from the environment only."
+	}
+	return said
 }
 
 // typed refuses secrets on the command line, which everybody on the machine can read in the list of processes.

@@ -44,6 +44,13 @@ func TestLoad(t *testing.T) {
 	if _, err := config.Load([]string{"--help"}, io.Discard); !errors.Is(err, config.ErrHelp) {
 		t.Error(err)
 	}
+	var help strings.Builder
+	if _, err := config.Load([]string{"web", "--help"}, &help); !errors.Is(err, config.ErrHelp) {
+		t.Error(err)
+	}
+	if said, n := strings.Join(strings.Fields(help.String()), " "), strings.Count(help.String(), "=SECRET  "); n == 0 || strings.Count(said, "A secret: from the environment only.") < n {
+		t.Errorf("not every secret is said to be one: %s", said)
+	}
 }
 
 // E-mail is set up whole or not at all.
