@@ -188,6 +188,19 @@ func TestTheReportIsKept(t *testing.T) {
 	b.noSession(t)
 }
 
+// Read under row security, an archive is kept only where our session has seen that no policy was changed.
+func TestRowsThatMayBeHiddenAreNotKept(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	pgtest.Exec(t, b.dbURL, "ALTER TABLE large ENABLE ROW LEVEL SECURITY", "CREATE POLICY p ON large FOR SELECT TO "+b.role(t)+" USING (true)")
+	b.Clients = []pgdump.Client{b.ending(t, b.Clients[0])}
+	if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonConnectionLost {
+		t.Errorf("%+v", got)
+	}
+	b.nothing(t, b.Bucket)
+}
+
 // sealed is the report that is stored with a backup's archive.
 func (b *bundle) sealed(t *testing.T, x remora.Backup) sealedReport {
 	t.Helper()

@@ -27,7 +27,7 @@ type lookout struct {
 
 	judged  chan struct{} // closed when the credential has been asked about
 	asking  error         // of that
-	began   time.Time
+	began   time.Time     // when the session had its snapshot
 	has     chan struct{} // closed when pg_dump has the snapshot
 	once    sync.Once
 	over    chan struct{} // closed when pg_dump has ended well
@@ -45,7 +45,7 @@ func (l *lookout) start(ctx context.Context) {
 	}
 	saving := ctx
 	ctx, l.cancel = context.WithCancel(ctx)
-	l.judged, l.has, l.over, l.began = make(chan struct{}), make(chan struct{}), make(chan struct{}), time.Now()
+	l.judged, l.has, l.over = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	l.gentle.session = l.session
 	l.witness = l.session.Before()
 	l.wg.Go(func() {
@@ -150,7 +150,7 @@ func (l *lookout) stop() {
 // impact is what the run has cost the customer's database, once it has ended.
 func (l *lookout) impact() remora.Impact {
 	i := l.gentle.impact
-	if i.Held == 0 && l.cancel != nil {
+	if i.Held == 0 {
 		i.Held = time.Since(l.began)
 	}
 	return i

@@ -143,12 +143,14 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	}
 	app := pgdump.AppName + "/" + string(c.Run)[:8]
 	look := &lookout{
-		session: session, gentle: gentle{app: app, every: w.WatchEvery, most: w.LockPatience, giveWay: stop},
+		session: session, began: time.Now(), gentle: gentle{app: app, every: w.WatchEvery, most: w.LockPatience, giveWay: stop},
 		save: func(ctx context.Context, a remora.Audit) error {
 			return w.Store.SaveAudit(ctx, c, a, remora.Server{Version: said.Version, Size: said.Size, Key: said.Key})
 		},
 	}
 	impact := sync.OnceFunc(func() { w.impact(ctx, c, look) })
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	defer impact()
 	source := pipeline.Source{
 		Client: client, Credential: target.Credential, Addr: target.Addr, ServerMajor: said.Major, ServerVersion: said.Version,
@@ -170,8 +172,9 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 			return nil
 		},
 		Ended: func(ctx context.Context) error {
+			defer context.AfterFunc(ctx, look.stop)()
 			err := look.end(ctx)
-			go impact() // whose end is waited for when this run's is
+			beside.Go(impact)
 			return err
 		},
 		Confirm: h.confirming, // fenced once more, right before the commit

@@ -58,24 +58,35 @@ func NewCompressor(workers, level int) (*Compressor, error) {
 			return nil, errors.Join(err, c.Close())
 		}
 		c.wg.Go(func() {
-			behind()
-			for p := range c.todo {
-				p.err = d.deflate(p)
-				close(p.done)
-			}
+			behind(func() {
+				for p := range c.todo {
+					p.err = d.deflate(p)
+					close(p.done)
+				}
+			})
 		})
 	}
 	return c, nil
 }
 
-// behind lets the calling goroutine's thread come after others for a core: while a core is short, whoever brings the data goes first,
-// which is pg_dump, on which the customer's database waits. Where the system refuses, all are alike. The thread is never given
-// back and ends with the goroutine; the priority is a thread's own on Linux (setpriority(2)).
-func behind() {
-	runtime.LockOSThread()
+// behind does work on a thread that comes after others for a core: while a core is short, whoever brings the data goes first, which
+// is pg_dump, on which the customer's database waits. Where the system refuses, all are alike. The thread ends with the calling
+// goroutine, which must end then; the priority is a thread's own on Linux (setpriority(2)). What else this process does may have to
+// wait for it too, as long as it holds all that Go lets run at once.
+func behind(work func()) {
+	runtime.LockOSThread() // and not unlocked, which ends the thread
+	if unix.Gettid() == unix.Getpid() {
+		// The first thread never ends, and would stay behind for good. It is held, so this is another one.
+		var other sync.WaitGroup
+		other.Go(func() { behind(work) })
+		other.Wait()
+		runtime.UnlockOSThread()
+		return
+	}
 	if p, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil { // the system call's answer is 20 less the nice value
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-p+nice)
 	}
+	work()
 }
 
 // Close ends the workers and waits for them.

@@ -8,8 +8,8 @@ import (
 
 // COPY writes bytea as hexadecimal. That of random bytes, such as images, is a text in which nothing repeats and each
 // digit comes as often as any other: 4 bits a digit are the least, and one code reaches that for every piece. A general
-// encoder counts a piece's bytes, makes a code and writes one symbol after the other; hexCode knows its code beforehand
-// and writes two digits at a time, in about 0.6 of the time (BenchmarkHex).
+// encoder counts a piece's bytes, makes a code and writes one symbol after the other; hexCode knows its code beforehand,
+// looks two digits up and writes eight at a time, in about half the time (BenchmarkHex).
 
 // hexCode is a Huffman code (RFC 1951, 3.2.7) of 16 digits and, so that any text can be written, of all other bytes
 // and the end mark: 15 digits of 4 bits, one of 5, and 241 others that share the 32nd part of the code's room which
@@ -119,22 +119,22 @@ func (h *hexCode) append(to, in []byte, last bool) []byte {
 	acc, n := h.header.acc, h.header.n
 	for ; len(in) >= 8; in = in[8:] {
 		eight := binary.BigEndian.Uint64(in)
-		bits, k := h.four(uint32(eight >> 32)) //nolint:gosec // the first half
+		code, k := h.four(uint32(eight >> 32)) //nolint:gosec // the first half
 		more, l := h.four(uint32(eight))       //nolint:gosec // and the second
 		if k+l > 56 {                          // these are not all digits, which have 40 bits at most
-			acc |= bits << (n & 7)
+			acc |= code << (n & 7)
 			n += k
 			binary.LittleEndian.PutUint64(room[at:], acc)
 			at += int(n >> 3)
 			acc >>= n & 56
 			n &= 7
-			bits, k = more, l
+			code, k = more, l
 		} else {
-			bits |= more << (k & 63)
+			code |= more << (k & 63)
 			k += l
 		}
 		// What is left from before is known last, so all else is joined first. Masks tell the compiler that no shift goes too far.
-		acc |= bits << (n & 7)
+		acc |= code << (n & 7)
 		n += k
 		binary.LittleEndian.PutUint64(room[at:], acc)
 		at += int(n >> 3)
@@ -158,7 +158,7 @@ func (h *hexCode) append(to, in []byte, last bool) []byte {
 }
 
 // four is the code of four bytes, the first of them the highest: 52 bits at most, the first byte's in the lowest, and their number.
-func (h *hexCode) four(in uint32) (bits uint64, n uint32) {
+func (h *hexCode) four(in uint32) (code uint64, n uint32) {
 	a, b := h.pairs[in>>16], h.pairs[in&0xffff]
 	return uint64(a&pairBits) | uint64(b&pairBits)<<(a>>pairShift&63), a>>pairShift + b>>pairShift
 }

@@ -104,7 +104,7 @@ type Made struct {
 }
 
 // Run makes one archive. After an error nothing of it is listed, and no child runs on. Errors: *remora.Failure,
-// *pgarchive.CorruptError, the store's, and Confirm's own.
+// *pgarchive.CorruptError, the store's, and the own ones of Admit, Ended and Confirm.
 func Run(ctx context.Context, from Source, to Destination, o Options) (made Made, err error) {
 	stage := o.Stage
 	if stage == nil {
@@ -177,10 +177,14 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	var sent, ended error
 	var beside sync.WaitGroup
 	beside.Go(func() { sent = out.Finish() })
+	asking, enough := context.WithCancel(ctx)
+	defer enough()
 	if o.Ended != nil {
-		beside.Go(func() { ended = o.Ended(ctx) })
+		beside.Go(func() { ended = o.Ended(asking) })
 	}
-	err = reader.Finish()
+	if err = reader.Finish(); err != nil {
+		enough() // whatever it says
+	}
 	beside.Wait()
 	if err = cmp.Or(err, sent, ended); err != nil {
 		return made, err

@@ -102,7 +102,7 @@ func middle(all []float64) float64 {
 	return all[len(all)/2]
 }
 
-// startWhole starts the service on this machine and connects a customer's tiny database, behind a proxy.
+// startWhole starts the service on this machine and connects a customer's tiny database.
 func (b *bench) startWhole(ctx context.Context) (_ *whole, err error) {
 	program, err := filepath.Abs(b.program)
 	if err != nil {
@@ -156,7 +156,7 @@ func (w *whole) direct() string {
 	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
-// move puts the customer's server so many ms away: behind the proxy, or where nothing lies between, which takes time of the cores too.
+// move puts the customer's server so many ms away, behind the proxy; where it is none, not even that, which takes time of the cores too.
 func (w *whole) move(ms int) error {
 	addr := w.direct()
 	if ms > 0 {
