@@ -27,6 +27,7 @@ import (
 	"github.com/remora-backup/remora/internal/archivestore"
 	"github.com/remora-backup/remora/internal/browsertest"
 	"github.com/remora-backup/remora/internal/devtools/faultproxy"
+	"github.com/remora-backup/remora/internal/devtools/freeport"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/dialer"
 	"github.com/remora-backup/remora/internal/logtest"
@@ -1017,10 +1018,9 @@ func (b *bundle) own(t *testing.T) *pgx.Conn {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Pick()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	return strconv.Itoa(port)
 }

@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"sort"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -26,6 +25,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
+	"github.com/remora-backup/remora/internal/devtools/freeport"
 	"github.com/remora-backup/remora/internal/sandbox"
 )
 
@@ -152,7 +152,7 @@ func prepare(cfg Config) (*Cluster, error) {
 		return nil, c.fail(err)
 	}
 	if c.port == 0 {
-		if c.port, err = freePort(); err != nil {
+		if c.port, err = freeport.Pick(); err != nil {
 			return nil, c.fail(err)
 		}
 	}
@@ -361,14 +361,4 @@ func findBin(dir string) (string, error) {
 		}
 	}
 	return "", errors.New("no PostgreSQL server found: install the package postgresql, or set PG_BIN_DIR to the folder of initdb and postgres")
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a port: %w", err)
-	}
-	defer l.Close() //nolint:errcheck // it was only asked for its number
-	_, port, _ := strings.Cut(l.Addr().String(), ":")
-	return strconv.Atoi(port)
 }

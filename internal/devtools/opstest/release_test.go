@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"flag"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/remora-backup/remora/internal/devtools/freeport"
 	"github.com/remora-backup/remora/internal/devtools/stack"
 	"github.com/remora-backup/remora/internal/logtest"
 	"github.com/remora-backup/remora/internal/pgtest"
@@ -247,12 +247,11 @@ func (r *release) refused() {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Pick()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	return strconv.Itoa(port)
 }
 
 // migrated has this release's release phase run while the older release is in the middle of a backup, which it ends.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/remora-backup/remora/internal/devtools/freeport"
 	"github.com/remora-backup/remora/internal/devtools/inbox"
 	"github.com/remora-backup/remora/internal/devtools/localpg"
 	"github.com/remora-backup/remora/internal/devtools/locals3"
@@ -154,7 +155,14 @@ func (s *Stack) servers(ctx context.Context) (err error) {
 	return Exec(ctx, s.Own.SuperuserURL("postgres"), "CREATE ROLE remora LOGIN PASSWORD '"+s.ownPassword+"'", "CREATE DATABASE remora OWNER remora")
 }
 
+// reserve finds an address for a process: with the port that was asked for, or else any.
 func reserve(port int) (string, error) {
+	if port == 0 {
+		var err error
+		if port, err = freeport.Pick(); err != nil {
+			return "", err
+		}
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 	if err != nil {
 		return "", taken(port, "-port", err)
