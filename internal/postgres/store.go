@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 	"unicode"
@@ -114,7 +115,9 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = func(t time.Time) time.Time { return t }
 	}
-	queue, err := river.NewClient(riverpgxv5.New(cfg.Pool), &river.Config{Schema: RiverSchema})
+	// It runs no job, and returns every error: else River would say it once more, on a log of its own and as if a person should look,
+	// also where somebody stops the process.
+	queue, err := river.NewClient(riverpgxv5.New(cfg.Pool), &river.Config{Schema: RiverSchema, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, fmt.Errorf("insert-only river client: %w", err)
 	}
