@@ -64,7 +64,7 @@ func TestLiveValuesMoveNothing(t *testing.T) {
 	n.years(t, 3)
 	c := n.claim(t)
 	at := time.Now().Add(time.Minute)
-	n.Store.Now = func(time.Time) time.Time { return at } // each second that passes moves what follows it by a digit
+	n.Now = func(time.Time) time.Time { return at } // each second that passes moves what follows it by a digit
 	name := "public.a"
 	beat := func(p remora.Progress) {
 		t.Helper()
