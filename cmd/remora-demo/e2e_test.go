@@ -756,7 +756,7 @@ func TestParallelProvisionsToTwoProcesses(t *testing.T) {
 		for i := range answers {
 			base := []string{b.WebURL, moved.WebURL}[i%2]
 			wg.Go(func() {
-				status, answer := partner(t, http.MethodPost, base, "", string(request))
+				status, answer := b.partner(t, http.MethodPost, base, "", string(request))
 				answers[i] = fmt.Sprint(status, answer)
 			})
 		}
@@ -797,7 +797,7 @@ func TestParallelProvisionsToTwoProcesses(t *testing.T) {
 		{http.MethodPost, "", `not json`, 422},
 		{http.MethodPost, "", `{"uuid":"` + strings.Repeat("x", 70_000) + `"}`, 422},
 	} {
-		if got, answer := partner(t, c.method, b.WebURL, c.path, c.body); got != c.want || got != 204 && !strings.Contains(answer, "message") {
+		if got, answer := b.partner(t, c.method, b.WebURL, c.path, c.body); got != c.want || got != 204 && !strings.Contains(answer, "message") {
 			t.Errorf("%s %s %.40s: %d %s", c.method, c.path, c.body, got, answer)
 		}
 	}
@@ -918,7 +918,7 @@ func TestHandlersCallNobody(t *testing.T) {
 			method, path, body string
 			want               int
 		}{{http.MethodPost, "", string(request), 202}, {http.MethodPut, "/" + id, `{"plan":"hammerhead"}`, 200}} {
-			if got, answer := partner(t, c.method, moved.WebURL, c.path, c.body); got != c.want {
+			if got, answer := b.partner(t, c.method, moved.WebURL, c.path, c.body); got != c.want {
 				t.Errorf("%s: %d %s", c.method, got, answer)
 			}
 		}
@@ -952,7 +952,7 @@ func TestHandlersCallNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := connections.Load()
-	if got, answer := partner(t, http.MethodDelete, moved.WebURL, "/"+id, ""); got != 204 {
+	if got, answer := b.partner(t, http.MethodDelete, moved.WebURL, "/"+id, ""); got != 204 {
 		t.Errorf("%d %s", got, answer)
 	}
 	if n := connections.Load() - seen; n != 0 {
@@ -961,25 +961,13 @@ func TestHandlersCallNobody(t *testing.T) {
 }
 
 // partner asks a web process as Heroku does.
-func partner(t *testing.T, method, base, path, body string) (status int, answer string) {
+func (b *bundle) partner(t *testing.T, method, base, path, body string) (status int, answer string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, base+"/heroku/resources"+path, strings.NewReader(body))
-	if err != nil {
-		t.Error(err)
-		return 0, ""
-	}
-	req.SetBasicAuth("remora-backup", "partner-password")
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Error(err)
-		return 0, ""
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
+	status, answer, err := b.Partner(t.Context(), base, method, path, body)
 	if err != nil {
 		t.Error(err)
 	}
-	return resp.StatusCode, string(text)
+	return status, answer
 }
 
 // ready waits until a resource is.

@@ -260,19 +260,12 @@ func (l *load) lifetime(ctx context.Context, b *bundle) error {
 		{http.MethodDelete, "/" + id, "", 204, 410},
 	} {
 		for _, want := range []int{c.want, c.again} {
-			req, err := http.NewRequestWithContext(ctx, c.method, b.WebURL+"/heroku/resources"+c.path, strings.NewReader(c.body))
+			status, answer, err := b.Partner(ctx, b.WebURL, c.method, c.path, c.body)
 			if err != nil {
 				return err
 			}
-			req.SetBasicAuth("remora-backup", "partner-password")
-			resp, err := http.DefaultTransport.RoundTrip(req)
-			if err != nil {
-				return err
-			}
-			text, _ := io.ReadAll(resp.Body)
-			_ = resp.Body.Close()
-			if resp.StatusCode != want {
-				return fmt.Errorf("%s %s: %s %s", c.method, id, resp.Status, text)
+			if status != want {
+				return fmt.Errorf("%s %s: %d %s", c.method, id, status, answer)
 			}
 		}
 	}

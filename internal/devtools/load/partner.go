@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -66,26 +64,14 @@ func (l *load) partner(ctx context.Context) (*answers, error) {
 }
 
 func (l *load) call(ctx context.Context, i int, id string) error {
-	method, path, body := http.MethodPut, "/heroku/resources/"+id, `{"plan":"hammerhead"}`
+	method, path, body := http.MethodPut, "/"+id, `{"plan":"hammerhead"}`
 	if i%2 == 0 {
-		method, path = http.MethodPost, "/heroku/resources"
+		method, path = http.MethodPost, ""
 		body = fmt.Sprintf(`{"uuid":%q,"name":"remora-backup-x","plan":"mako","region":"us","oauth_grant":{"code":"c","type":"authorization_code","expires_at":"2126-05-01T10:05:00-07:00"}}`, remora.NewID[remora.ResourceID]())
 	}
-	req, err := http.NewRequestWithContext(ctx, method, l.WebURL+path, strings.NewReader(body))
-	if err != nil {
-		return err
+	status, answer, err := l.Partner(ctx, l.WebURL, method, path, body)
+	if err == nil && status >= 300 {
+		err = fmt.Errorf("%s %s: %d %s", method, path, status, answer)
 	}
-	req.SetBasicAuth("remora-backup", "partner-password")
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return err
-	}
-	if resp.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %s", method, path, resp.Status)
-	}
-	return nil
+	return err
 }

@@ -131,8 +131,8 @@ func watch(t *testing.T, s *stack.Stack) *server {
 	dir := t.TempDir()
 	rules := waits.ReplaceAllString(strings.Replace(read(t, rulesFile), "interval: 30s", "interval: 1s", 1), "${1}1s")
 	config := fmt.Sprintf(`{global: {scrape_interval: 500ms}, rule_files: [rules.yml], scrape_configs: [
-  {job_name: remora-web, authorization: {credentials: demo-metrics}, static_configs: [{targets: [%q]}]},
-  {job_name: remora-worker, static_configs: [{targets: [%q]}]}]}`, strings.TrimPrefix(s.WebURL, "http://"), strings.TrimPrefix(s.Metrics, "http://"))
+  {job_name: remora-web, authorization: {credentials: %q}, static_configs: [{targets: [%q]}]},
+  {job_name: remora-worker, static_configs: [{targets: [%q]}]}]}`, s.MetricsToken, strings.TrimPrefix(s.WebURL, "http://"), strings.TrimPrefix(s.Metrics, "http://"))
 	for name, text := range map[string]string{"rules.yml": rules, "prometheus.yml": config} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

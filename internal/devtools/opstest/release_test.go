@@ -340,17 +340,12 @@ func (r *release) equal(who string, b backup) {
 // partner asks web as Heroku does.
 func (r *release) partner(who, method, path, body string, want int) {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), method, r.WebURL+"/heroku/resources"+path, strings.NewReader(body))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	req.SetBasicAuth("remora-backup", "partner-password")
-	resp, err := http.DefaultTransport.RoundTrip(req)
+	status, answer, err := r.Partner(r.t.Context(), r.WebURL, method, path, body)
 	if err != nil {
 		r.t.Fatalf("%s: %v", who, err)
 	}
-	if _ = resp.Body.Close(); resp.StatusCode != want {
-		r.t.Errorf("%s: %s %s: %s", who, method, path, resp.Status)
+	if status != want {
+		r.t.Errorf("%s: %s %s: %d %s", who, method, path, status, answer)
 	}
 }
 

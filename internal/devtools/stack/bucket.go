@@ -16,9 +16,7 @@ import (
 // The accounts at the S3 server: its root's, which is ours, and a customer's.
 const (
 	ourAccess   = "demo-access"
-	ourSecret   = "demo-secret-key"
 	theirAccess = "their-access"
-	theirSecret = "their-secret-key"
 	theirBucket = "their-archives"
 )
 
@@ -27,7 +25,7 @@ const (
 func (s *Stack) TheirBucket(ctx context.Context) (*objectstore.Bucket, url.Values, error) {
 	client := s3.New(s3.Options{
 		BaseEndpoint: aws.String(s.S3.Endpoint()), Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider(ourAccess, ourSecret, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(ourAccess, s.ourSecret, ""),
 	})
 	if _, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(theirBucket)}); err != nil {
 		return nil, nil, err
@@ -38,9 +36,9 @@ func (s *Stack) TheirBucket(ctx context.Context) (*objectstore.Bucket, url.Value
 		return nil, nil, err
 	}
 	b, err := objectstore.New(objectstore.Config{
-		Endpoint: s.S3.Endpoint(), Region: "us-east-1", Bucket: theirBucket, AccessKey: theirAccess, SecretKey: redact.New(theirSecret), PathStyle: true, HTTP: dialer.HTTPClient(0),
+		Endpoint: s.S3.Endpoint(), Region: "us-east-1", Bucket: theirBucket, AccessKey: theirAccess, SecretKey: redact.New(s.theirSecret), PathStyle: true, HTTP: dialer.HTTPClient(0),
 	})
 	return b, url.Values{
-		"endpoint": {s.S3.Endpoint()}, "bucket": {theirBucket}, "path_style": {"yes"}, "access_key": {theirAccess}, "secret_key": {theirSecret},
+		"endpoint": {s.S3.Endpoint()}, "bucket": {theirBucket}, "path_style": {"yes"}, "access_key": {theirAccess}, "secret_key": {s.theirSecret},
 	}, err
 }

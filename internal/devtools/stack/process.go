@@ -89,13 +89,29 @@ func (s *Stack) AwaitWeb(ctx context.Context, p *Process) error {
 	}
 }
 
+// Partner asks a web process as Heroku does: with a call of the Partner API, at a path below its resources.
+func (s *Stack) Partner(ctx context.Context, base, method, path, body string) (status int, answer string, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, base+"/heroku/resources"+path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	req.SetBasicAuth("remora-backup", s.partnerPassword)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	text, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text), err
+}
+
 // Measures returns what a process tells its operator: web at WebURL, the worker at Metrics.
 func (s *Stack) Measures(ctx context.Context, base string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/metrics", nil)
 	if err != nil {
 		return "", err
 	}
-	req.Header.Set("Authorization", "Bearer demo-metrics")
+	req.Header.Set("Authorization", "Bearer "+s.MetricsToken)
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		return "", err

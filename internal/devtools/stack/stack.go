@@ -72,12 +72,16 @@ type Stack struct {
 	Owner    string // the customer's role
 	Password string // and its password
 
+	MetricsToken string // what web's measures are read with
+
 	dir     string
 	env     []string
 	secrets map[string][]string // of the settings
 
-	ownPassword string // of our role in our database
-	closers     []func() error
+	ownPassword                            string // of our role in our database
+	partnerPassword, ssoSalt, clientSecret string // between Heroku and us
+	ourSecret, theirSecret                 string // of our account at the S3 server, and of the customer's
+	closers                                []func() error
 }
 
 const bucketName = "remora"
@@ -85,7 +89,11 @@ const bucketName = "remora"
 // Start starts the servers and the simulator, migrates our database, and fills the customer's. Processes of the
 // product are started with Spawn. On an error everything that was started is stopped.
 func Start(ctx context.Context, cfg Config) (_ *Stack, err error) {
-	s := &Stack{Config: cfg, Owner: "shop_owner", Password: "owner-" + remora.NewToken(), ownPassword: remora.NewToken()}
+	s := &Stack{Config: cfg, Owner: "shop_owner", Password: "owner-" + remora.NewToken()}
+	// No two stacks have a secret in common: beside this one's processes another's run, which have that one's.
+	for _, secret := range []*string{&s.MetricsToken, &s.ownPassword, &s.partnerPassword, &s.ssoSalt, &s.clientSecret, &s.ourSecret, &s.theirSecret} {
+		*secret = remora.NewToken()
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -148,7 +156,7 @@ func (s *Stack) servers(ctx context.Context) (err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	if s.S3, err = locals3.Start(filepath.Join(s.Root, "bin", "s3dev"), dir, ourAccess, ourSecret, theirAccess+":"+theirSecret); err != nil {
+	if s.S3, err = locals3.Start(filepath.Join(s.Root, "bin", "s3dev"), dir, ourAccess, s.ourSecret, theirAccess+":"+s.theirSecret); err != nil {
 		return err
 	}
 	s.OnClose(s.S3.Stop)
@@ -184,7 +192,7 @@ func (s *Stack) simulator() error {
 		URL: s.SimURL, APIKey: "demo-api-key", Email: Email, ServiceEmail: Service, ServiceToken: "service-" + remora.NewToken(),
 		RestoreBy: s.Customer.BinDir(), Log: slog.New(slog.NewTextHandler(s.Logs, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Provider: herokusim.Provider{
-			ID: "remora-backup", Password: "partner-password", SSOSalt: "sso-salt", ClientSecret: "client-secret",
+			ID: "remora-backup", Password: s.partnerPassword, SSOSalt: s.ssoSalt, ClientSecret: s.clientSecret,
 			BaseURL: s.WebURL + "/heroku/resources", SSOURL: s.WebURL + "/heroku/sso", Plans: []string{"test", "mako", "hammerhead", "great-white"},
 		},
 	})
@@ -216,21 +224,21 @@ func (s *Stack) settings() (err error) {
 	database := s.Own.URL("remora", s.ownPassword, "remora")
 	_, master, _ := strings.Cut(ring.Reveal(), ":")
 	s.secrets = map[string][]string{
-		"the master key": {master}, "the password of our database": {s.ownPassword}, "the store's key": {ourSecret}, "the key of a customer's bucket": {theirSecret},
-		"the partner password": {"partner-password"}, "the salt of sign-ons": {"sso-salt"}, "the metrics token": {"demo-metrics"},
+		"the master key": {master}, "the password of our database": {s.ownPassword}, "the store's key": {s.ourSecret}, "the key of a customer's bucket": {s.theirSecret},
+		"the partner password": {s.partnerPassword}, "the salt of sign-ons": {s.ssoSalt}, "the metrics token": {s.MetricsToken},
 	}
 	s.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir,
-		"DATABASE_URL=" + database, "KEYRING=" + ring.Reveal(), "ADDON_PASSWORD=partner-password", "SSO_SALT=sso-salt",
-		"CLIENT_SECRET=client-secret", "SERVICE_ACCOUNT=" + Service, "SERVICE_TOKEN=" + s.Sim.ServiceToken(),
+		"DATABASE_URL=" + database, "KEYRING=" + ring.Reveal(), "ADDON_PASSWORD=" + s.partnerPassword, "SSO_SALT=" + s.ssoSalt,
+		"CLIENT_SECRET=" + s.clientSecret, "SERVICE_ACCOUNT=" + Service, "SERVICE_TOKEN=" + s.Sim.ServiceToken(),
 		"HEROKU_API_URL=" + s.SimURL, "HEROKU_ID_URL=" + s.SimURL, "PORT=" + port, "BIND=127.0.0.1", "PUBLIC_URL=" + s.WebURL,
-		"S3_ENDPOINT=" + s.S3.Endpoint(), "S3_BUCKET=" + bucketName, "S3_ACCESS_KEY=" + ourAccess, "S3_SECRET_KEY=" + ourSecret, "S3_PATH_STYLE=true",
+		"S3_ENDPOINT=" + s.S3.Endpoint(), "S3_BUCKET=" + bucketName, "S3_ACCESS_KEY=" + ourAccess, "S3_SECRET_KEY=" + s.ourSecret, "S3_PATH_STYLE=true",
 		"PG_CLIENT_DIRS=" + s.Customer.BinDir(), "ALLOW_OUTDATED_PG=true", "PG_SERVER_DIRS=" + s.Customer.BinDir(), "SCRATCH_DIR=" + s.Scratch, "SCRATCH_DISK_MB=4096", "GATHER_NEWS=1s", "TICK_EVERY=2s", "SWEEP_EVERY=3s", "SWEEP_AFTER=2s", "EXPIRE_EVERY=2s", "DELETE_AFTER=1m", "LEASE=12s", "CHECK_EVERY=10s",
 		"SMTP_URL=smtp://127.0.0.1:" + strconv.Itoa(s.Mail.Port()), "MAIL_FROM=Remora Backup <news@remora.example>",
-		"METRICS_TOKEN=demo-metrics", "WATCH_EVERY=1s", "WORKER_METRICS=127.0.0.1" + s.Metrics[len("http://localhost"):],
+		"METRICS_TOKEN=" + s.MetricsToken, "WATCH_EVERY=1s", "WORKER_METRICS=127.0.0.1" + s.Metrics[len("http://localhost"):],
 	}
 	if s.Bucket, err = objectstore.New(objectstore.Config{
-		Endpoint: s.S3.Endpoint(), Region: "us-east-1", Bucket: bucketName, AccessKey: ourAccess, SecretKey: redact.New(ourSecret),
+		Endpoint: s.S3.Endpoint(), Region: "us-east-1", Bucket: bucketName, AccessKey: ourAccess, SecretKey: redact.New(s.ourSecret),
 		PathStyle: true, HTTP: dialer.HTTPClient(0),
 	}); err != nil {
 		return err
