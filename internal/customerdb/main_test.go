@@ -86,8 +86,11 @@ func admit(t *testing.T, name string, statements ...string) patient {
 	}
 	p := patient{name, admitTo(c, name, name)}
 	creating.Lock() // a template must be nobody's else meanwhile
-	runOK(t, c.SuperuserURL("postgres"), fmt.Sprintf("CREATE DATABASE %s TEMPLATE shop OWNER owner", name), fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, password))
+	err = run(t.Context(), c.SuperuserURL("postgres"), fmt.Sprintf("CREATE DATABASE %s TEMPLATE shop OWNER owner", name), fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, password))
 	creating.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		_ = run(context.Background(), c.SuperuserURL("postgres"), "DROP DATABASE "+name+" WITH (FORCE)")
 	}) // for room; all of it goes in the end
@@ -153,7 +156,12 @@ func (p patient) admin(t *testing.T, statements ...string) {
 func (p patient) connect(t *testing.T) *pgx.Conn {
 	t.Helper()
 	c, _ := cluster()
-	conn, err := pgx.Connect(t.Context(), c.URL(p.name, password, p.name))
+	cfg, err := pgx.ParseConfig(c.URL(p.name, password, p.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.RuntimeParams["statement_timeout"] = "60000" // ms, whatever the role has set: a SET could itself take longer than that
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
