@@ -2,10 +2,12 @@ package pgarchive
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
@@ -101,22 +103,20 @@ type deflater struct {
 	normal  *flate.Writer
 	huffman *flate.Writer // finds no repetitions, only codes bytes by how often they come
 	hex     *hexCode
-	stored  *flate.Writer // leaves everything as it is
-	out     bytes.Buffer  // grows once for all pieces, each of which then takes no more than it has
-	digits  []byte        // so does what hex makes
+	out     bytes.Buffer // grows once for all pieces, each of which then takes no more than it has
+	digits  []byte       // so does what hex makes
 	probe   bytes.Buffer
 	free    free[input]
 }
 
 func newDeflater(level int, c *Compressor) (*deflater, error) {
 	d := &deflater{hex: c.hex, free: c.inputs}
-	for w, level := range map[**flate.Writer]int{&d.normal: level, &d.huffman: flate.HuffmanOnly, &d.stored: flate.NoCompression} {
-		var err error
-		if *w, err = flate.NewWriter(io.Discard, level); err != nil {
-			return nil, err
-		}
+	var err error
+	if d.normal, err = flate.NewWriter(io.Discard, level); err != nil {
+		return nil, err
 	}
-	return d, nil
+	d.huffman, err = flate.NewWriter(io.Discard, flate.HuffmanOnly)
+	return d, err
 }
 
 // zlibHeader opens a zlib stream of the usual window (RFC 1950).
@@ -127,28 +127,34 @@ var zlibHeader = []byte{0x78, 0x9c}
 func (d *deflater) deflate(p *piece) error {
 	in := p.in.bytes
 	p.sum = adler(in)
-	blocks, err := d.code(in, p.last)
+	p.out = p.out[:0]
+	if p.first {
+		p.out = append(p.out, zlibHeader...)
+	}
+	var err error
+	p.out, err = d.code(p.out, in, p.last)
 	d.free.give(p.in)
 	p.in = nil
 	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}
-	p.out = p.out[:0]
-	if p.first {
-		p.out = append(p.out, zlibHeader...)
-	}
-	p.out = append(p.out, blocks...)
 	return nil
 }
 
-// code makes blocks of in that end at a byte's border. They are good until the next call.
-func (d *deflater) code(in []byte, last bool) ([]byte, error) {
-	w, hex := d.choose(in)
-	if hex {
+// code appends blocks of in that end at a byte's border.
+func (d *deflater) code(to, in []byte, last bool) ([]byte, error) {
+	w := d.normal
+	switch d.choose(in) {
+	case asItIs:
+		return store(to, in, last), nil
+	case asDigits:
 		d.digits = d.hex.append(d.digits[:0], in, last)
 		if len(d.digits) < len(in)*5/8 { // else the sample was no sample
-			return d.digits, nil
+			return append(to, d.digits...), nil
 		}
+		w = d.huffman
+	case coded:
+		w = d.huffman
 	}
 	d.out.Reset()
 	w.Reset(&d.out)
@@ -160,17 +166,47 @@ func (d *deflater) code(in []byte, last bool) ([]byte, error) {
 	if err == nil {
 		err = end()
 	}
-	return d.out.Bytes(), err
+	return append(to, d.out.Bytes()...), err
 }
+
+// longestStored is the longest stored block.
+const longestStored = 1<<16 - 1
+
+// store appends stored blocks of in, which is not empty (RFC 1951, 3.2.4): each begins at a byte's border and ends at one.
+func store(to, in []byte, last bool) []byte {
+	to = slices.Grow(to, len(in)+5*(len(in)/longestStored+1))
+	for len(in) > 0 {
+		n := min(len(in), longestStored)
+		final := byte(0)
+		if last && n == len(in) {
+			final = 1
+		}
+		to = binary.LittleEndian.AppendUint16(append(to, final), uint16(n)) //nolint:gosec // see longestStored
+		to = binary.LittleEndian.AppendUint16(to, ^uint16(n))               //nolint:gosec // so here
+		to = append(to, in[:n]...)
+		in = in[n:]
+	}
+	return to
+}
+
+// way is how a piece is written.
+type way int
+
+const (
+	repeats  way = iota // repetitions are found
+	coded               // bytes are coded by how often they come
+	asDigits            // the fixed code for digits is as good as that
+	asItIs              // nothing makes it smaller
+)
 
 const probeSize = 8 << 10
 
 // choose tells how a piece is written, by a sample of its middle. Where looking for repetitions makes it no smaller, as
 // with the hexadecimal that COPY writes for random bytes, that would take several times as long, and fast levels make
-// such a text larger than coding alone does. hex says that the fixed code for digits is as good as one made for it.
-func (d *deflater) choose(in []byte) (w *flate.Writer, hex bool) {
+// such a text larger than coding alone does.
+func (d *deflater) choose(in []byte) way {
 	if len(in) < 4*probeSize {
-		return d.normal, false
+		return repeats
 	}
 	sample := in[len(in)/2 : len(in)/2+probeSize]
 	size := func(w *flate.Writer) int {
@@ -180,12 +216,14 @@ func (d *deflater) choose(in []byte) (w *flate.Writer, hex bool) {
 		_ = w.Flush()
 		return d.probe.Len()
 	}
-	coded := size(d.huffman)
+	alone := size(d.huffman)
 	switch {
-	case coded > size(d.normal):
-		return d.normal, false
-	case coded >= len(sample):
-		return d.stored, false
+	case alone > size(d.normal):
+		return repeats
+	case alone >= len(sample):
+		return asItIs
+	case d.hex.size(sample) <= alone+alone/32:
+		return asDigits
 	}
-	return d.huffman, d.hex.size(sample) <= coded+coded/32
+	return coded
 }

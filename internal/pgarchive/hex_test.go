@@ -51,8 +51,8 @@ func TestHexCode(t *testing.T) {
 	}
 }
 
-// The rows of random bytea are written with the code for digits; where a piece is not what its sample was, it is not.
-func TestHexIsChosen(t *testing.T) {
+// Each piece is written as suits it, those of random bytea with the code for digits; where a piece is not what its sample was, it is not.
+func TestWaysToWrite(t *testing.T) {
 	t.Parallel()
 	c, err := NewCompressor(1, Small)
 	if err != nil {
@@ -68,29 +68,40 @@ func TestHexIsChosen(t *testing.T) {
 	copy(mixed[pieceSize/2:], digits(probeSize/2))
 	random := make([]byte, pieceSize)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(random)
+	letters := make([]byte, pieceSize)
+	for i, b := range random {
+		letters[i] = ' ' + b%64
+	}
 	for name, x := range map[string]struct {
 		in   []byte
-		hex  bool
+		way  way
 		most float64
 	}{
-		"rows of 1 kB": {bytes.Repeat(row(500), 2)[:1<<10], false, 1.01}, // too small to be looked at
-		"bytea":        {append(row(pieceSize/4), row(pieceSize/8)...), true, 0.515},
-		"mixed":        {mixed, true, 0.3},
-		"text":         {bytes.Repeat([]byte("all work and no play\n"), pieceSize/21), false, 0.01},
-		"random":       {random, false, 1.001},
+		"rows of 1 kB": {bytes.Repeat(row(500), 2)[:1<<10], repeats, 1.01}, // too small to be looked at
+		"bytea":        {append(row(pieceSize/4), row(pieceSize/8)...), asDigits, 0.515},
+		"mixed":        {mixed, asDigits, 0.3},
+		"text":         {bytes.Repeat([]byte("all work and no play\n"), pieceSize/21), repeats, 0.01},
+		"letters":      {letters, coded, 0.81},
+		"random":       {random, asItIs, 1.0001},
+		"blocks":       {random[:2*longestStored], asItIs, 1.0001},
 	} {
-		if _, got := d.choose(x.in); got != x.hex {
-			t.Errorf("%s: hex %t", name, got)
+		if got := d.choose(x.in); got != x.way {
+			t.Errorf("%s: %d", name, got)
 		}
-		out, err := d.code(x.in, true)
+		before := "before"
+		both, err := d.code([]byte(before), x.in, false)
+		if err == nil {
+			both, err = d.code(both, x.in, true)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := inflate(t, out); !bytes.Equal(got, x.in) {
-			t.Errorf("%s: %d bytes came back as %d others", name, len(x.in), len(got))
+		out, _ := bytes.CutPrefix(both, []byte(before))
+		if got := inflate(t, out); !bytes.Equal(got, bytes.Repeat(x.in, 2)) {
+			t.Errorf("%s: %d bytes twice came back as %d others", name, len(x.in), len(got))
 		}
-		if got := float64(len(out)) / float64(len(x.in)); got > x.most {
-			t.Errorf("%s: %.3f of its size", name, got)
+		if got := float64(len(out)) / float64(2*len(x.in)); got > x.most {
+			t.Errorf("%s: %.4f of its size", name, got)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -35,7 +34,7 @@ const softStop = 15 * time.Second
 const copies = 2
 
 func (p process) worker(ctx context.Context) error {
-	debug.SetGCPercent(pipeline.GCPercent)
+	pipeline.CollectOften()
 	runtime.MemProfileRate = 0 // nobody asks for a profile, whose table takes 1.5 MiB
 	concurrency := cmp.Or(p.Work.Concurrency, 8*runtime.GOMAXPROCS(0))
 	pool, err := p.pool(ctx, int32(concurrency)+12+2*copies) //nolint:gosec // at most some thousand
