@@ -20,7 +20,7 @@ func instant(c civil, zone *time.Location) time.Time {
 	at := c.Add(-reach).In(zone)
 	for {
 		_, offset := at.Zone()
-		start, end := at.ZoneBounds() // of the time in which that offset is in force; zero where it has no bound
+		start, end := inForce(at)
 		t := c.Add(-time.Duration(offset) * time.Second)
 		switch {
 		case t.Before(start): // the clocks jumped over it when this time began
@@ -30,6 +30,17 @@ func instant(c civil, zone *time.Location) time.Time {
 		}
 		at = end.In(zone)
 	}
+}
+
+// inForce is the time in which the offset at an instant is in force, or a part of it that holds the instant; a bound that it does
+// not have is zero. Go lets it end a day early, before the instant, on the last day of a leap year for which a zone's file has only
+// its rule (golang/go#81583): that is 2028 in the files that come with Go, and 2040 in those that most systems have.
+func inForce(at time.Time) (start, end time.Time) {
+	start, end = at.ZoneBounds()
+	if !end.IsZero() && !end.After(at) {
+		end = date(at.UTC().Year()+1, 1, 1, 0, 0).In(at.Location()) // no rule changes clocks on that day
+	}
+	return start, end
 }
 
 // standard is the zone's offset from UTC at t but for summer time, in seconds.

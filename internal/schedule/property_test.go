@@ -69,9 +69,13 @@ func (w walked) due(matches func(time.Time) bool, real bool) []time.Time {
 	return slices.Compact(out)
 }
 
-// change is an instant at which the zone's clocks were changed, or any where they never are.
+// change is an instant at which the zone's clocks were changed, a year's last day, or any where they never are.
 func change(t *rapid.T, zone *time.Location) time.Time {
-	from := time.Date(rapid.IntRange(1975, 2045).Draw(t, "year"), time.Month(rapid.IntRange(1, 12).Draw(t, "month")), 1, 0, 0, 0, 0, time.UTC)
+	year, month := rapid.IntRange(1975, 2045).Draw(t, "year"), rapid.IntRange(0, 12).Draw(t, "month")
+	if month == 0 {
+		return time.Date(year, 12, 31, 12, 0, 0, 0, time.UTC)
+	}
+	from := time.Date(year, time.Month(month), 1, 0, 0, 0, 0, time.UTC)
 	if _, end := from.In(zone).ZoneBounds(); !end.IsZero() {
 		return end.UTC().Truncate(time.Minute) // 2038-01-19T03:14:07Z ends what old zone files hold
 	}

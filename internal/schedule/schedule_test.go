@@ -56,6 +56,14 @@ func TestTheDaysOnWhichClocksChange(t *testing.T) {
 			daily("America/New_York", 1, 30),
 			"2026-11-01T05:45:00Z 2026-11-02T06:30:00Z",
 		},
+		"the last day of a leap year": {
+			daily("Europe/Berlin", 3, 30),
+			"2044-12-30T02:30:00Z 2044-12-31T02:30:00Z 2045-01-01T02:30:00Z 2045-01-02T02:30:00Z",
+		},
+		"each hour from the last of a leap year on": {
+			cron("America/New_York", "0 * * * *"),
+			"2044-12-31T23:00:00Z 2045-01-01T00:00:00Z 2045-01-01T01:00:00Z",
+		},
 		"midnight that does not exist": {
 			daily("America/Santiago", 0, 0),
 			"2026-09-05T04:00:00Z 2026-09-06T04:00:00Z 2026-09-07T03:00:00Z",

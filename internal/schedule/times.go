@@ -135,7 +135,7 @@ func (t *Times) nextHour(after time.Time) time.Time {
 func (t *Times) nextShown(after time.Time) time.Time {
 	for at := after.Add(time.Nanosecond).In(t.zone); ; {
 		_, offset := at.Zone()
-		_, end := at.ZoneBounds()
+		_, end := inForce(at)
 		match, ok := t.cron.from(shown(at, t.zone))
 		if !ok {
 			return time.Time{}
