@@ -1,6 +1,7 @@
 package archivestore_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -62,7 +63,7 @@ func TestAnUnconfirmedCommitIsNoBackup(t *testing.T) {
 	if _, err := w.Write(noise(1000)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Commit(noise(1000), []byte(contents), archivestore.Manifest{}, b.keys, time.Now(), func() error { return stale }); !errors.Is(err, stale) {
+	if _, err := w.Commit(noise(1000), []byte(contents), archivestore.Manifest{}, b.keys, time.Now(), func(context.Context) error { return stale }); !errors.Is(err, stale) {
 		t.Errorf("%v", err)
 	}
 	if all := b.keysOf(t); len(all) != 3 || slices.ContainsFunc(all, func(key string) bool { return strings.HasSuffix(key, "/head") }) {

@@ -126,7 +126,7 @@ func (w *Writer) Finish() error {
 // once, for what is far away is waited for; then, as the commit, the head, unless confirm, which may be nil and is asked
 // beside the others, has an error. The caller must know by then that the body is whole. facts are the manifest's fields
 // that the caller knows. On an error, confirm's first, nothing of it is listed; call Abort.
-func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now time.Time, confirm func() error) (Manifest, error) {
+func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now time.Time, confirm func(context.Context) error) (Manifest, error) {
 	sealedHead, headFile, err := sealBytes(head, w.recipients...)
 	if err != nil {
 		return Manifest{}, err
@@ -162,7 +162,7 @@ func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now t
 	var confirmed error
 	var beside sync.WaitGroup
 	if confirm != nil {
-		beside.Go(func() { confirmed = confirm() })
+		beside.Go(func() { confirmed = confirm(w.ctx) })
 	}
 	err = w.show(append(writes, w.put(manifestName, manifest)))
 	beside.Wait()

@@ -208,11 +208,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 			return made, fmt.Errorf("say where it comes from: %w", err)
 		}
 	}
-	var confirm func() error
-	if o.Confirm != nil {
-		confirm = func() error { return o.Confirm(ctx) }
-	}
-	made.Manifest, err = out.Commit(archive.Raw, contents, facts, to.Keys, o.Now(), confirm)
+	made.Manifest, err = out.Commit(archive.Raw, contents, facts, to.Keys, o.Now(), o.Confirm)
 	return made, err
 }
 
