@@ -489,7 +489,7 @@ func TestKilledWorkerLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	planted := archivestore.Create(t.Context(), b.Bucket, killed, key.Recipient())
-	if _, err := planted.Commit([]byte("head"), nil, archivestore.Manifest{}, b.Keys, time.Now(), nil); err != nil {
+	if _, err := planted.Commit([]byte("head"), nil, archivestore.Manifest{}, b.Keys, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if odd := b.unlisted(t); len(odd) != 1 || odd[0] != killed {
@@ -587,7 +587,7 @@ func TestKilledDeleter(t *testing.T) {
 	if _, err := w.Write([]byte("body")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, b.Keys, time.Now(), nil); err != nil {
+	if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, b.Keys, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = b.own(t).Exec(ctx, `INSERT INTO backups (id, resource_id, database_id, state, epoch, queued_at, started_at, ended_at, expired_at, delete_at)

@@ -60,7 +60,7 @@ func (b bundle) store(t *testing.T, ref archivestore.Ref, head, body []byte) arc
 	if _, err := io.Copy(w, bytes.NewReader(body)); err != nil {
 		t.Fatal(err)
 	}
-	m, err := w.Commit(head, []byte(contents), archivestore.Manifest{Tables: 3}, b.keys, time.Now(), nil)
+	m, err := w.Commit(head, []byte(contents), archivestore.Manifest{Tables: 3}, b.keys, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestAbortLeavesNothing(t *testing.T) {
 	if _, err := w.Write([]byte("other")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, b.keys, time.Now(), nil); err == nil {
+	if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, b.keys, time.Now()); err == nil {
 		t.Error("written over")
 	}
 	if err := w.Abort(); err != nil {

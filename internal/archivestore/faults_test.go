@@ -1,11 +1,8 @@
 package archivestore_test
 
 import (
-	"context"
-	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +41,7 @@ func (b bundle) try(t *testing.T, ref archivestore.Ref, size int) (*archivestore
 	if _, err := w.Write(noise(size)); err != nil {
 		return w, err
 	}
-	_, err := w.Commit(noise(1000), []byte(contents), archivestore.Manifest{}, b.keys, time.Now(), nil)
+	_, err := w.Commit(noise(1000), []byte(contents), archivestore.Manifest{}, b.keys, time.Now())
 	return w, err
 }
 
@@ -53,26 +50,6 @@ func (b bundle) empty(t *testing.T) {
 	if open, err := b.bucket.OpenUploads(t.Context(), ""); err != nil || len(open)+len(b.keysOf(t)) > 0 {
 		t.Errorf("left: %v %v %v", b.keysOf(t), open, err)
 	}
-}
-
-// Who may not commit any more has no backup, though all but its head is in the store by then.
-func TestAnUnconfirmedCommitIsNoBackup(t *testing.T) {
-	t.Parallel()
-	b, ref, stale := newBundle(t), newRef(), errors.New("somebody else's by now")
-	w := archivestore.Create(t.Context(), b.bucket, ref, b.key.Recipient())
-	if _, err := w.Write(noise(1000)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Commit(noise(1000), []byte(contents), archivestore.Manifest{}, b.keys, time.Now(), func(context.Context) error { return stale }); !errors.Is(err, stale) {
-		t.Errorf("%v", err)
-	}
-	if all := b.keysOf(t); len(all) != 3 || slices.ContainsFunc(all, func(key string) bool { return strings.HasSuffix(key, "/head") }) {
-		t.Errorf("in the store: %v", all)
-	}
-	if err := w.Abort(); err != nil {
-		t.Error(err)
-	}
-	b.empty(t)
 }
 
 // Wherever the commit fails, even where the store did the work and its answers are lost for good, there is no

@@ -156,7 +156,7 @@ func TestCheck(t *testing.T) {
 		if _, err := w.Write(noise(1000)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Commit(noise(100), []byte(contents), archivestore.Manifest{Origin: origin}, b.keys, time.Now(), nil); err != nil {
+		if _, err := w.Commit(noise(100), []byte(contents), archivestore.Manifest{Origin: origin}, b.keys, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		return ref

@@ -34,7 +34,7 @@ func (b bundle) fetched(t *testing.T, ref archivestore.Ref, head, body []byte, r
 	if _, err := w.Write(body); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Commit(head, []byte(contents), archivestore.Manifest{}, b.keys, time.Now(), nil); err != nil {
+	if _, err := w.Commit(head, []byte(contents), archivestore.Manifest{}, b.keys, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	out := inMemory{}

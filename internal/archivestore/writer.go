@@ -2,7 +2,6 @@ package archivestore
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -123,10 +122,9 @@ func (w *Writer) Finish() error {
 }
 
 // Commit stores the archive: the bodies, what they contain where that is known, and the manifest become objects, at
-// once, for what is far away is waited for; then, as the commit, the head, unless confirm, which may be nil and is asked
-// beside the others, has an error. The caller must know by then that the body is whole. facts are the manifest's fields
-// that the caller knows. On an error, confirm's first, nothing of it is listed; call Abort.
-func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now time.Time, confirm func(context.Context) error) (Manifest, error) {
+// once, for what is far away is waited for; then, as the commit, the head. The caller must know by then that the body is
+// whole. facts are the manifest's fields that the caller knows. On an error nothing of it is listed; call Abort.
+func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now time.Time) (Manifest, error) {
 	sealedHead, headFile, err := sealBytes(head, w.recipients...)
 	if err != nil {
 		return Manifest{}, err
@@ -159,14 +157,7 @@ func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now t
 	if err != nil {
 		return Manifest{}, err
 	}
-	var confirmed error
-	var beside sync.WaitGroup
-	if confirm != nil {
-		beside.Go(func() { confirmed = confirm(w.ctx) })
-	}
-	err = w.show(append(writes, w.put(manifestName, manifest)))
-	beside.Wait()
-	if err = cmp.Or(confirmed, err); err != nil {
+	if err := w.show(append(writes, w.put(manifestName, manifest))); err != nil {
 		return Manifest{}, err
 	}
 	if err := w.show([]write{w.put(headName, sealedHead)}); err != nil {

@@ -125,7 +125,7 @@ func (a *ageing) store(t *testing.T, ref archivestore.Ref) {
 	if _, err := w.Write([]byte("body")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, a.keys, time.Now(), nil); err != nil {
+	if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, a.keys, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 }

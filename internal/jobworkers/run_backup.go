@@ -177,7 +177,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 			beside.Go(impact)
 			return err
 		},
-		Confirm: h.confirming, // fenced once more, in the commit
+		Confirm: h.confirming, // fenced once more, right before the commit
 		Report:  func() any { return look.report() },
 		Origin: func(made pipeline.Made) (string, error) {
 			k := keptOf(made, client.Major)

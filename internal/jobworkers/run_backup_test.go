@@ -645,7 +645,7 @@ func TestTheSweepSparesWhatIsKept(t *testing.T) {
 		if _, err := w.Write([]byte("body")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, b.Keys, time.Now(), nil); err != nil {
+		if _, err := w.Commit([]byte("head"), nil, archivestore.Manifest{}, b.Keys, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		return ref

@@ -35,7 +35,7 @@ func percentOf(live uint64) uint64 {
 	return min(max(100*(small-live)/max(live, 1), aTenth), 100)
 }
 
-// onCollection has do called after each collection, by a goroutine of the runtime's.
+// onCollection has do called soon after each collection, or every other, by a goroutine of the runtime's.
 func onCollection(do func()) {
 	runtime.AddCleanup(&struct{ _ *int }{}, func(do func()) { // garbage at once, found by the next
 		do()

@@ -56,9 +56,9 @@ type Options struct {
 	Admit   func(context.Context) error
 	Begun   func()                      // told once the archive's head has come: pg_dump has its snapshot and its locks; may be nil
 	Ended   func(context.Context) error // asked when pg_dump has ended, beside the end of reading and sending, whether to go on; may be nil
-	Confirm func(context.Context) error // asked in the commit, before the head becomes visible, whether it may; may be nil
+	Confirm func(context.Context) error // asked right before the commit whether it may be; may be nil
 	Stage   func(name string)           // told of each of Stages as it begins; may be nil
-	// Report, asked after Ended, is what the database was found to be, as JSON: it is stored with the contents, as their
+	// Report, asked after Ended and Confirm, is what the database was found to be, as JSON: it is stored with the contents, as their
 	// member "report". May be nil.
 	Report func() any
 	// Origin, asked after Report, is what the manifest says of where the archive comes from (archivestore.Manifest.Origin). May
@@ -185,6 +185,11 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 		return made, err
 	}
 	stage(StageCommit)
+	if o.Confirm != nil {
+		if err := o.Confirm(ctx); err != nil {
+			return made, err
+		}
+	}
 	made = Made{Contents: archive.Contents, Said: dump.Stderr(), Memory: space.peak(int64(len(archive.Raw)))}
 	var contents []byte
 	if archive.Contents != nil {
@@ -208,7 +213,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 			return made, fmt.Errorf("say where it comes from: %w", err)
 		}
 	}
-	made.Manifest, err = out.Commit(archive.Raw, contents, facts, to.Keys, o.Now(), o.Confirm)
+	made.Manifest, err = out.Commit(archive.Raw, contents, facts, to.Keys, o.Now())
 	return made, err
 }
 

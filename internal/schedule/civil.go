@@ -34,7 +34,7 @@ func instant(c civil, zone *time.Location) time.Time {
 
 // inForce is the time in which the offset at an instant is in force, or a part of it that holds the instant; a bound that it does
 // not have is zero. Go lets it end a day early, before the instant, on the last day of a leap year for which a zone's file has only
-// its rule (golang/go#81583): that is 2028 in the files that come with Go, and 2040 in those that most systems have.
+// its rule (golang/go#81583): that is next in 2028 in the files that come with Go, and in 2040 in those that most systems have.
 func inForce(at time.Time) (start, end time.Time) {
 	start, end = at.ZoneBounds()
 	if !end.IsZero() && !end.After(at) {

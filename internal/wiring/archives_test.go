@@ -74,7 +74,7 @@ func TestABackupIsReadFromItsCopy(t *testing.T) {
 	if _, err := w.Write(bytes.Repeat([]byte("body"), 100_000)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Commit([]byte("head"), []byte("what it contains"), archivestore.Manifest{}, keys, time.Now(), nil); err != nil {
+	if _, err := w.Commit([]byte("head"), []byte("what it contains"), archivestore.Manifest{}, keys, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.KeepBackup(ctx, c, remora.Kept{Objects: []remora.Object{{Name: "head", Size: 4, SHA256: []byte{1}}}}); err != nil {

@@ -90,7 +90,7 @@ const bucketName = "remora"
 // product are started with Spawn. On an error everything that was started is stopped.
 func Start(ctx context.Context, cfg Config) (_ *Stack, err error) {
 	s := &Stack{Config: cfg, Owner: "shop_owner", Password: "owner-" + remora.NewToken()}
-	// No two stacks have a secret in common: beside this one's processes another's run, which have that one's.
+	// No two stacks have a secret of the service's in common: beside this one's processes another's run, which have that one's.
 	for _, secret := range []*string{&s.MetricsToken, &s.ownPassword, &s.partnerPassword, &s.ssoSalt, &s.clientSecret, &s.ourSecret, &s.theirSecret} {
 		*secret = remora.NewToken()
 	}
