@@ -520,8 +520,6 @@ func TestCancelAndStopEndARun(t *testing.T) {
 			t.Parallel()
 			b := newBundle(t)
 			b.connect(t)
-			customer, _ := customers()
-			_ = customer
 			conn, err := pgx.Connect(t.Context(), b.dbURL) // hold the table, so that the run lasts
 			if err != nil {
 				t.Fatal(err)
@@ -551,6 +549,45 @@ func TestCancelAndStopEndARun(t *testing.T) {
 			b.noSession(t)
 		})
 	}
+}
+
+// A run that was canceled and has not heard of it, between two beats, finds out before its archive's first object is stored.
+func TestTheFenceIsBeforeTheCommit(t *testing.T) {
+	t.Parallel()
+	var stored atomic.Int32
+	b := newBundle(t, behind(func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+		if r.Method != http.MethodGet && strings.Contains(r.URL.Path, "/"+archivestore.Prefix) {
+			stored.Add(1)
+		}
+		return next.RoundTrip(r)
+	}))
+	b.connect(t)
+	b.BeatEvery = time.Hour
+	conn, err := pgx.Connect(t.Context(), b.dbURL) // hold a table, so that the run lasts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), "TRUNCATE large; BEGIN; LOCK TABLE large"); err != nil { // small enough for one part
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	id := b.newest(t).ID
+	go func() { ended <- work(t, t.Context(), &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: id}) }()
+	b.until(t, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'large'::regclass", 1)
+	if err := b.Store.CancelBackup(t.Context(), b.id, id, "p"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if got := b.newest(t); got.State != remora.BackupCanceled || stored.Load() != 0 {
+		t.Errorf("%d requests to store it: %+v", stored.Load(), got)
+	}
+	b.nothing(t, b.Bucket)
 }
 
 // A run that meets its time limit has failed, once: it is not taken for a stop and begun again for ever.

@@ -15,7 +15,7 @@ const (
 
 // CollectOften has garbage collected early, for as long as the process lives. What lives long in one that runs pipelines are few
 // large buffers; at Go's default the heap would be let grow to twice their size before it is looked at, on a dyno of 512 MB. A
-// tenth alone would have it looked at several times in a tiny backup: a login to a server alone leaves a MiB (some 8,000 hashes).
+// tenth alone would have it looked at five times for each tiny backup and what a worker does beside it (GODEBUG=gctrace=1).
 func CollectOften() {
 	debug.SetGCPercent(aTenth)
 	onCollection(func() {
