@@ -255,6 +255,9 @@ func TestABucketBelowItsPrefix(t *testing.T) {
 	if _, err := u.Write(make([]byte, 2*objectstore.MinPartSize)); err != nil {
 		t.Fatal(err)
 	}
+	if err := u.Finish(); err != nil { // the store knows of it by now, which Write does not wait for
+		t.Fatal(err)
+	}
 	if all, err := writer.OpenUploads(ctx, "r/"); err != nil || len(all) != 1 || all[0].Key != "r/large" {
 		t.Errorf("%v %v", all, err)
 	}
