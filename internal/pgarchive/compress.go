@@ -15,8 +15,8 @@ import (
 )
 
 // Compressor deflates the data of any number of archives on a fixed number of goroutines, so that its memory, about
-// 1 MiB for each and at most 8 MiB of buffers kept for later, does not grow with the archives at work. It is safe for
-// concurrent use.
+// 1 MiB for each, or 2 from level 6 on, and at most 8 MiB of buffers kept for later, does not grow with the archives at
+// work. It is safe for concurrent use.
 type Compressor struct {
 	todo    chan *piece
 	workers int // and one piece more of an archive is under way, beside the one being filled
@@ -98,9 +98,15 @@ func (c *Compressor) Close() error {
 	return nil
 }
 
+// nearby is how far back the encoder looks that knows only what is near, in bytes. The rows of a table repeat the rows before
+// them, and each further bit of a distance has its price: where a row differs from the last in a number or two, as pgbench's do, what is
+// found at once is 14 % smaller than what level 6 finds in 32 KiB, and JSON 0.5 %; texts and programs are 7 to 9 % larger.
+const nearby = 8 << 10
+
 // deflater is one worker's encoders.
 type deflater struct {
-	normal  *flate.Writer
+	far     *flate.Writer
+	near    *flate.Writer // finds repetitions of what is nearby; nil below level 6
 	huffman *flate.Writer // finds no repetitions, only codes bytes by how often they come
 	hex     *hexCode
 	out     bytes.Buffer // grows once for all pieces, each of which then takes no more than it has
@@ -112,8 +118,13 @@ type deflater struct {
 func newDeflater(level int, c *Compressor) (*deflater, error) {
 	d := &deflater{hex: c.hex, free: c.inputs}
 	var err error
-	if d.normal, err = flate.NewWriter(io.Discard, level); err != nil {
+	if d.far, err = flate.NewWriter(io.Discard, level); err != nil {
 		return nil, err
+	}
+	if level >= Small {
+		if d.near, err = flate.NewWriterWindow(io.Discard, nearby); err != nil {
+			return nil, err
+		}
 	}
 	d.huffman, err = flate.NewWriter(io.Discard, flate.HuffmanOnly)
 	return d, err
@@ -125,14 +136,13 @@ var zlibHeader = []byte{0x78, 0x9c}
 // deflate compresses a piece so that the pieces of a stream, one after the other, are one zlib stream: each but
 // the last ends at a byte's border with an empty stored block (RFC 1951, 3.2.4).
 func (d *deflater) deflate(p *piece) error {
-	in := p.in.bytes
-	p.sum = adler(in)
+	p.sum = adler(p.in.bytes)
 	p.out = p.out[:0]
 	if p.first {
 		p.out = append(p.out, zlibHeader...)
 	}
 	var err error
-	p.out, err = d.code(p.out, in, p.last)
+	p.out, err = d.code(p.out, p)
 	d.free.give(p.in)
 	p.in = nil
 	if err != nil {
@@ -141,26 +151,55 @@ func (d *deflater) deflate(p *piece) error {
 	return nil
 }
 
-// code appends blocks of in that end at a byte's border.
-func (d *deflater) code(to, in []byte, last bool) ([]byte, error) {
-	w := d.normal
+// code appends blocks of a piece that end at a byte's border.
+func (d *deflater) code(to []byte, p *piece) ([]byte, error) {
+	in := p.in.bytes
 	switch d.choose(in) {
 	case asItIs:
-		return store(to, in, last), nil
+		return store(to, in, p.last), nil
 	case asDigits:
-		d.digits = d.hex.append(d.digits[:0], in, last)
+		d.digits = d.hex.append(d.digits[:0], in, p.last)
 		if len(d.digits) < len(in)*5/8 { // else the sample was no sample
 			return append(to, d.digits...), nil
 		}
-		w = d.huffman
+		return d.encode(to, d.huffman, p)
 	case coded:
-		w = d.huffman
+		return d.encode(to, d.huffman, p)
 	}
+	switch {
+	case d.near != nil && p.tried:
+		return d.encodeBoth(to, p)
+	case d.near != nil && p.habit.near.Load():
+		return d.encode(to, d.near, p)
+	}
+	return d.encode(to, d.far, p)
+}
+
+// encodeBoth appends the smaller of what both encoders make of a piece, and has the next ones written as it.
+func (d *deflater) encodeBoth(to []byte, p *piece) ([]byte, error) {
+	far, err := d.encode(to, d.far, p)
+	if err != nil {
+		return nil, err
+	}
+	both, err := d.encode(far, d.near, p)
+	if err != nil {
+		return nil, err
+	}
+	near := both[len(far):]
+	better := len(near) < len(far)-len(to)
+	if p.habit.near.Store(better); better {
+		return append(both[:len(to)], near...), nil
+	}
+	return both[:len(far)], nil
+}
+
+// encode appends what w makes of a piece, of which it may repeat what was right before.
+func (d *deflater) encode(to []byte, w *flate.Writer, p *piece) ([]byte, error) {
 	d.out.Reset()
-	w.Reset(&d.out)
-	_, err := w.Write(in)
+	w.ResetDict(&d.out, p.in.before) // Reset would take what was given here for another piece
+	_, err := w.Write(p.in.bytes)
 	end := w.Flush
-	if last {
+	if p.last {
 		end = w.Close
 	}
 	if err == nil {
@@ -211,14 +250,14 @@ func (d *deflater) choose(in []byte) way {
 	sample := in[len(in)/2 : len(in)/2+probeSize]
 	size := func(w *flate.Writer) int {
 		d.probe.Reset()
-		w.Reset(&d.probe)
+		w.ResetDict(&d.probe, nil)
 		_, _ = w.Write(sample) // into memory
 		_ = w.Flush()
 		return d.probe.Len()
 	}
 	alone := size(d.huffman)
 	switch {
-	case alone > size(d.normal):
+	case alone > size(d.far):
 		return repeats
 	case alone >= len(sample):
 		return asItIs

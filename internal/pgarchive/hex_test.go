@@ -89,9 +89,10 @@ func TestWaysToWrite(t *testing.T) {
 			t.Errorf("%s: %d", name, got)
 		}
 		before := "before"
-		both, err := d.code([]byte(before), x.in, false)
-		if err == nil {
-			both, err = d.code(both, x.in, true)
+		p := &piece{in: &input{bytes: x.in}, habit: new(habit)}
+		both, err := d.code([]byte(before), p)
+		if p.last = true; err == nil {
+			both, err = d.code(both, p)
 		}
 		if err != nil {
 			t.Fatal(err)
