@@ -69,8 +69,9 @@ type LargeObjects struct {
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
 	// Sum is the same whatever their order: see docs/checking-a-copy.md. Empty where there is none, and in what earlier
-	// releases counted.
-	Sum string `json:"object_sum,omitempty"`
+	// releases counted: those had OldSum, of the bytes themselves, or nothing.
+	Sum    string `json:"piece_sum,omitempty"`
+	OldSum string `json:"object_sum,omitempty"`
 }
 
 var setval = regexp.MustCompile(`(?s)^SELECT pg_catalog\.setval\(.*, (-?\d+), (true|false)\);\s*$`)

@@ -107,31 +107,6 @@ func TestWaysToWrite(t *testing.T) {
 	}
 }
 
-func TestAppendHex(t *testing.T) {
-	t.Parallel()
-	all := make([]byte, 256+3)
-	for i := range all {
-		all[i] = byte(i)
-	}
-	for _, in := range [][]byte{nil, {7}, all[:3], all[:4], all[:5], all} {
-		if got, want := appendHex([]byte("x"), in), "x"+hex.EncodeToString(in); string(got) != want {
-			t.Errorf("%d bytes: %s", len(in), got)
-		}
-	}
-}
-
-func BenchmarkAppendHex(b *testing.B) {
-	in, out := make([]byte, objectPiece), []byte(nil)
-	for name, encode := range map[string]func(to, p []byte) []byte{"ours": appendHex, "encoding": hex.AppendEncode} {
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(objectPiece)
-			for b.Loop() {
-				out = encode(out[:0], in)
-			}
-		})
-	}
-}
-
 func BenchmarkHex(b *testing.B) {
 	text := digits(pieceSize / 2)
 	h := newHexCode()

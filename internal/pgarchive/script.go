@@ -245,9 +245,12 @@ func (s *script) ident(name string) string {
 
 // end compares the large objects, and says what all comes to.
 func (s *script) end(l LargeObjects) {
-	equal, sum := "equal    ", ""
-	if l.Sum != "" {
-		sum = ` AND coalesce(sum(hashtextextended(number || ' ' || piece || ' ' || encode(bytes, 'hex') COLLATE "C", 0)), 0) = ` + l.Sum
+	equal, sum, of := "equal    ", cmp.Or(l.Sum, l.OldSum), "sha256(bytes)"
+	if l.Sum == "" {
+		of = "bytes"
+	}
+	if sum != "" {
+		sum = fmt.Sprintf(` AND coalesce(sum(hashtextextended(number || ' ' || piece || ' ' || encode(%s, 'hex') COLLATE "C", 0)), 0) = %s`, of, sum)
 	} else if l.Count > 0 {
 		equal = "not checked: the bytes of as many and as long"
 		s.unchecked++
