@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -28,7 +27,7 @@ func StartCheck(ctx context.Context, client Client) (*Check, error) {
 	enlarge(w)
 	child, err := launch(ctx, program{
 		client: client, name: "pg_restore", args: []string{"--file=/dev/null"}, stdin: r,
-		confine: func(cmd *exec.Cmd) { client.Sandbox.Demote(cmd, least) }, reach: client.Reach(),
+		confine: client.Sandbox.Demote, reach: client.Reach(), limits: least,
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.Close())

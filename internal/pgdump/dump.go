@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -176,7 +175,7 @@ func Start(ctx context.Context, cfg Config) (*Dump, error) {
 	enlarge(r)
 	child, err := launch(ctx, program{
 		client: cfg.Client, name: "pg_dump", args: cfg.args(), env: cfg.env(), files: []*os.File{pass}, stdout: w,
-		secrets: []redact.Secret{cfg.Credential.Password}, confine: func(cmd *exec.Cmd) { cfg.Client.Sandbox.Demote(cmd, least) }, reach: cfg.reach(),
+		secrets: []redact.Secret{cfg.Credential.Password}, confine: cfg.Client.Sandbox.Demote, reach: cfg.reach(), limits: least,
 	})
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
