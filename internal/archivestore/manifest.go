@@ -87,7 +87,7 @@ type Manifest struct {
 	// SealedTo has the fingerprints of the keys of which each opens it; absent of what was made when there was but one.
 	SealedTo []string       `json:"sealed_to,omitempty"`
 	Objects  []StoredObject `json:"objects"` // the head, then the bodies in order
-	// Contents is what the archive holds, row by row counted, as JSON; absent where it was not counted.
+	// Contents is what the archive holds, row by row counted, as JSON, of many tables compressed; absent where it was not counted.
 	Contents *StoredObject `json:"contents,omitempty"`
 }
 
@@ -106,8 +106,10 @@ type StoredObject struct {
 	Name      string `json:"name"`
 	Size      int64  `json:"size"` // of the sealed bytes
 	PlainSize int64  `json:"plain_size"`
-	SHA256    string `json:"sha256"`  // of the sealed bytes, in hexadecimal
-	Opening   string `json:"opening"` // of the sealed file, in hexadecimal: see seal.File
+	// Unpacked is how long the plain bytes are without gzip's compression, by which long contents are stored; 0 of what is stored as it is.
+	Unpacked int64  `json:"unpacked_size,omitempty"`
+	SHA256   string `json:"sha256"`  // of the sealed bytes, in hexadecimal
+	Opening  string `json:"opening"` // of the sealed file, in hexadecimal: see seal.File
 }
 
 // file is what seal needs to know of it. An opening that is no hexadecimal opens nothing.
@@ -186,6 +188,6 @@ func (m Manifest) adds() bool {
 			return false
 		}
 	}
-	contents := m.Contents == nil || m.Contents.Name == contentsName && m.Contents.PlainSize >= 0 && m.Contents.Size > m.Contents.PlainSize
+	contents := m.Contents == nil || m.Contents.Name == contentsName && m.Contents.PlainSize >= 0 && m.Contents.Size > m.Contents.PlainSize && m.Contents.Unpacked >= 0
 	return len(m.Objects) > 0 && sum == m.PlainSize && contents
 }

@@ -68,14 +68,14 @@ func (c *Copy) Contents(ctx context.Context) ([]byte, error) {
 	if o == nil {
 		return nil, nil
 	}
-	if o.PlainSize > maxContents {
+	if o.tooLong() {
 		return nil, ErrNotOurs
 	}
 	var out bytes.Buffer
 	if err := c.write(ctx, &out, *o); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Name, err)
 	}
-	return out.Bytes(), nil
+	return unpack(out.Bytes(), *o)
 }
 
 func (c *Copy) write(ctx context.Context, w io.Writer, o StoredObject) error {

@@ -15,7 +15,7 @@ import (
 	"github.com/remora-backup/remora/internal/seal"
 )
 
-// Reader is a stored archive, or its contents, plain and readable anywhere. It asks the store for what is read and
+// Reader is a stored archive, plain and readable anywhere. It asks the store for what is read and
 // little more, and for more at a time as reading goes on. It is safe for concurrent use and needs no closing: what it
 // holds, a chunk of 64 KiB and perhaps an open answer for each object that was read, ends with its context.
 type Reader struct {
@@ -97,31 +97,6 @@ func Locked(ctx context.Context, b *objectstore.Bucket, m Manifest) (lock remora
 	}
 	return lock, nil
 }
-
-// OpenContents opens what a committed archive contains, as it was given to Commit; nil where nothing was. Errors are
-// Open's.
-func OpenContents(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) (*Reader, error) {
-	m, err := manifest(ctx, b, ref, keys)
-	if err != nil || m.Contents == nil {
-		return nil, err
-	}
-	if m.Contents.PlainSize > maxContents {
-		return nil, ErrNotOurs
-	}
-	return open(ctx, b, ref, key, m, []StoredObject{*m.Contents})
-}
-
-// Contents is OpenContents, read whole.
-func Contents(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, keys MACer) ([]byte, error) {
-	r, err := OpenContents(ctx, b, ref, key, keys)
-	if err != nil || r == nil {
-		return nil, err
-	}
-	return io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
-}
-
-// maxContents bounds what is read of them, in bytes: some hundred for each table.
-const maxContents = 512 << 20
 
 func open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, m Manifest, objects []StoredObject) (*Reader, error) {
 	r := &Reader{Manifest: m}

@@ -145,11 +145,16 @@ func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now t
 		writes = append(writes, write{bodyName(i + 1), b.upload.Commit})
 	}
 	if contents != nil {
-		sealed, file, err := sealBytes(contents, w.recipients...)
+		packed, unpacked, err := pack(contents)
+		if err != nil {
+			return Manifest{}, err
+		}
+		sealed, file, err := sealBytes(packed, w.recipients...)
 		if err != nil {
 			return Manifest{}, err
 		}
 		c := describe(contentsName, objectstore.Describe(sealed), file)
+		c.Unpacked = unpacked
 		m.Contents = &c
 		writes = append(writes, w.put(contentsName, sealed))
 	}

@@ -147,7 +147,7 @@ func (a archives) contents(ctx context.Context, id remora.ResourceID, b remora.B
 	if err != nil {
 		return nil, err
 	}
-	list, err := read(ctx, a, id, b, func(in *objectstore.Bucket) (*archivestore.Reader, error) {
+	list, err := read(ctx, a, id, b, func(in *objectstore.Bucket) (*archivestore.Listing, error) {
 		return archivestore.OpenContents(ctx, in, refOf(id, b), key, a.Keys)
 	})
 	if err != nil || list == nil {
