@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 
 	"github.com/remora-backup/remora/internal/remora"
 )
@@ -27,7 +28,7 @@ func StartCheck(ctx context.Context, client Client) (*Check, error) {
 	enlarge(w)
 	child, err := launch(ctx, program{
 		client: client, name: "pg_restore", args: []string{"--file=/dev/null"}, stdin: r,
-		confine: client.Sandbox.Demote, reach: client.Reach(), limits: least,
+		confine: func(cmd *exec.Cmd) { client.Sandbox.Demote(cmd, least) }, reach: client.Reach(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.Close())

@@ -57,7 +57,6 @@ type program struct {
 	secrets []redact.Secret // removed from what it says
 	confine func(*exec.Cmd) // takes from it what it need not have
 	reach   sandbox.Reach
-	limits  sandbox.Limits
 }
 
 func launch(ctx context.Context, p program) (*child, error) {
@@ -80,7 +79,7 @@ func launch(ctx context.Context, p program) (*child, error) {
 	sandbox.Thread(func() {
 		err := holdTerm()
 		if err == nil {
-			err = p.client.Sandbox.StartRestricted(cmd, p.reach, p.limits)
+			err = p.client.Sandbox.StartRestricted(cmd, p.reach)
 		}
 		started <- err
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -175,7 +176,7 @@ func Start(ctx context.Context, cfg Config) (*Dump, error) {
 	enlarge(r)
 	child, err := launch(ctx, program{
 		client: cfg.Client, name: "pg_dump", args: cfg.args(), env: cfg.env(), files: []*os.File{pass}, stdout: w,
-		secrets: []redact.Secret{cfg.Credential.Password}, confine: cfg.Client.Sandbox.Demote, reach: cfg.reach(), limits: least,
+		secrets: []redact.Secret{cfg.Credential.Password}, confine: func(cmd *exec.Cmd) { cfg.Client.Sandbox.Demote(cmd, least) }, reach: cfg.reach(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, r.Close())

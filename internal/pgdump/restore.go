@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
@@ -52,7 +53,7 @@ func StartRestore(ctx context.Context, cfg RestoreConfig) (*Restore, error) {
 			"PGHOST=" + cfg.Folder, "PGUSER=" + cfg.User, "PGPASSFILE=/proc/self/fd/3", "PGAPPNAME=" + AppName, "PGTZ=UTC",
 			"PGSERVICEFILE=/nonexistent", "PGGSSENCMODE=disable", "PGSSLMODE=disable",
 		},
-		confine: cfg.Sandbox.Confine, reach: cfg.Client.Reach(), limits: cfg.Limits,
+		confine: func(cmd *exec.Cmd) { cfg.Sandbox.Confine(cmd, cfg.Limits) }, reach: cfg.Client.Reach(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.Close())

@@ -107,11 +107,11 @@ func Thread(do func()) {
 	}()
 }
 
-// StartRestricted starts a command that was not started yet, from the calling thread, within limits, with no way to more
-// privileges and, where the kernel has Landlock, within reach alone: no file beyond it can be opened, no other process's memory or
+// StartRestricted starts a command that was not started yet, from the calling thread, with no way to more privileges and,
+// where the kernel has Landlock, within reach alone: no file beyond it can be opened, no other process's memory or
 // environment be read, no other port be connected to. It takes all that from the calling thread, to which it never comes
 // back, and which must be one of Thread's.
-func (s Sandbox) StartRestricted(cmd *exec.Cmd, reach Reach, l Limits) error {
+func (s Sandbox) StartRestricted(cmd *exec.Cmd, reach Reach) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("give privileges up: %w", err)
 	}
@@ -123,13 +123,7 @@ func (s Sandbox) StartRestricted(cmd *exec.Cmd, reach Reach, l Limits) error {
 			return fmt.Errorf("restrict %s: %w", cmd.Path, err)
 		}
 	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	if err := l.set(cmd); err != nil {
-		return errors.Join(fmt.Errorf("limit %s: %w", cmd.Path, err), cmd.Process.Kill(), cmd.Wait())
-	}
-	return nil
+	return cmd.Start()
 }
 
 // Give makes an open file belong to demoted children.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -20,7 +21,9 @@ type Sandbox struct {
 
 	flags    uintptr
 	user     bool // by a user namespace
-	landlock int  // the version of its interface; 0 where there is none
+	setpriv  bool
+	prlimit  bool
+	landlock int // the version of its interface; 0 where there is none
 	demote   bool
 }
 
@@ -34,17 +37,29 @@ type Limits struct {
 // nobody exists on every Debian. It owns nothing, and initdb needs a user that can be looked up.
 const nobody = 65534
 
+// Where Debian's util-linux, which every system has, keeps them.
+const (
+	setprivPath = "/usr/bin/setpriv"
+	prlimitPath = "/usr/bin/prlimit"
+)
+
 // apart are the namespaces of a child: what it has of its own.
 const apart = syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
 
 // Detect finds out what the kernel allows, by trying it.
 func Detect(ctx context.Context) Sandbox {
-	s := Sandbox{landlock: detectLandlock(), demote: os.Geteuid() == 0}
+	s := Sandbox{setpriv: executable(setprivPath), prlimit: executable(prlimitPath), landlock: detectLandlock(), demote: os.Geteuid() == 0}
 	switch {
 	case s.landlock == 0:
 		s.Missing = append(s.Missing, "files and other processes' memory (this kernel has no Landlock)")
 	case s.landlock < 4:
 		s.Missing = append(s.Missing, "other ports (this kernel's Landlock knows no network)")
+	}
+	if !s.setpriv {
+		s.Missing = append(s.Missing, "the gaining of privileges ("+setprivPath+" is missing)")
+	}
+	if !s.prlimit {
+		s.Missing = append(s.Missing, "all memory and files ("+prlimitPath+" is missing)")
 	}
 	for _, try := range []Sandbox{{flags: apart}, {flags: apart | syscall.CLONE_NEWUSER, user: true}} {
 		if os.Geteuid() != 0 && !try.user {
@@ -59,11 +74,16 @@ func Detect(ctx context.Context) Sandbox {
 	return s
 }
 
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
 func (s Sandbox) works(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/true")
-	s.Confine(cmd)
+	s.Confine(cmd, Limits{})
 	return cmd.Run() == nil
 }
 
@@ -78,9 +98,8 @@ func (s Sandbox) String() string {
 	return "not kept from " + strings.Join(s.Missing, ", nor from ")
 }
 
-// Confine changes a command that was not started yet: whom it runs as, and what it sees. Start it with StartRestricted or
-// StartWithin.
-func (s Sandbox) Confine(cmd *exec.Cmd) {
+// Confine changes a command that was not started yet: whom it runs as, what it sees, what it may take.
+func (s Sandbox) Confine(cmd *exec.Cmd, l Limits) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -95,59 +114,64 @@ func (s Sandbox) Confine(cmd *exec.Cmd) {
 	if os.Geteuid() == 0 {
 		a.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: s.user} //nolint:gosec // 65534
 	}
+	s.limit(cmd, l)
+	if s.setpriv {
+		wrap(cmd, setprivPath, "--no-new-privs")
+	}
 }
 
-// Demote changes a command that was not started yet and that needs the network: whom it runs as. For what it sees and may
-// take there is StartRestricted.
-func (s Sandbox) Demote(cmd *exec.Cmd) {
+// wrap has a program run another one.
+func wrap(cmd *exec.Cmd, before ...string) {
+	cmd.Args = append(append(before, cmd.Path), cmd.Args[1:]...)
+	cmd.Path = before[0]
+}
+
+// Demote changes a command that was not started yet and that needs the network: whom it runs as, and what it may take. For
+// what it sees there is StartRestricted.
+func (s Sandbox) Demote(cmd *exec.Cmd, l Limits) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	if uid, gid := User(); s.demote {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // 65534
 	}
+	s.limit(cmd, l)
+}
+
+func (s Sandbox) limit(cmd *exec.Cmd, l Limits) {
+	if !s.prlimit {
+		return
+	}
+	limits := []string{prlimitPath, "--core=0"}
+	for _, x := range []struct {
+		name  string
+		limit int64
+	}{{"as", l.Memory}, {"fsize", l.File}, {"nofile", int64(l.Files)}} {
+		if x.limit > 0 {
+			limits = append(limits, "--"+x.name+"="+strconv.FormatInt(x.limit, 10))
+		}
+	}
+	wrap(cmd, limits...)
 }
 
 // LimitMemory bounds what a running child may take of memory of its own, in bytes; see RLIMIT_DATA, which counts private
 // writable mappings too (Linux 4.7). It may be called again, with more or less.
 func (s Sandbox) LimitMemory(pid int, most uint64) error {
-	return asNobody(s.demote, func() error { return limit(pid, unix.RLIMIT_DATA, unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}) })
-}
-
-// set sets the limits of a command that has just been started. Until then it has ours, for the time that a few system calls
-// take, which is less than its own start; what it starts has them too.
-func (l Limits) set(cmd *exec.Cmd) error {
-	return asNobody(cmd.SysProcAttr != nil && cmd.SysProcAttr.Credential != nil, func() error {
-		err := limit(cmd.Process.Pid, unix.RLIMIT_CORE, unix.Rlimit{})
-		for _, x := range []struct {
-			resource int
-			most     int64
-		}{{unix.RLIMIT_AS, l.Memory}, {unix.RLIMIT_FSIZE, l.File}, {unix.RLIMIT_NOFILE, int64(l.Files)}} {
-			if x.most > 0 {
-				most := uint64(x.most)
-				err = errors.Join(err, limit(cmd.Process.Pid, x.resource, unix.Rlimit{Cur: most, Max: most}))
-			}
-		}
-		return err
-	})
-}
-
-func limit(pid, resource int, to unix.Rlimit) error { return unix.Prlimit(pid, resource, &to, nil) }
-
-// asNobody does something as that user, where it is asked for: even root may limit only its own user's processes, where it has no
-// CAP_SYS_RESOURCE, as in most containers. So a thread becomes that user, alone, which the system calls do where no library
-// passes them on, and ends.
-func asNobody(become bool, do func() error) error {
-	if !become {
-		return do()
+	limit := func() error {
+		return unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}, nil)
 	}
+	if !s.demote {
+		return limit()
+	}
+	// Even root may limit only its own user's processes, where it has no CAP_SYS_RESOURCE, as in most containers: so a thread
+	// becomes the child's user, alone, which the system calls do where no library passes them on, and ends.
 	done := make(chan error)
 	Thread(func() {
 		_, _, gid := unix.RawSyscall(unix.SYS_SETRESGID, nobody, nobody, nobody)
 		_, _, uid := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody)
 		err := errors.Join(failed(gid), failed(uid))
 		if err == nil {
-			err = do()
+			err = limit()
 		}
 		done <- err
 	})

@@ -13,27 +13,18 @@ import (
 	"github.com/remora-backup/remora/internal/sandbox"
 )
 
-// few are the limits of what is tried.
-var few = sandbox.Limits{File: 1, Files: 32}
-
-// say runs a shell's script restricted to reach and within limits, and returns what it says.
-func say(t *testing.T, box sandbox.Sandbox, reach sandbox.Reach, limits sandbox.Limits, script string) string {
+// say runs a shell's script restricted to reach, and returns what it says.
+func say(t *testing.T, box sandbox.Sandbox, reach sandbox.Reach, script string) string {
 	t.Helper()
-	cmd := exec.Command("/bin/bash", "-c", "read; "+script)
-	wait, begin, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdin = wait
+	cmd := exec.Command("/bin/bash", "-c", script)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	box.Demote(cmd)
+	box.Demote(cmd, sandbox.Limits{File: 1, Files: 32})
 	done := make(chan error)
 	sandbox.Thread(func() {
-		err := box.StartRestricted(cmd, reach, limits)
-		_, _ = begin.Close(), wait.Close() // it has its own, and all of its limits
+		err := box.StartRestricted(cmd, reach)
 		if err == nil {
 			_ = cmd.Wait() // what it said tells
 		}
@@ -100,21 +91,21 @@ func TestARestrictedChild(t *testing.T) {
 		"nothing":              {"echo x >/dev/null && echo could", false},
 		"the system's library": {"head -c1 /etc/passwd >/dev/null && echo could", false},
 	} {
-		could := strings.Contains(say(t, box, reach, few, c.script), "could")
+		could := strings.Contains(say(t, box, reach, c.script), "could")
 		if could == c.kept {
 			t.Errorf("%s: could %v (sandbox: %v)", name, could, box)
 		}
-		free := strings.Contains(say(t, sandbox.Sandbox{}, reach, sandbox.Limits{}, c.script), "could")
+		free := strings.Contains(say(t, sandbox.Sandbox{}, reach, c.script), "could")
 		if !free {
 			t.Errorf("%s: not even a free one can", name)
 		}
 	}
-	if said := say(t, box, reach, few, "grep NoNewPrivs /proc/self/status; ulimit -c; ulimit -f; ulimit -n; id -u"); files && !strings.Contains(said, "Permission denied") {
+	if said := say(t, box, reach, "grep NoNewPrivs /proc/self/status; ulimit -c; ulimit -f; ulimit -n; id -u"); files && !strings.Contains(said, "Permission denied") {
 		t.Errorf("its own status can be read: %s", said)
 	} else if uid, _ := sandbox.User(); !strings.Contains(said, fmt.Sprintf("0\n0\n32\n%d", uid)) {
 		t.Errorf("limits and user: %s", said)
 	}
-	if said := say(t, sandbox.Sandbox{}, reach, few, "grep NoNewPrivs /proc/self/status"); !strings.Contains(said, "1") {
+	if said := say(t, sandbox.Sandbox{}, reach, "grep NoNewPrivs /proc/self/status"); !strings.Contains(said, "1") {
 		t.Errorf("it can get more privileges: %s", said)
 	}
 }
@@ -125,7 +116,7 @@ func TestTheProcessKeepsWhatItHad(t *testing.T) {
 	box := sandbox.Detect(t.Context())
 	file := filepath.Join(t.TempDir(), "file")
 	for range 20 {
-		say(t, box, sandbox.Reach{}, few, "true")
+		say(t, box, sandbox.Reach{}, "true")
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
