@@ -15,8 +15,8 @@ import (
 )
 
 // Compressor deflates the data of any number of archives on a fixed number of goroutines, so that its memory, about
-// 1 MiB for each, or 2 from level 6 on, and at most 8 MiB of buffers kept for later, does not grow with the archives at
-// work. It is safe for concurrent use.
+// 1 MiB for each, or 2 from level 6 on where data repeats itself, and at most 8 MiB of buffers kept for later, does not grow
+// with the archives at work. It is safe for concurrent use.
 type Compressor struct {
 	todo    chan *piece
 	workers int // and one piece more of an archive is under way, beside the one being filled
@@ -33,8 +33,8 @@ const nice = 5
 // kept is how many pieces are kept for later, about half a MiB each: those of a few archives on two cores.
 const kept = 16
 
-// Levels of compression: 1 keeps one core ahead of one database connection, 6 makes archives as small as
-// pg_dump's own and takes about twice the time.
+// Levels of compression: 1 keeps one core ahead of one database connection, 6 makes archives of what databases are mostly full of
+// smaller than pg_dump's own, and takes about half as long again (docs/benchmarks.md).
 const (
 	Fast  = 1
 	Small = 6
@@ -98,33 +98,28 @@ func (c *Compressor) Close() error {
 	return nil
 }
 
-// nearby is how far back the encoder looks that knows only what is near, in bytes. The rows of a table repeat the rows before
-// them, and each further bit of a distance has its price: where a row differs from the last in a number or two, as pgbench's do, what is
-// found at once is 14 % smaller than what level 6 finds in 32 KiB, and JSON 0.5 %; texts and programs are 7 to 9 % larger.
+// nearby is how far back the encoder looks that knows only what is near, in bytes. The rows of a table repeat the rows before them,
+// and each bit of a distance has its price: what it makes of pgbench's rows, which differ from the last in a number or two, is 14 %
+// smaller than what level 6 makes that looks back 32 KiB, and of JSON 0.5 %; of texts and programs it is 6 to 9 % larger.
 const nearby = 8 << 10
 
 // deflater is one worker's encoders.
 type deflater struct {
 	far     *flate.Writer
-	near    *flate.Writer // finds repetitions of what is nearby; nil below level 6
+	near    *flate.Writer // finds repetitions of what is nearby; nil until it is tried
+	small   bool          // whether it is
 	huffman *flate.Writer // finds no repetitions, only codes bytes by how often they come
 	hex     *hexCode
 	out     bytes.Buffer // grows once for all pieces, each of which then takes no more than it has
 	digits  []byte       // so does what hex makes
-	probe   bytes.Buffer
 	free    free[input]
 }
 
 func newDeflater(level int, c *Compressor) (*deflater, error) {
-	d := &deflater{hex: c.hex, free: c.inputs}
+	d := &deflater{hex: c.hex, free: c.inputs, small: level >= Small}
 	var err error
 	if d.far, err = flate.NewWriter(io.Discard, level); err != nil {
 		return nil, err
-	}
-	if level >= Small {
-		if d.near, err = flate.NewWriterWindow(io.Discard, nearby); err != nil {
-			return nil, err
-		}
 	}
 	d.huffman, err = flate.NewWriter(io.Discard, flate.HuffmanOnly)
 	return d, err
@@ -166,46 +161,51 @@ func (d *deflater) code(to []byte, p *piece) ([]byte, error) {
 	case coded:
 		return d.encode(to, d.huffman, p)
 	}
-	switch {
-	case d.near != nil && p.tried:
-		return d.encodeBoth(to, p)
-	case d.near != nil && p.habit.near.Load():
+	if !d.small || !p.tried && !p.habit.near.Load() {
+		return d.encode(to, d.far, p)
+	}
+	var err error
+	if d.near == nil {
+		if d.near, err = flate.NewWriterWindow(io.Discard, nearby); err != nil {
+			return nil, err
+		}
+	}
+	if !p.tried {
 		return d.encode(to, d.near, p)
 	}
-	return d.encode(to, d.far, p)
-}
-
-// encodeBoth appends the smaller of what both encoders make of a piece, and has the next ones written as it.
-func (d *deflater) encodeBoth(to []byte, p *piece) ([]byte, error) {
-	far, err := d.encode(to, d.far, p)
-	if err != nil {
+	at := len(to)
+	if to, err = d.encode(to, d.far, p); err != nil {
 		return nil, err
 	}
-	both, err := d.encode(far, d.near, p)
-	if err != nil {
+	if err := d.write(d.near, p.in.bytes, p.in.before, p.last); err != nil {
 		return nil, err
 	}
-	near := both[len(far):]
-	better := len(near) < len(far)-len(to)
+	better := d.out.Len() < len(to)-at
 	if p.habit.near.Store(better); better {
-		return append(both[:len(to)], near...), nil
+		to = append(to[:at], d.out.Bytes()...)
 	}
-	return both[:len(far)], nil
+	return to, nil
 }
 
-// encode appends what w makes of a piece, of which it may repeat what was right before.
+// encode appends what w makes of a piece.
 func (d *deflater) encode(to []byte, w *flate.Writer, p *piece) ([]byte, error) {
+	if err := d.write(w, p.in.bytes, p.in.before, p.last); err != nil {
+		return nil, err
+	}
+	return append(to, d.out.Bytes()...), nil
+}
+
+// write leaves in out what w makes of in, which may repeat what was right before it. A Reset of w would take that for the next one's.
+func (d *deflater) write(w *flate.Writer, in, before []byte, last bool) error {
 	d.out.Reset()
-	w.ResetDict(&d.out, p.in.before) // Reset would take what was given here for another piece
-	_, err := w.Write(p.in.bytes)
-	end := w.Flush
-	if p.last {
-		end = w.Close
+	w.ResetDict(&d.out, before)
+	if _, err := w.Write(in); err != nil {
+		return err
 	}
-	if err == nil {
-		err = end()
+	if last {
+		return w.Close()
 	}
-	return append(to, d.out.Bytes()...), err
+	return w.Flush()
 }
 
 // longestStored is the longest stored block.
@@ -249,11 +249,8 @@ func (d *deflater) choose(in []byte) way {
 	}
 	sample := in[len(in)/2 : len(in)/2+probeSize]
 	size := func(w *flate.Writer) int {
-		d.probe.Reset()
-		w.ResetDict(&d.probe, nil)
-		_, _ = w.Write(sample) // into memory
-		_ = w.Flush()
-		return d.probe.Len()
+		_ = d.write(w, sample, nil, false) // into memory
+		return d.out.Len()
 	}
 	alone := size(d.huffman)
 	switch {

@@ -12,87 +12,119 @@ import (
 	"testing"
 )
 
-// How a table's repetitions are found is what its second piece has shown: nearby where rows repeat the rows before them, else as far
-// back as there is. The table after it is another one.
+// recoded sends a table's text through a recoder of one worker, and returns its pieces, compressed.
+func recoded(t *testing.T, c *Compressor, text []byte) (pieces [][]byte, h *habit) {
+	t.Helper()
+	rec := &recoder{
+		compressor: c, intSize: 4, counter: newCounter("UTF8"), objects: sha256.New(), sum: newObjectSum(), contents: &Contents{},
+		order: make(chan *piece, 60), stop: make(chan struct{}), corrupt: fmt.Errorf,
+		next: newPiece(c.pieces), in: newInput(c.inputs),
+	}
+	text = slices.Concat(text, []byte(copyEnd))
+	if err := rec.block(Entry{copied: true, copy: &copyTarget{}}, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := rec.data(text); err != nil {
+		t.Fatal(err)
+	}
+	if err := rec.end(); err != nil {
+		t.Fatal(err)
+	}
+	for range (len(text) + pieceSize - 1) / pieceSize {
+		p := <-rec.order
+		<-p.done
+		if p.err != nil {
+			t.Fatal(p.err)
+		}
+		pieces = append(pieces, bytes.Clone(p.out))
+	}
+	if got := inflate(t, bytes.Join(pieces, nil)[len(zlibHeader):]); !bytes.Equal(got, text) {
+		t.Fatalf("%d bytes came back as %d others", len(text), len(got))
+	}
+	return pieces, rec.habit
+}
+
+// counting are rows that differ from the last in a number.
+func counting(size int) []byte {
+	var b bytes.Buffer
+	for n := 1_000_000; b.Len() < size; n++ {
+		_, _ = fmt.Fprintf(&b, "%d\t%d\t0\t%s\n", n, n/100_000, strings.Repeat(" ", 84))
+	}
+	return b.Bytes()[:size]
+}
+
+// chapters are sentences, and then the same ones again, farther back than nearby.
+func chapters(size int) []byte {
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // as much as a test needs
+	var chapter, b bytes.Buffer
+	for chapter.Len() < 2*nearby {
+		_, _ = fmt.Fprintf(&chapter, "%s%d ", []string{"keep", "dry", "handle", "with", "care"}[random.IntN(5)], random.IntN(1000))
+	}
+	for n := 0; b.Len() < size; n++ {
+		_, _ = fmt.Fprintf(&b, "%d\t%s\n", n, chapter.Bytes())
+	}
+	return b.Bytes()[:size]
+}
+
+// How a table's repetitions are found is what its first full piece has shown: nearby where rows repeat the rows before them, else as far
+// back as there is. It is tried again, and the table after it is another one.
 func TestHabits(t *testing.T) {
 	t.Parallel()
-	c, err := NewCompressor(1, Small) // one after the other, so that the third piece knows of the second
+	c, err := NewCompressor(1, Small) // one after the other, so that each piece knows of the ones before
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close() //nolint:errcheck // it has no error to tell
-	rec := &recoder{
-		compressor: c, intSize: 4, counter: newCounter("UTF8"), objects: sha256.New(), contents: &Contents{},
-		order: make(chan *piece, 20), stop: make(chan struct{}), corrupt: fmt.Errorf,
-		next: newPiece(c.pieces), in: newInput(c.inputs),
+	far, h := recoded(t, c, chapters(3*pieceSize+1))
+	if h.near.Load() {
+		t.Error("chapters repeat what is nearby")
 	}
-	var rows, chapters bytes.Buffer
-	for n := 1_000_000; rows.Len() < 5*pieceSize; n++ {
-		_, _ = fmt.Fprintf(&rows, "%d\t%d\t0\t%s\n", n, n/100_000, strings.Repeat(" ", 84))
+	near, h := recoded(t, c, counting(3*pieceSize+1))
+	if !h.near.Load() || len(near[0]) > len(near[2])*11/10 {
+		t.Errorf("rows repeat what is far, or the first was not written as was better: %d and %d bytes", len(near[0]), len(near[2]))
 	}
-	chapter := make([]byte, 2*nearby)
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // as much as a test needs
-	for i := range chapter {
-		chapter[i] = 'a' + byte(random.IntN(20))
+	// One table has both: the pieces up to the next one that is tried go out as the first one was best.
+	both, h := recoded(t, c, slices.Concat(counting(2*pieceSize), chapters((tryEvery+1)*pieceSize), counting(1)))
+	if h.near.Load() {
+		t.Error("it was not tried again")
 	}
-	for n := 0; chapters.Len() < 5*pieceSize; n++ {
-		_, _ = fmt.Fprintf(&chapters, "%d\t%s\n", n, chapter)
+	if before, after := len(both[tryEvery-1]), len(both[tryEvery+1]); len(near[2]) > len(both[0])*11/10 || before < 2*after || after > len(far[2])*11/10 {
+		t.Errorf("rows: %d bytes, among others %d; chapters: %d bytes, among others %d, and when they were tried %d", len(near[2]), len(both[0]), len(far[2]), before, after)
 	}
-	for _, table := range []struct {
-		name string
-		text []byte
-		near bool
-		most float64 // of a later piece, to the first
-	}{{"rows", rows.Bytes(), true, 0.9}, {"chapters", chapters.Bytes(), false, 1.01}} {
-		text := slices.Concat(table.text, []byte(copyEnd))
-		if err := rec.block(Entry{copied: true, copy: &copyTarget{}}, false, nil); err != nil {
-			t.Fatal(err)
-		}
-		if err := rec.data(text); err != nil {
-			t.Fatal(err)
-		}
-		if err := rec.end(); err != nil {
-			t.Fatal(err)
-		}
-		var out []byte
-		var sizes []int
-		for range (len(text) + pieceSize - 1) / pieceSize {
-			p := <-rec.order
-			<-p.done
-			if p.err != nil {
-				t.Fatal(p.err)
-			}
-			out, sizes = append(out, p.out...), append(sizes, len(p.out))
-		}
-		if got := inflate(t, out[len(zlibHeader):]); !bytes.Equal(got, text) {
-			t.Errorf("%s: %d bytes came back as %d others", table.name, len(text), len(got))
-		}
-		if near := rec.habit.near.Load(); near != table.near || float64(sizes[3]) > table.most*float64(sizes[0]) {
-			t.Errorf("%s: nearby: %v; pieces of %d bytes", table.name, near, sizes)
-		}
+	// A small table is not worth the trying.
+	if one, _ := recoded(t, c, counting(pieceSize-10)); len(one[0]) < len(near[1])*11/10 {
+		t.Errorf("a single piece of rows: %d bytes, and of many %d", len(one[0]), len(near[1]))
 	}
 }
 
-// A piece may repeat the end of the one before it, and what was right before is no other piece's.
+// A piece may repeat the end of the one before it, and what was right before one is no other's.
 func TestPiecesKnowTheLast(t *testing.T) {
 	t.Parallel()
+	end := digits(dictSize / 2)
+	text := slices.Concat(digits(pieceSize)[:pieceSize-dictSize], end, end) // the second piece is the end of the first, again
 	for _, level := range []int{Fast, Small} {
-		d, err := newDeflater(level, &Compressor{})
+		c, err := NewCompressor(1, level)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := digits(dictSize / 2)
-		for _, before := range [][]byte{nil, text, nil} {
-			out, err := d.code(nil, &piece{in: &input{bytes: text, before: before}, habit: new(habit), last: true})
+		if pieces, _ := recoded(t, c, text); len(pieces[1]) > dictSize/20 {
+			t.Errorf("level %d: what is repeated has %d bytes", level, len(pieces[1]))
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		d, err := newDeflater(level, &Compressor{hex: newHexCode()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		long := bytes.Repeat(end, 9) // of which a sample is taken first
+		for _, before := range [][]byte{nil, end, nil} {
+			out, err := d.code(nil, &piece{in: &input{bytes: long, before: before}, habit: new(habit), last: true})
 			if err != nil {
 				t.Fatal(err)
 			}
-			back, err := io.ReadAll(flate.NewReaderDict(bytes.NewReader(out), before))
-			if err != nil || !bytes.Equal(back, text) {
+			if back, err := io.ReadAll(flate.NewReaderDict(bytes.NewReader(out), before)); err != nil || !bytes.Equal(back, long) {
 				t.Errorf("level %d, %d bytes before: %v", level, len(before), err)
-			}
-			if known := len(before) > 0; known != (len(out) < len(text)/20) {
-				t.Errorf("level %d, %d bytes before: %d bytes are %d", level, len(before), len(text), len(out))
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package pgarchive_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -179,6 +180,21 @@ func TestEverySizeOfIntegersAndOffsets(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Large objects are numbered by 32 bits, whatever an archive's integers have.
+func TestNumbersOfObjects(t *testing.T) {
+	t.Parallel()
+	in := resized(stored(t, "1.14-none"), 8, 8)
+	at := bytes.Index(in, []byte{0, 0x15, 0x40, 0, 0, 0, 0, 0, 0}) // 16405, the first of them
+	if at < 0 {
+		t.Fatal("there is no such object")
+	}
+	in[at+7] = 1
+	var corrupt *pgarchive.CorruptError
+	if _, _, err := walk(bytes.NewReader(in)); !errors.As(err, &corrupt) {
+		t.Errorf("walked: %v", err)
 	}
 }
 

@@ -95,6 +95,20 @@ func TestLongHeads(t *testing.T) {
 	}
 }
 
+// What no COPY statement takes, as with pg_dump --inserts, is nothing that is counted: it is passed, and not recoded.
+func TestOnlyCopyIsRecoded(t *testing.T) {
+	t.Parallel()
+	const statement = "COPY t FROM stdin;\n"
+	in := bytes.Replace(comments(1, "x"), append([]byte{0, byte(len(statement)), 0, 0, 0}, statement...), []byte{1, 1, 0, 0, 0}, 1)
+	if a, out, err := walk(bytes.NewReader(in)); err != nil || a.Tables != 1 || !bytes.Equal(out, in) {
+		t.Errorf("walked: %v", err)
+	}
+	var corrupt *pgarchive.CorruptError
+	if _, _, _, err := recode(compressor(t, 1, pgarchive.Fast), bytes.NewReader(in)); !errors.As(err, &corrupt) {
+		t.Errorf("recoded: %v", err)
+	}
+}
+
 // A number that lies is a broken archive, not a long one: the bytes that it announces never come.
 func TestALieIsNoLongHead(t *testing.T) {
 	t.Parallel()

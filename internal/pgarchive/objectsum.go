@@ -22,12 +22,9 @@ type objectSum struct {
 	line   []byte
 }
 
-func (s *objectSum) begin(number uint32) {
-	s.number, s.piece = number, 0
-	if s.digest == nil {
-		s.digest = sha256.New()
-	}
-}
+func newObjectSum() *objectSum { return &objectSum{digest: sha256.New()} }
+
+func (s *objectSum) begin(number uint32) { s.number, s.piece = number, 0 }
 
 func (s *objectSum) add(p []byte) {
 	for len(p) > 0 {

@@ -12,14 +12,15 @@ import (
 	"sync/atomic"
 )
 
-// pieceSize is how much is compressed at a time: four times what the encoder makes a block of, and not a byte that would need
-// one more.
-const pieceSize = 4 * (1<<16 - 1)
+// pieceSize is how much is compressed at a time: the encoders of levels 1 to 6 make a block of as much as a stored one may hold, and a
+// byte more would need one of its own.
+const pieceSize = 4 * longestStored
 
-// dictSize is how much a piece knows of the one before it. All 32 KiB would make it 0.1 to 0.4 % smaller still, and are encoded once more.
+// dictSize is how much a piece knows of the one before it. All 32 KiB would make pieces 0.1 to 0.4 % smaller still; the encoder goes
+// through what it is told before it begins.
 const dictSize = 4 << 10
 
-// tryEvery is after how many pieces of a table another one is written both ways.
+// tryEvery is how many full pieces of a block there are to one that is written both ways.
 const tryEvery = 32
 
 // smallPiece is up to where a piece's buffer grows with it, so that thousands of small tables are not a piece's memory
@@ -51,7 +52,7 @@ func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 		return nil, err
 	}
 	rec := &recoder{
-		compressor: c, intSize: w.head.intSize, counter: newCounter(w.head.Encoding), objects: sha256.New(), contents: &Contents{Encoding: w.head.Encoding},
+		compressor: c, intSize: w.head.intSize, counter: newCounter(w.head.Encoding), objects: sha256.New(), sum: newObjectSum(), contents: &Contents{Encoding: w.head.Encoding},
 		order: make(chan *piece, c.workers+1), stop: make(chan struct{}), corrupt: w.corrupt,
 	}
 	for _, s := range w.head.Sequences {
@@ -131,7 +132,8 @@ type mark struct {
 	at    int
 }
 
-// habit is how repetitions are found in one table, or in all large objects, as the pieces that were tried have shown.
+// habit is how repetitions are found in a block, which is a table or some large objects, as the piece that was tried last has shown.
+// Pieces that are at work by then go out as before, so that an archive's size is not the same each time.
 type habit struct{ near atomic.Bool }
 
 // input is a piece's data. It is kept apart, since what is compressed already waits for its turn without it.
@@ -183,11 +185,11 @@ type recoder struct {
 
 	next     *piece
 	habit    *habit
-	pieces   int  // of the block so far
+	full     int  // pieces of the block so far
 	table    bool // what is read is a table's COPY text
 	counter  *counter
 	objects  hash.Hash
-	sum      objectSum // of them too
+	sum      *objectSum // of them too
 	contents *Contents
 }
 
@@ -196,13 +198,16 @@ var errStopped = errors.New("pgarchive: the archive's taker has failed")
 func (r *recoder) block(e Entry, objects bool, framing []byte) error {
 	r.next.marks = append(r.next.marks, mark{e, len(r.next.framing)})
 	r.next.framing = append(r.next.framing, framing...)
-	r.habit, r.pieces = new(habit), 0
-	if r.table = !objects && e.copied; r.table {
-		r.counter.begin(e)
+	r.habit, r.full = new(habit), 0
+	if objects {
+		r.table = false
+		return nil
 	}
-	if !objects {
-		r.next.first = true
+	if r.table = e.copied; !r.table { // pg_dump --inserts, which we never ask for
+		return r.corrupt("the block of %s.%s is no text that COPY reads", e.Namespace, e.Tag)
 	}
+	r.counter.begin(e)
+	r.next.first = true
 	return nil
 }
 
@@ -263,8 +268,11 @@ func (r *recoder) end() error {
 func (r *recoder) send() error {
 	p, in := r.next, r.in
 	p.in, p.stream, p.size = in, true, len(in.bytes)
-	p.habit, p.tried = r.habit, r.pieces%tryEvery == 1 // the second is the first to be: most tables have no more than one
-	r.pieces++
+	p.habit = r.habit
+	if !p.last { // most tables have no other
+		p.tried = r.full%tryEvery == 0
+		r.full++
+	}
 	select {
 	case r.order <- p:
 	case <-r.stop:

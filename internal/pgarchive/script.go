@@ -245,13 +245,14 @@ func (s *script) ident(name string) string {
 
 // end compares the large objects, and says what all comes to.
 func (s *script) end(l LargeObjects) {
-	equal, sum, of := "equal    ", cmp.Or(l.Sum, l.OldSum), "sha256(bytes)"
-	if l.Sum == "" {
-		of = "bytes"
-	}
-	if sum != "" {
-		sum = fmt.Sprintf(` AND coalesce(sum(hashtextextended(number || ' ' || piece || ' ' || encode(%s, 'hex') COLLATE "C", 0)), 0) = %s`, of, sum)
-	} else if l.Count > 0 {
+	const sums = ` AND coalesce(sum(hashtextextended(number || ' ' || piece || ' ' || encode(%s, 'hex') COLLATE "C", 0)), 0) = %s`
+	equal, sum := "equal    ", ""
+	switch {
+	case l.Sum != "":
+		sum = fmt.Sprintf(sums, "sha256(bytes)", l.Sum)
+	case l.OldSum != "":
+		sum = fmt.Sprintf(sums, "bytes", l.OldSum)
+	case l.Count > 0:
 		equal = "not checked: the bytes of as many and as long"
 		s.unchecked++
 	}

@@ -2,6 +2,7 @@ package pgarchive
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -17,7 +18,7 @@ type Handlers struct {
 	Head func(h *Head, raw []byte) error
 	// Body gets the bytes after the head, in order. p is valid during the call only.
 	Body func(p []byte) error
-	// Progress, where set, is told each time a block begins, whenever some more was read, which is every 256 KiB at
+	// Progress, where set, is told each time a block begins, whenever some more was read, which is every 64 KiB at
 	// most, and once at the end. It must be quick; how often anybody is told further is for it to choose, as only the
 	// newest counts (jobworkers' heart writes that down, with a beat every few seconds).
 	Progress func(Progress)
@@ -51,13 +52,13 @@ type Archive struct {
 func (a *Archive) Size() int64 { return int64(len(a.Raw)) + a.BodySize }
 
 // bufferSize is what is read at a time: large enough that a handler is called seldom, small beside a part.
-const bufferSize = 256 << 10
+const bufferSize = 64 << 10
 
 // Walk reads one archive from r to its proper end and passes it on. It returns an error, and no archive, when
 // r fails (the error is r's), when anything is unknown or inconsistent (*CorruptError with the offset, or
 // ErrUnsupported), when the head is too long (*LongHeadError), and when the stream ends before every entry's block was there. Where the head says already
 // where blocks start, as it does in an archive read back from the store, they must start there. Memory: the head
-// (while it grows, more than twice of it), what its entries say, and 256 KiB. It does not close r.
+// (while it grows, more than twice of it), what its entries say, and 64 KiB. It does not close r.
 func Walk(r io.Reader, to Handlers) (*Archive, error) {
 	w, err := begin(r, to)
 	if err != nil {
@@ -325,7 +326,7 @@ func (w *walker) title() string {
 
 // object reads a large object's OID; 0 ends the block. OIDs are unsigned 32-bit numbers written as signed.
 func (w *walker) object() error {
-	if w.field[0] > 1 {
+	if w.field[0] > 1 || bytes.IndexFunc(w.field[5:], func(r rune) bool { return r != 0 }) >= 0 { // of larger integers
 		return w.corrupt("a large object's number is malformed")
 	}
 	if w.sink != nil {
