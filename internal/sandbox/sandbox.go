@@ -157,25 +157,18 @@ func (s Sandbox) limit(cmd *exec.Cmd, l Limits) {
 // LimitMemory bounds what a running child may take of memory of its own, in bytes; see RLIMIT_DATA, which counts private
 // writable mappings too (Linux 4.7). It may be called again, with more or less.
 func (s Sandbox) LimitMemory(pid int, most uint64) error {
-	limit := func() error {
-		return unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}, nil)
+	err := unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}, nil)
+	if !s.demote || !errors.Is(err, unix.EPERM) {
+		return err
 	}
-	if !s.demote {
-		return limit()
+	// Even root may limit only its own user's processes where it has no CAP_SYS_RESOURCE, as in most containers. So a program does it, as the
+	// child's user. A thread of ours that became that user would be open to the child meanwhile, and by it the whole process.
+	limit := exec.Command(prlimitPath, "--pid", strconv.Itoa(pid), "--data="+strconv.FormatUint(most, 10)+":unlimited") //nolint:noctx // it takes a millisecond
+	limit.Env, limit.SysProcAttr = []string{}, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if said, err := limit.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, said)
 	}
-	// Even root may limit only its own user's processes, where it has no CAP_SYS_RESOURCE, as in most containers: so a thread
-	// becomes the child's user, alone, which the system calls do where no library passes them on, and ends.
-	done := make(chan error)
-	Thread(func() {
-		_, _, gid := unix.RawSyscall(unix.SYS_SETRESGID, nobody, nobody, nobody)
-		_, _, uid := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody)
-		err := errors.Join(failed(gid), failed(uid))
-		if err == nil {
-			err = limit()
-		}
-		done <- err
-	})
-	return <-done
+	return nil
 }
 
 // User is whom confined children run as, and demoted ones of a detected sandbox: nobody where we are root, else ourselves.

@@ -2,11 +2,14 @@ package sandbox_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -124,5 +127,63 @@ func TestTheProcessKeepsWhatItHad(t *testing.T) {
 	first, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/status", os.Getpid()))
 	if err != nil || strings.Contains(string(first), "NoNewPrivs:\t1") {
 		t.Errorf("by its first thread, the process has lost something: %v %s", err, first)
+	}
+}
+
+// While a child's memory is limited, it may not do the same to us: none of our threads is its user then, and by the number of a thread a
+// limit is set for its whole process.
+func TestALimitedChildDoesNotLimitUs(t *testing.T) {
+	t.Parallel()
+	box := sandbox.Detect(t.Context())
+	demoted := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		box.Demote(cmd, sandbox.Limits{})
+		return cmd
+	}
+	child := demoted("/bin/cat")
+	held, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan error)
+	go func() {
+		var err error
+		for most := range uint64(200) {
+			err = errors.Join(err, box.LimitMemory(child.Process.Pid, 1<<30+most))
+		}
+		over <- err
+	}()
+	// Whose a thread is can be read where it may be limited.
+	for err = nil; err == nil; {
+		select {
+		case err = <-over:
+			if err == nil {
+				err = io.EOF
+			}
+		default:
+			threads, _ := filepath.Glob("/proc/self/task/*/status")
+			for _, thread := range threads {
+				status, rerr := os.ReadFile(thread)
+				if rerr == nil && os.Geteuid() == 0 && !strings.Contains(string(status), "Uid:\t0\t0\t0\t0") {
+					t.Errorf("a thread of ours is somebody else's: %s", status)
+				}
+			}
+		}
+	}
+	if err != io.EOF {
+		t.Error(err)
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", child.Process.Pid))
+	if err != nil || !regexp.MustCompile(`Max data size +1073742023 +unlimited`).Match(limits) {
+		t.Errorf("%v %s", err, limits)
+	}
+	if err := held.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := child.Wait(); err != nil {
+		t.Error(err)
 	}
 }
