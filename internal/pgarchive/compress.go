@@ -15,7 +15,7 @@ import (
 )
 
 // Compressor deflates the data of any number of archives on a fixed number of goroutines, so that its memory, about
-// 1 MiB for each, or 2 from level 6 on where data repeats itself, and at most 8 MiB of buffers kept for later, does not grow
+// 1 MiB for each, or 2 from level 6 on where data repeats itself, and at most 4 MiB of buffers kept for later, does not grow
 // with the archives at work. It is safe for concurrent use.
 type Compressor struct {
 	todo    chan *piece
@@ -30,7 +30,7 @@ type Compressor struct {
 // nice is how far behind (sched(7)): enough for a third of an equal's time.
 const nice = 5
 
-// kept is how many pieces are kept for later, about half a MiB each: those of a few archives on two cores.
+// kept is how many pieces are kept for later, about a quarter of a MiB each: those of a few archives on two cores.
 const kept = 16
 
 // Levels of compression: 1 keeps one core ahead of one database connection, 6 makes archives of what databases are mostly full of
@@ -106,8 +106,8 @@ const nearby = 8 << 10
 // deflater is one worker's encoders.
 type deflater struct {
 	far     *flate.Writer
-	near    *flate.Writer // finds repetitions of what is nearby; nil until it is tried
-	small   bool          // whether it is
+	near    *flate.Writer // finds repetitions of what is nearby; nil until it is needed
+	small   bool          // whether it may be
 	huffman *flate.Writer // finds no repetitions, only codes bytes by how often they come
 	hex     *hexCode
 	out     bytes.Buffer // grows once for all pieces, each of which then takes no more than it has
@@ -164,27 +164,33 @@ func (d *deflater) code(to []byte, p *piece) ([]byte, error) {
 	if !d.small || !p.tried && !p.habit.near.Load() {
 		return d.encode(to, d.far, p)
 	}
-	var err error
+	at := len(to)
+	if p.tried {
+		var err error
+		if to, err = d.encode(to, d.far, p); err != nil {
+			return nil, err
+		}
+		if len(to)-at > len(in)/2 { // there is little that repeats itself, near or far
+			p.habit.near.Store(false)
+			return to, nil
+		}
+	}
 	if d.near == nil {
+		var err error
 		if d.near, err = flate.NewWriterWindow(io.Discard, nearby); err != nil {
 			return nil, err
 		}
 	}
-	if !p.tried {
-		return d.encode(to, d.near, p)
-	}
-	at := len(to)
-	if to, err = d.encode(to, d.far, p); err != nil {
+	if err := d.write(d.near, in, p.in.before, p.last); err != nil {
 		return nil, err
 	}
-	if err := d.write(d.near, p.in.bytes, p.in.before, p.last); err != nil {
-		return nil, err
+	if p.tried {
+		better := d.out.Len() < len(to)-at
+		if p.habit.near.Store(better); !better {
+			return to, nil
+		}
 	}
-	better := d.out.Len() < len(to)-at
-	if p.habit.near.Store(better); better {
-		to = append(to[:at], d.out.Bytes()...)
-	}
-	return to, nil
+	return append(to[:at], d.out.Bytes()...), nil
 }
 
 // encode appends what w makes of a piece.
@@ -238,7 +244,7 @@ const (
 	asItIs              // nothing makes it smaller
 )
 
-const probeSize = 8 << 10
+const probeSize = 4 << 10
 
 // choose tells how a piece is written, by a sample of its middle. Where looking for repetitions makes it no smaller, as
 // with the hexadecimal that COPY writes for random bytes, that would take several times as long, and fast levels make

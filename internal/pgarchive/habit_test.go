@@ -91,6 +91,15 @@ func TestHabits(t *testing.T) {
 	if before, after := len(both[tryEvery-1]), len(both[tryEvery+1]); len(near[2]) > len(both[0])*11/10 || before < 2*after || after > len(far[2])*11/10 {
 		t.Errorf("rows: %d bytes, among others %d; chapters: %d bytes, among others %d, and when they were tried %d", len(near[2]), len(both[0]), len(far[2]), before, after)
 	}
+	// Those that have tried nothing go on as the one that has.
+	many, err := NewCompressor(3, Small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer many.Close() //nolint:errcheck // as above
+	if pieces, _ := recoded(t, many, counting(20*pieceSize+1)); len(pieces[19]) > len(near[2])*11/10 {
+		t.Errorf("by three workers: %d bytes, and by one %d", len(pieces[19]), len(near[2]))
+	}
 	// A small table is not worth the trying.
 	if one, _ := recoded(t, c, counting(pieceSize-10)); len(one[0]) < len(near[1])*11/10 {
 		t.Errorf("a single piece of rows: %d bytes, and of many %d", len(one[0]), len(near[1]))

@@ -63,12 +63,13 @@ func TestWaysToWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const size = 4 * longestStored
 	row := func(n int) []byte { return append(append([]byte("4711\t\\\\x"), digits(n)...), "\t\\N\tx\n"...) }
-	mixed := bytes.Repeat([]byte{0xe4, 0xf6, 0xfc, 'X'}, pieceSize/4)
-	copy(mixed[pieceSize/2:], digits(probeSize/2))
-	random := make([]byte, pieceSize)
+	mixed := bytes.Repeat([]byte{0xe4, 0xf6, 0xfc, 'X'}, size/4)
+	copy(mixed[size/2:], digits(probeSize/2))
+	random := make([]byte, size)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(random)
-	letters := make([]byte, pieceSize)
+	letters := make([]byte, size)
 	for i, b := range random {
 		letters[i] = ' ' + b%64
 	}
@@ -78,9 +79,9 @@ func TestWaysToWrite(t *testing.T) {
 		most float64
 	}{
 		"rows of 1 kB": {bytes.Repeat(row(500), 2)[:1<<10], repeats, 1.01}, // too small to be looked at
-		"bytea":        {append(row(pieceSize/4), row(pieceSize/8)...), asDigits, 0.515},
+		"bytea":        {append(row(size/4), row(size/8)...), asDigits, 0.515},
 		"mixed":        {mixed, asDigits, 0.3},
-		"text":         {bytes.Repeat([]byte("all work and no play\n"), pieceSize/21), repeats, 0.01},
+		"text":         {bytes.Repeat([]byte("all work and no play\n"), size/21), repeats, 0.01},
 		"letters":      {letters, coded, 0.81},
 		"random":       {random, asItIs, 1.0001},
 		"blocks":       {random[:2*longestStored], asItIs, 1.0001},

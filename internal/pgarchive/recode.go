@@ -14,7 +14,7 @@ import (
 
 // pieceSize is how much is compressed at a time: the encoders of levels 1 to 6 make a block of as much as a stored one may hold, and a
 // byte more would need one of its own.
-const pieceSize = 4 * longestStored
+const pieceSize = 2 * longestStored
 
 // dictSize is how much a piece knows of the one before it. All 32 KiB would make pieces 0.1 to 0.4 % smaller still; the encoder goes
 // through what it is told before it begins.
@@ -33,7 +33,7 @@ const smallPiece = 16 << 10
 // one at a time and never after Recode has returned. An archive that is compressed already is walked and passed as
 // it is; one of a version newer than this package is passed unread, all of it body, and Raw is empty. Event triggers of
 // excluded schemas are taken out of a head only here, where the head is ours to write. Errors and
-// memory are Walk's, and about half a MiB for each of c's workers and three more.
+// memory are Walk's, and about a quarter of a MiB for each of c's workers and three more.
 func Recode(r io.Reader, c *Compressor, to Handlers) (*Archive, error) {
 	w, err := begin(r, to)
 	if errors.Is(err, errNewer) {

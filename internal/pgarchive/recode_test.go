@@ -100,7 +100,7 @@ feed" text, twice int GENERATED ALWAYS AS (id * 2) STORED);
 			INSERT INTO "Odd one"."semi;colon" ("Line
 feed") SELECT repeat(E'line\n\\.\ttab\\', g % 40) FROM generate_series(1, 20000) g;
 			CREATE TABLE wide AS SELECT 1 AS id, repeat('x', 6000000) AS text;
-			CREATE TABLE exact AS SELECT repeat('e', 262139 - 2) AS text FROM generate_series(1, 3);
+			CREATE TABLE exact AS SELECT repeat('e', 131069 - 2) AS text FROM generate_series(1, 3);
 			CREATE TABLE hex AS SELECT g AS id, string_agg(sha256((g * 100 + k)::text::bytea), '') AS b FROM generate_series(1, 3000) g, generate_series(1, 32) k GROUP BY g;
 			CREATE TABLE nulls AS SELECT NULL::int AS a, NULL::text AS b FROM generate_series(1, 5);
 			CREATE SEQUENCE used; SELECT setval('used', 4711); CREATE SEQUENCE "never;used" START -3 MINVALUE -5;

@@ -4,7 +4,7 @@
 //
 // Each stage holds the one before it back: pg_dump waits while its pipe is full, the recoder while a piece for each core
 // and one more are under way, the uploader while as many parts travel as it may. Memory does not grow with the
-// database: about 2 MiB in the recoder and the upload's part buffers, once the first part is full; besides that the
+// database: about 1 MiB in the recoder and the upload's part buffers, once the first part is full; besides that the
 // table of contents, some four times. pg_dump takes twice its largest row, and pg_restore two and a half times the table of
 // contents: with Options.Memory no more than is there, whatever the database holds.
 package pipeline
