@@ -8,7 +8,7 @@ import (
 
 func TestPercentOf(t *testing.T) {
 	t.Parallel()
-	for live, want := range map[uint64]uint64{0: 100, 1 << 20: 100, 6 << 20: 100, 8 << 20: 50, 10 << 20: 20, 11 << 20: 9, 12 << 20: 5, 13 << 20: 5, 1 << 30: 5} {
+	for live, want := range map[uint64]uint64{0: 100, 1 << 20: 100, 6 << 20: 100, 8 << 20: 50, 10 << 20: 20, 11 << 20: 10, 12 << 20: 10, 13 << 20: 10, 1 << 30: 10} {
 		if got := percentOf(live); got != want {
 			t.Errorf("%d bytes live: %d %%, want %d", live, got, want)
 		}
@@ -24,7 +24,7 @@ func TestCollectOften(t *testing.T) { //nolint:paralleltest // the collector is 
 			kept = make([]byte, 64<<20)
 		}
 		now := []metrics.Sample{{Name: "/gc/gogc:percent"}}
-		for tries := 0; tries == 0 || (now[0].Value.Uint64() == aTwentieth) != large; tries++ {
+		for tries := 0; tries == 0 || (now[0].Value.Uint64() == aTenth) != large; tries++ {
 			if tries == 1000 {
 				t.Fatalf("large: %t, and the target is %d %%", large, now[0].Value.Uint64())
 			}
