@@ -57,7 +57,7 @@ type ageing struct {
 func newAgeing(t *testing.T, backups int) *ageing {
 	t.Helper()
 	ctx := t.Context()
-	a := &ageing{pool: pgtest.Pool(t), id: remora.NewID[remora.ResourceID]()}
+	a := &ageing{pool: pgtest.Pool(t), id: remora.NewID[remora.ResourceID](), ahead: time.Until(firstMonday(time.Now()))}
 	cfg := s3test.Config(t)
 	a.real = s3test.Open(t, cfg)
 	var err error
@@ -94,6 +94,16 @@ func newAgeing(t *testing.T, backups int) *ageing {
 		a.backup(t)
 	}
 	return a
+}
+
+// firstMonday is the next first Monday of a month, at six in the morning: which backups of the two weeks from then on are the last of a
+// week or of a month, and stay, is the same whatever day it is today.
+func firstMonday(now time.Time) time.Time {
+	day := now.UTC().Truncate(24 * time.Hour).Add(30 * time.Hour)
+	for day.Weekday() != time.Monday || day.Day() > 7 {
+		day = day.AddDate(0, 0, 1)
+	}
+	return day
 }
 
 // backup makes one in the store and in our database.
