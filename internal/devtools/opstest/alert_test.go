@@ -70,6 +70,7 @@ func TestStoppedWorkersAreAlerted(t *testing.T) {
 	at.await(t, "the database is fresh", "/api/v1/query?query="+`remora_databases{freshness="fresh"}==1`, `"1"]`)
 	at.until(t, "nothing fires, since all is well", func(context.Context) (string, bool) {
 		firing := at.firing(t)
+		delete(firing, "RemoraProgramsOutdated") // this machine's may be, which is no fault of what is tested
 		return fmt.Sprint(firing), len(firing) == 0
 	})
 
