@@ -34,7 +34,7 @@ const nice = 5
 const kept = 16
 
 // Levels of compression: 1 keeps one core ahead of one database connection, 6 makes archives of what databases are mostly full of
-// smaller than pg_dump's own, and takes about half as long again (docs/benchmarks.md).
+// smaller than pg_dump's own, and takes about half as long again.
 const (
 	Fast  = 1
 	Small = 6

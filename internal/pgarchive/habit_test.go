@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// recoded sends a table's text through a recoder of one worker, and returns its pieces, compressed.
+// recoded sends a table's text through a recoder, and returns its pieces, compressed. The first, which is tried, is waited for before the
+// others are sent.
 func recoded(t *testing.T, c *Compressor, text []byte) (pieces [][]byte, h *habit) {
 	t.Helper()
 	rec := &recoder{
@@ -24,19 +25,29 @@ func recoded(t *testing.T, c *Compressor, text []byte) (pieces [][]byte, h *habi
 	if err := rec.block(Entry{copied: true, copy: &copyTarget{}}, false, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := rec.data(text); err != nil {
-		t.Fatal(err)
-	}
-	if err := rec.end(); err != nil {
-		t.Fatal(err)
-	}
-	for range (len(text) + pieceSize - 1) / pieceSize {
+	take := func() {
 		p := <-rec.order
 		<-p.done
 		if p.err != nil {
 			t.Fatal(p.err)
 		}
 		pieces = append(pieces, bytes.Clone(p.out))
+	}
+	first := min(len(text), pieceSize+1) // the byte more is what sends the piece
+	if err := rec.data(text[:first]); err != nil {
+		t.Fatal(err)
+	}
+	if first > pieceSize {
+		take()
+	}
+	if err := rec.data(text[first:]); err != nil {
+		t.Fatal(err)
+	}
+	if err := rec.end(); err != nil {
+		t.Fatal(err)
+	}
+	for len(pieces) < (len(text)+pieceSize-1)/pieceSize {
+		take()
 	}
 	if got := inflate(t, bytes.Join(pieces, nil)[len(zlibHeader):]); !bytes.Equal(got, text) {
 		t.Fatalf("%d bytes came back as %d others", len(text), len(got))

@@ -16,8 +16,8 @@ import (
 // byte more would need one of its own.
 const pieceSize = 2 * longestStored
 
-// dictSize is how much a piece knows of the one before it. All 32 KiB would make pieces 0.1 to 0.4 % smaller still; the encoder goes
-// through what it is told before it begins.
+// dictSize is how much a piece knows of the one before it. All 32 KiB would make texts and programs up to 1.1 % smaller still, and JSON
+// 0.1 % or nothing; the encoder goes through what it is told before it begins.
 const dictSize = 4 << 10
 
 // tryEvery is how many full pieces of a block there are to one that is written both ways.
@@ -280,7 +280,7 @@ func (r *recoder) send() error {
 	}
 	r.next, r.in = newPiece(r.compressor.pieces), newInput(r.compressor.inputs)
 	if !p.last {
-		r.in.before = append(r.in.before, in.bytes[max(len(in.bytes)-dictSize, 0):]...)
+		r.in.before = append(r.in.before, in.bytes[pieceSize-dictSize:]...) // only the last is not full
 	}
 	if r.table {
 		r.counter.add(in.bytes)
