@@ -70,7 +70,9 @@ func TestStoppedWorkersAreAlerted(t *testing.T) {
 	at.await(t, "the database is fresh", "/api/v1/query?query="+`remora_databases{freshness="fresh"}==1`, `"1"]`)
 	at.until(t, "nothing fires, since all is well", func(context.Context) (string, bool) {
 		firing := at.firing(t)
-		delete(firing, "RemoraProgramsOutdated") // this machine's may be, which is no fault of what is tested
+		if strings.Contains(logs.String(), "have known holes") { // this machine's programs: then it fires rightly
+			delete(firing, "RemoraProgramsOutdated")
+		}
 		return fmt.Sprint(firing), len(firing) == 0
 	})
 
