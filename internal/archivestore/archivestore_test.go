@@ -56,6 +56,12 @@ func noise(n int) []byte {
 
 func (b bundle) store(t *testing.T, ref archivestore.Ref, head, body []byte) archivestore.Manifest {
 	t.Helper()
+	m, _ := b.commit(t, ref, head, body)
+	return m
+}
+
+func (b bundle) commit(t *testing.T, ref archivestore.Ref, head, body []byte) (archivestore.Manifest, *archivestore.Writer) {
+	t.Helper()
 	w := archivestore.Create(t.Context(), b.bucket, ref, b.other, b.key.Recipient())
 	if _, err := io.Copy(w, bytes.NewReader(body)); err != nil {
 		t.Fatal(err)
@@ -74,7 +80,7 @@ func (b bundle) store(t *testing.T, ref archivestore.Ref, head, body []byte) arc
 	if w.Sent() != sent {
 		t.Errorf("%d bytes were sent, it says %d", sent, w.Sent())
 	}
-	return m
+	return m, w
 }
 
 func (b bundle) keysOf(t *testing.T) (all []string) {

@@ -2,7 +2,6 @@ package archivestore_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -90,8 +89,8 @@ func TestALockedBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	head, body := noise(1000), noise(7<<20) // in parts
-	m := l.store(t, ref, head, body)
-	lock, err := archivestore.Locked(ctx, l.worker, m)
+	_, w := l.commit(t, ref, head, body)
+	lock, err := w.Lock()
 	if day := 24 * time.Hour; err != nil || lock.Mode != remora.LockCompliance || lock.Until.Before(before.Add(14*day-time.Minute)) || lock.Until.After(time.Now().Add(14*day+time.Minute)) {
 		t.Errorf("%+v %v", lock, err)
 	}
@@ -245,10 +244,9 @@ func TestKeysAreNotLockedWithArchives(t *testing.T) {
 func TestLockedIsTheLeastOfAll(t *testing.T) {
 	t.Parallel()
 	l := newLocked(t, types.ObjectLockRetentionModeCompliance, 14)
-	m := l.store(t, newRef(), noise(10), noise(20))
 	plain := newBundle(t)
-	unlocked := plain.store(t, newRef(), noise(10), noise(20))
-	if lock, err := archivestore.Locked(t.Context(), plain.bucket, unlocked); err != nil || lock != (remora.ObjectLock{}) {
+	_, w := plain.commit(t, newRef(), noise(10), noise(20))
+	if lock, err := w.Lock(); err != nil || lock != (remora.ObjectLock{}) {
 		t.Errorf("%+v %v", lock, err)
 	}
 	soon := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
@@ -267,18 +265,32 @@ func TestLockedIsTheLeastOfAll(t *testing.T) {
 		for _, of := range []string{"head", "manifest", "contents", "body-001"} {
 			cfg := s3test.Key(l.cfg, "worker")
 			client := *cfg.HTTP
-			client.Transport = answering{client.Transport, of, c.answer}
+			client.Transport = answering{client.Transport, of, func(r *http.Response) { c.answer(r.Header) }}
 			cfg.HTTP = &client
-			if lock, err := archivestore.Locked(t.Context(), s3test.Open(t, cfg), m); err != nil || lock != c.want {
+			b := l.bundle
+			b.bucket = s3test.Open(t, cfg)
+			_, w := b.commit(t, newRef(), noise(10), noise(20))
+			if lock, err := w.Lock(); err != nil || lock != c.want {
 				t.Errorf("%s of the %s: %+v %v", name, of, lock, err)
 			}
 		}
 	}
-	// A store that does not answer is an error, which whoever asks may pass over.
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if lock, err := archivestore.Locked(ended, l.worker, m); err == nil || lock != (remora.ObjectLock{}) {
-		t.Errorf("%+v %v", lock, err)
+	// A store that does not say it has the archive all the same.
+	for _, of := range []string{"head", "manifest"} {
+		cfg := s3test.Key(l.cfg, "worker")
+		client := *cfg.HTTP
+		client.Transport = answering{client.Transport, of, func(r *http.Response) {
+			if r.Request.Method == http.MethodHead {
+				r.StatusCode = http.StatusForbidden
+			}
+		}}
+		cfg.HTTP = &client
+		b := l.bundle
+		b.bucket = s3test.Open(t, cfg)
+		_, w := b.commit(t, newRef(), noise(10), noise(20))
+		if lock, err := w.Lock(); err == nil || lock != (remora.ObjectLock{}) {
+			t.Errorf("of the %s: %+v %v", of, lock, err)
+		}
 	}
 }
 
@@ -286,13 +298,13 @@ func TestLockedIsTheLeastOfAll(t *testing.T) {
 type answering struct {
 	next   http.RoundTripper
 	of     string
-	change func(http.Header)
+	change func(*http.Response)
 }
 
 func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := a.next.RoundTrip(r)
 	if err == nil && slices.Contains(strings.Split(r.URL.Path, "/"), a.of) {
-		a.change(resp.Header)
+		a.change(resp)
 	}
 	return resp, err
 }

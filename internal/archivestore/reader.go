@@ -76,28 +76,6 @@ func measure(ctx context.Context, b *objectstore.Bucket, at string, o StoredObje
 	return nil
 }
 
-// Locked asks until when the store keeps every object of a committed archive, whoever wants to delete or change it: the earliest of
-// their times, in the weaker of their modes. It is zero where the store does not say so of one of them, or our key may not know.
-func Locked(ctx context.Context, b *objectstore.Bucket, m Manifest) (lock remora.ObjectLock, err error) {
-	names := []string{headName, manifestName} // the head first: where that is not locked nothing else is asked for
-	for _, o := range m.Stored()[1:] {
-		names = append(names, o.Name)
-	}
-	for _, name := range names {
-		o, err := b.Head(ctx, m.ref().key(name))
-		if err != nil || o.LockMode == "" {
-			return remora.ObjectLock{}, err
-		}
-		if lock.Mode == "" || o.LockMode == objectstore.LockGovernance {
-			lock.Mode = remora.LockModeOf(o.LockMode)
-		}
-		if lock.Until.IsZero() || o.LockedUntil.Before(lock.Until) {
-			lock.Until = o.LockedUntil
-		}
-	}
-	return lock, nil
-}
-
 func open(ctx context.Context, b *objectstore.Bucket, ref Ref, key seal.Key, m Manifest, objects []StoredObject) (*Reader, error) {
 	r := &Reader{Manifest: m}
 	for _, o := range objects {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/remora-backup/remora/internal/objectstore"
+	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/seal"
 )
 
@@ -28,6 +29,8 @@ type Writer struct {
 	size       int64
 	sent       atomic.Int64
 	over       bool
+	lock       remora.ObjectLock // of the objects that were asked about
+	unsaid     error             // why the store did not say
 }
 
 type body struct {
@@ -162,14 +165,53 @@ func (w *Writer) Commit(head, contents []byte, facts Manifest, keys MACer, now t
 	if err != nil {
 		return Manifest{}, err
 	}
-	if err := w.show(append(writes, w.put(manifestName, manifest))); err != nil {
+	writes = append(writes, w.put(manifestName, manifest))
+	if err := w.show(writes); err != nil {
 		return Manifest{}, err
 	}
-	if err := w.show([]write{w.put(headName, sealedHead)}); err != nil {
+	var asking sync.WaitGroup
+	var others []string
+	for _, x := range writes {
+		others = append(others, x.name)
+	}
+	asking.Go(func() { w.askLock(others...) }) // beside the head's way, since it is asked of every archive
+	err = w.show([]write{w.put(headName, sealedHead)})
+	asking.Wait()
+	if err != nil {
 		return Manifest{}, err
 	}
 	w.over = true
+	if w.lock.Mode != "" {
+		w.askLock(headName)
+	}
 	return m, nil
+}
+
+// lockPatience is how long a commit waits for what the store says of its lock, which is not worth more.
+const lockPatience = 5 * time.Second
+
+// Lock is until when the store keeps every object of the committed archive, whoever wants to delete or change it: the earliest of
+// their times, in the weaker of their modes. It is zero where the store does not say so of one of them, or our key may not know;
+// the error is why it could not be asked.
+func (w *Writer) Lock() (remora.ObjectLock, error) { return w.lock, w.unsaid }
+
+// askLock asks of objects that are there, until one is not locked.
+func (w *Writer) askLock(names ...string) {
+	ctx, cancel := context.WithTimeout(w.ctx, lockPatience)
+	defer cancel()
+	for _, name := range names {
+		o, err := w.bucket.Head(ctx, w.ref.key(name))
+		if err != nil || o.LockMode == "" {
+			w.lock, w.unsaid = remora.ObjectLock{}, err
+			return
+		}
+		if w.lock.Mode == "" || o.LockMode == objectstore.LockGovernance {
+			w.lock.Mode = remora.LockModeOf(o.LockMode)
+		}
+		if w.lock.Until.IsZero() || o.LockedUntil.Before(w.lock.Until) {
+			w.lock.Until = o.LockedUntil
+		}
+	}
 }
 
 // write makes one object visible.

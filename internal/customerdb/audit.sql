@@ -36,8 +36,12 @@ SELECT set_config('idle_session_timeout', '0', false) AS ignored WHERE current_s
 
 -- name: server
 SELECT current_setting('server_version_num')::int AS server_version_num, left(split_part(current_setting('server_version'), ' ', 1), 100),
-       pg_catalog.pg_database_size(pg_catalog.current_database()), pg_catalog.pg_is_in_recovery(), session_user::text,
-       pg_catalog.pg_export_snapshot(), pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
+       pg_catalog.pg_is_in_recovery(), session_user::text,
+       pg_catalog.pg_export_snapshot(), pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text;
+
+
+-- name: size
+SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size,
        (SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = 'pg_catalog.pg_attribute'::regclass),
        (SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = 'pg_catalog.pg_description'::regclass);
 

@@ -49,6 +49,9 @@ func TestServerAndRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer session.Close()
+	if err := session.Measure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if s := session.Server(); s.Major < 13 || !strings.HasPrefix(s.Version, fmt.Sprint(s.Major)) || s.Size < 1<<20 || s.Standby {
 		t.Fatalf("%+v", s)
 	}
@@ -60,7 +63,10 @@ func TestServerAndRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer again.Close()
-	if s := again.Server(); s.Columns < 1000 || s.Comments < 1000 {
+	if _, err := again.Ask(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := again.Server(); s.Size < 1<<20 || s.Columns < 1000 || s.Comments < 1000 {
 		t.Errorf("%+v", s)
 	}
 	for name, c := range map[string]struct {

@@ -24,10 +24,12 @@ import (
 type Server struct {
 	Major   int
 	Version string // such as 15.18
-	Size    int64  // of the database, in bytes
 	Standby bool
 	Key     remora.ServerKey // of its certificate, where no authority vouches for it
 
+	// Known once Measure or Ask has returned without an error.
+
+	Size int64 // of the database, in bytes
 	// How many columns (of everything that has some) and comments there are, as the server's statistics have it: 0 where
 	// it has not looked yet.
 	Columns, Comments int64
@@ -44,6 +46,7 @@ type Session struct {
 	audit    remora.Audit
 	alike    map[string]int // findings, by code
 	standing bool           // the transaction is open
+	measured bool           // the server has said how large the database is
 }
 
 //go:embed audit.sql
@@ -110,12 +113,23 @@ func Open(ctx context.Context, t Target) (*Session, error) {
 	return s, nil
 }
 
+// Measure asks how large the database is. It must come before Ask, which else asks that as well. Errors are *remora.Failure.
+func (s *Session) Measure(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
+	defer cancel()
+	return s.mended(ctx, s.ask(ctx, s.read, "size"))
+}
+
 // Ask asks what the credential may do, in the snapshot: in one message, and for at most 65 s. It must come before
 // Release, once. Errors are *remora.Failure.
 func (s *Session) Ask(ctx context.Context) (remora.Audit, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	ask := []string{"catalogs", "write_powers", "read_gaps"}
+	ask := []string{"catalogs"} // before what reads them
+	if !s.measured {
+		ask = append(ask, "size")
+	}
+	ask = append(ask, "write_powers", "read_gaps")
 	if s.server.Major >= 15 {
 		ask = append(ask, "parameter_powers")
 	}
@@ -323,10 +337,13 @@ const limit = 100
 // read takes one row of the audit's.
 func (s *Session) read(name string, row [][]byte) error {
 	switch {
-	case name == "server_version_num" && len(row) == 9:
-		s.server = Server{Key: s.server.Key, Major: atoi(string(row[0])) / 10000, Version: string(row[1]), Size: int64(atoi(string(row[2]))), Standby: string(row[3]) == "t"}
-		s.server.Columns, s.server.Comments = int64(atoi(string(row[7]))), int64(atoi(string(row[8])))
-		s.audit.Role, s.snapshot, s.audit.Witness.Before = string(row[4]), string(row[5]), int64(atoi(string(row[6])))
+	case name == "server_version_num" && len(row) == 6:
+		s.server.Major, s.server.Version, s.server.Standby = atoi(string(row[0]))/10000, string(row[1]), string(row[2]) == "t"
+		s.audit.Role, s.snapshot, s.audit.Witness.Before = string(row[3]), string(row[4]), int64(atoi(string(row[5])))
+		return nil
+	case name == "size" && len(row) == 3:
+		s.server.Size, s.server.Columns, s.server.Comments = int64(atoi(string(row[0]))), int64(atoi(string(row[1]))), int64(atoi(string(row[2])))
+		s.measured = true
 		return nil
 	case name == "code" && len(row) == 5:
 		f := remora.Finding{Code: string(row[0]), Severity: remora.Severity(row[1]), Object: string(row[2]), Detail: string(row[3]), Fix: string(row[4])}

@@ -53,6 +53,10 @@ func (m *memory) open(ctx context.Context, t customerdb.Target) (*customerdb.Ses
 	if err != nil || m.history.Known {
 		return s, err
 	}
+	if err := s.Measure(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
 	need := catalogWeight(s.Server())
 	if m.has(need) {
 		return s, nil

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -134,9 +133,6 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	}
 	defer session.Close()
 	said := session.Server()
-	if err := c.Plan.Fits(c.Database.Addon, said.Size); err != nil { // before pg_dump is started
-		return kept, &remora.Failure{Reason: remora.ReasonTooLarge, Detail: remora.Public(err, "")}
-	}
 	client, _, err := pgdump.Choose(w.Clients, said.Major)
 	if err != nil {
 		return kept, err
@@ -145,13 +141,24 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	look := &lookout{
 		session: session, began: time.Now(), gentle: gentle{app: app, every: w.WatchEvery, most: w.LockPatience, giveWay: stop},
 		save: func(ctx context.Context, a remora.Audit) error {
-			return w.Store.SaveAudit(ctx, c, a, remora.Server{Version: said.Version, Size: said.Size, Key: said.Key})
+			return w.Store.SaveAudit(ctx, c, a, remora.Server{Version: said.Version, Size: session.Server().Size, Key: said.Key})
 		},
 	}
-	impact := sync.OnceFunc(func() { w.impact(ctx, c, look) })
-	var beside sync.WaitGroup
-	defer beside.Wait()
-	defer impact()
+	verdict := func(ctx context.Context) error {
+		if err := look.verdict(ctx); err != nil {
+			return err
+		}
+		if err := c.Plan.Fits(c.Database.Addon, session.Server().Size); err != nil {
+			return &remora.Failure{Reason: remora.ReasonTooLarge, Detail: remora.Public(err, "")}
+		}
+		return nil
+	}
+	defer func() {
+		look.stop()
+		if err != nil {
+			w.impact(ctx, c, look)
+		}
+	}()
 	source := pipeline.Source{
 		Client: client, Credential: target.Credential, Addr: target.Addr, ServerMajor: said.Major, ServerVersion: said.Version,
 		Snapshot: session.Snapshot(), AppName: app,
@@ -163,7 +170,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 			if !look.answers(ctx, w.LockPatience/3) { // pg_dump has its locks, and nobody watches whom they keep waiting
 				return errStart
 			}
-			if err := look.verdict(ctx); err != nil {
+			if err := verdict(ctx); err != nil {
 				return err
 			}
 			if look.audit.OpenRows() != source.OpenRows { // it must read under row security, or need not
@@ -173,9 +180,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		},
 		Ended: func(ctx context.Context) error {
 			defer context.AfterFunc(ctx, look.stop)()
-			err := look.end(ctx)
-			beside.Go(impact)
-			return err
+			return look.end(ctx)
 		},
 		Confirm: h.confirming, // fenced once more, right before the commit
 		Report:  func() any { return look.report() },
@@ -193,7 +198,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	}
 	if errors.Is(err, errStart) {
 		look.start(ctx)
-		if err := look.verdict(ctx); err != nil {
+		if err := verdict(ctx); err != nil {
 			return kept, err
 		}
 		source.OpenRows = look.audit.OpenRows()
@@ -203,12 +208,15 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		return kept, m.judge(err)
 	}
 	kept = keptOf(made, client.Major)
-	kept.ObjectLock = w.locked(ctx, bucket, made.Manifest)
+	kept.ObjectLock, kept.Impact = made.Lock, look.impact()
 	kept.Alone = c.Sealing.Alone
 	for _, r := range c.Sealing.Recipients {
 		kept.OpenedBy = append(kept.OpenedBy, seal.Fingerprint(r))
 	}
 	kept.LeftOut, kept.Witness, kept.Inventory = look.audit.LeftOut(), look.witness, look.inventory
+	if made.LockUnsaid != nil {
+		w.Log.WarnContext(ctx, "the store could not be asked until when it keeps a backup", "backup_id", c.Backup, "error", made.LockUnsaid)
+	}
 	if look.unseen != nil {
 		w.Log.WarnContext(ctx, "whom the dump kept waiting could not be seen to its end", "backup_id", c.Backup, "error", look.unseen)
 	}
@@ -218,23 +226,8 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	return kept, nil
 }
 
-// lockPatience is how long a stored backup waits for what its store says of its lock, which is not worth more.
-const lockPatience = 5 * time.Second
-
-// locked is what the store says of an archive's lock; nothing where it does not answer.
-func (w *runBackup) locked(ctx context.Context, bucket *objectstore.Bucket, m archivestore.Manifest) remora.ObjectLock {
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
-	lock, err := archivestore.Locked(ctx, bucket, m)
-	if err != nil {
-		w.Log.WarnContext(ctx, "the store could not be asked until when it keeps a backup", "backup_id", m.Backup, "error", err)
-	}
-	return lock
-}
-
-// impact ends the lookout and writes down what the run has cost the customer's database.
+// impact writes down what a run has cost the customer's database that made no backup.
 func (w *runBackup) impact(ctx context.Context, c postgres.Claim, look *lookout) {
-	look.stop()
 	done, cancel := cleanup(ctx)
 	defer cancel()
 	if err := w.Store.SaveImpact(done, c, look.impact()); err != nil {

@@ -227,7 +227,7 @@ func (b *bundle) restores(t *testing.T, x remora.Backup) {
 	if err := errors.Join(err, json.Unmarshal(stored, &contents)); err != nil || x.Rows != 250000 || contents.Rows() != x.Rows || contents.Tables[0].Name != "large" {
 		t.Errorf("%d rows, %+v, %v", x.Rows, contents, err)
 	}
-	check, err := pgdump.StartCheck(t.Context(), b.Clients[0])
+	check, err := pgdump.StartCheck(t.Context(), b.Clients[0], 0)
 	if err != nil {
 		t.Fatal(err)
 	}

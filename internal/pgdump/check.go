@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // Check is stock pg_restore reading a whole archive while it passes: it decompresses every block and turns
@@ -18,8 +18,8 @@ type Check struct {
 	n     int64 // written since its memory was looked at
 }
 
-// StartCheck begins a check. Write the archive to it, then call Finish; Close it in any case.
-func StartCheck(ctx context.Context, client Client) (*Check, error) {
+// StartCheck begins a check, which may take so much memory from its start on, in bytes, as Limit counts it; 0 is without a bound. Write the archive to it, then call Finish; Close it in any case.
+func StartCheck(ctx context.Context, client Client, memory int64) (*Check, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make a pipe: %w", err)
@@ -28,7 +28,7 @@ func StartCheck(ctx context.Context, client Client) (*Check, error) {
 	enlarge(w)
 	child, err := launch(ctx, program{
 		client: client, name: "pg_restore", args: []string{"--file=/dev/null"}, stdin: r,
-		confine: func(cmd *exec.Cmd) { client.Sandbox.Demote(cmd, least) }, reach: client.Reach(),
+		confine: sandbox.Sandbox.Demote, limits: least(memory), reach: client.Reach(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.Close())

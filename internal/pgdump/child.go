@@ -30,6 +30,7 @@ func environment(extra ...string) []string {
 type child struct {
 	name    string
 	cmd     *exec.Cmd
+	pidfd   int // -1 where the system has none
 	sandbox sandbox.Sandbox
 	ctx     context.Context // of this one run; its end is the child's end
 	stderr  *words
@@ -54,25 +55,26 @@ type program struct {
 	files   []*os.File // the child's descriptors from 3 on
 	stdin   *os.File
 	stdout  *os.File
-	secrets []redact.Secret // removed from what it says
-	confine func(*exec.Cmd) // takes from it what it need not have
+	secrets []redact.Secret                                  // removed from what it says
+	confine func(sandbox.Sandbox, *exec.Cmd, sandbox.Limits) // takes from it what it need not have
+	limits  sandbox.Limits
 	reach   sandbox.Reach
 }
 
 func launch(ctx context.Context, p program) (*child, error) {
 	cmd := exec.Command(filepath.Join(p.client.Dir, p.name), p.args...) //nolint:gosec,noctx // our own; end() is gentler than CommandContext
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = "/", environment(p.env...), p.files
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if p.stdin != nil {
 		cmd.Stdin = p.stdin
 	}
 	if p.stdout != nil {
 		cmd.Stdout = p.stdout
 	}
-	c := &child{name: p.name, cmd: cmd, sandbox: p.client.Sandbox, ctx: ctx, stderr: newWords(p.secrets), done: make(chan struct{})}
+	c := &child{name: p.name, cmd: cmd, pidfd: -1, sandbox: p.client.Sandbox, ctx: ctx, stderr: newWords(p.secrets), done: make(chan struct{})}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &c.pidfd}
 	cmd.Stderr = c.stderr
 	cmd.WaitDelay = grace // for whoever inherited stderr
-	p.confine(cmd)
+	p.confine(c.sandbox, cmd, p.limits)
 	started := make(chan error)
 	// Pdeathsig is sent when the thread that forked ends, not the process. So this thread waits for the child. It has lost what the
 	// child must not have, and ends after it.
@@ -90,6 +92,12 @@ func launch(ctx context.Context, p program) (*child, error) {
 	})
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
+	}
+	if n := p.limits.Data; n > 0 && !c.sandbox.Limits() {
+		if err := c.limit(n); err != nil {
+			c.end()
+			return nil, err
+		}
 	}
 	c.ending.Add(1)
 	stop := context.AfterFunc(ctx, func() { defer c.ending.Done(); c.end() })
@@ -111,17 +119,35 @@ func holdTerm() error {
 // reap waits for the child and for whatever it may have started. As long as the child is a zombie its number
 // is nobody else's, so that is when the rest of its group is killed; afterwards nothing is signalled.
 func (c *child) reap() error {
-	for {
-		err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	c.exited()
 	c.mu.Lock()
 	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) // ESRCH or EPERM: nobody is left
 	c.reaped = true
 	c.mu.Unlock()
 	return c.cmd.Wait()
+}
+
+// exited returns when the child is a zombie. A thread that waited in the system for that would keep one of GOMAXPROCS places from
+// others until the runtime's monitor, awake for it many times a millisecond on a core that pg_dump needs, took it back. So it is told
+// through the network poller, where there are pidfds (Linux 5.4).
+func (c *child) exited() {
+	if c.pidfd >= 0 && unix.SetNonblock(c.pidfd, true) == nil {
+		f := os.NewFile(uintptr(c.pidfd), "pidfd") //nolint:gosec // not negative
+		defer f.Close()                            //nolint:errcheck // nothing was written
+		if raw, err := f.SyscallConn(); err == nil && raw.Read(func(fd uintptr) bool {
+			var who unix.Siginfo
+			err := unix.Waitid(unix.P_PIDFD, int(fd), &who, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) //nolint:gosec // a descriptor
+			return err == nil && who.Signo != 0
+		}) == nil {
+			return
+		}
+	}
+	for {
+		err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }
 
 // end stops the child's group and waits for it. It may be called at any time, also again.

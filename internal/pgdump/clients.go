@@ -38,8 +38,10 @@ func (c Client) Reach(read ...string) sandbox.Reach {
 	return sandbox.Reach{Read: append(read, c.Dir, base)}
 }
 
-// least are the limits of programs that write no file and open few.
-var least = sandbox.Limits{File: 1, Files: 64}
+// least are the limits of a program that writes no file and opens few, and takes so much memory of its own; 0 is without a bound.
+func least(memory int64) sandbox.Limits {
+	return sandbox.Limits{File: 1, Files: 64, Data: memory}
+}
 
 // fixed are the minor releases before which a hostile server can corrupt pg_dump's memory (CVE-2026-6477,
 // CVE-2026-19385) or a hostile archive runs code in pg_restore (CVE-2026-116314).

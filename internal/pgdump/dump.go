@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -35,6 +34,7 @@ type Config struct {
 	// policy shows are then missing without a word: only for a credential that is known to be shown all of them.
 	OpenRows bool
 
+	Memory         int64         // what it may take from its start on, in bytes, as Dump.Limit counts it; 0 is without a bound
 	LockWait       time.Duration // how long to wait for a table's lock; default 30 s
 	ConnectTimeout time.Duration // default 10 s
 	StallTimeout   time.Duration // how long pg_dump may say nothing at all; default 10 min
@@ -176,7 +176,7 @@ func Start(ctx context.Context, cfg Config) (*Dump, error) {
 	enlarge(r)
 	child, err := launch(ctx, program{
 		client: cfg.Client, name: "pg_dump", args: cfg.args(), env: cfg.env(), files: []*os.File{pass}, stdout: w,
-		secrets: []redact.Secret{cfg.Credential.Password}, confine: func(cmd *exec.Cmd) { cfg.Client.Sandbox.Demote(cmd, least) }, reach: cfg.reach(),
+		secrets: []redact.Secret{cfg.Credential.Password}, confine: sandbox.Sandbox.Demote, limits: least(cfg.Memory), reach: cfg.reach(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, r.Close())

@@ -135,7 +135,7 @@ func TestDumpIsReadAndChecked(t *testing.T) {
 	t.Parallel()
 	cfg := customer(t, "whole", append([]string{large, "CREATE SEQUENCE s"}, grant("whole")...)...)
 	d := start(t, cfg)
-	check, err := pgdump.StartCheck(t.Context(), cfg.Client)
+	check, err := pgdump.StartCheck(t.Context(), cfg.Client, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,7 +446,7 @@ func TestChecksRefuseWhatIsNoArchive(t *testing.T) {
 	flipped := bytes.Clone(whole)
 	flipped[len(whole)/2] ^= 0x10
 	for name, in := range map[string][]byte{"empty": nil, "noise": bytes.Repeat([]byte("noise"), 1<<20), "cut": whole[:len(whole)-1], "flipped": flipped} {
-		c, err := pgdump.StartCheck(t.Context(), cfg.Client)
+		c, err := pgdump.StartCheck(t.Context(), cfg.Client, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func TestGivingUpIsNoFaultOfTheDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check, err := pgdump.StartCheck(ctx, cfg.Client)
+	check, err := pgdump.StartCheck(ctx, cfg.Client, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

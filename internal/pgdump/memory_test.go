@@ -7,6 +7,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/remora"
+	"github.com/remora-backup/remora/internal/sandbox"
 )
 
 // One row that is small on the server's disk takes twice its length in pg_dump, and no more than pg_dump was given.
@@ -31,6 +32,30 @@ func TestALargeRowCostsPgDumpAlone(t *testing.T) {
 	}
 }
 
+// What pg_dump may take holds from its start, whatever the sandbox, and can be raised.
+func TestMemoryIsBoundedFromTheStart(t *testing.T) {
+	t.Parallel()
+	cfg := customer(t, "bounded", append([]string{"CREATE TABLE bomb AS SELECT repeat('x', 50000000) AS v"}, grant("bounded")...)...)
+	cfg.Memory = 16 << 20
+	for name, box := range map[string]sandbox.Sandbox{"detected": sandbox.Detect(t.Context()), "none": {}} {
+		cfg.Client.Sandbox = box
+		for raised, want := range map[int64]remora.Reason{0: remora.ReasonMoreMemory, 128 << 20: remora.ReasonNone} {
+			d := start(t, cfg)
+			if raised > 0 {
+				if err := d.Limit(raised); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := io.Copy(io.Discard, d)
+			f := &remora.Failure{}
+			errors.As(err, &f)
+			if f.Reason != want || want == "" && err != nil {
+				t.Errorf("%s, raised to %d: %v", name, raised, err)
+			}
+		}
+	}
+}
+
 // What an archive lists is held by pg_restore, in as much as it was given.
 func TestALongHeadCostsPgRestoreAlone(t *testing.T) {
 	t.Parallel()
@@ -39,7 +64,7 @@ func TestALongHeadCostsPgRestoreAlone(t *testing.T) {
 		"DO $$ BEGIN EXECUTE format('COMMENT ON TABLE t IS %L', repeat('x', 20000000)); END $$",
 	}, grant("long_head")...)...)
 	for most, want := range map[int64]remora.Reason{8 << 20: remora.ReasonMoreMemory, 128 << 20: remora.ReasonNone} {
-		check, err := pgdump.StartCheck(t.Context(), cfg.Client)
+		check, err := pgdump.StartCheck(t.Context(), cfg.Client, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 
 	"github.com/remora-backup/remora/internal/redact"
 	"github.com/remora-backup/remora/internal/remora"
@@ -53,7 +52,7 @@ func StartRestore(ctx context.Context, cfg RestoreConfig) (*Restore, error) {
 			"PGHOST=" + cfg.Folder, "PGUSER=" + cfg.User, "PGPASSFILE=/proc/self/fd/3", "PGAPPNAME=" + AppName, "PGTZ=UTC",
 			"PGSERVICEFILE=/nonexistent", "PGGSSENCMODE=disable", "PGSSLMODE=disable",
 		},
-		confine: func(cmd *exec.Cmd) { cfg.Sandbox.Confine(cmd, cfg.Limits) }, reach: cfg.Client.Reach(),
+		confine: sandbox.Sandbox.Confine, limits: cfg.Limits, reach: cfg.Client.Reach(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.Close())

@@ -13,6 +13,7 @@ const (
 	readMemory  = 2 << 20 // pg_restore of any archive; measured 0.9
 	readHead    = 4       // for each byte of the head; measured 2.5
 	longestHead = 512 << 20
+	shortHead   = 64 << 10 // one up to this is reckoned as that, so that what the children may take from their start on stays right
 )
 
 // Overhead is what a run takes besides pg_dump, the upload's parts and what its tables cost, in bytes.
@@ -27,12 +28,12 @@ type room struct {
 	read reader
 }
 
-// begin bounds pg_dump to all but what the others take of the smallest archive.
-func (r room) begin() error {
-	if r.all == 0 {
-		return nil
+// first is what the children may take from their start on, of so much in all: what they may of an archive with a short head.
+func first(all int64) (dump, read int64) {
+	if all == 0 {
+		return 0, 0
 	}
-	return r.dump.Limit(r.all - Overhead)
+	return max(all-Overhead-shortHead*(ourHead+readHead), 1), readMemory + shortHead*readHead
 }
 
 // head is how long the head may be, now that pg_dump has begun to write it; 0 is the default.
@@ -47,7 +48,7 @@ func (r room) head() int {
 // rows divides what there is when the head is here, which is n bytes long; 0 where it cannot be told from the rows.
 func (r room) rows(n int64) error {
 	switch {
-	case r.all == 0:
+	case r.all == 0 || 0 < n && n <= shortHead: // as it is
 		return nil
 	case n == 0:
 		half := (r.all - ourMemory) / 2

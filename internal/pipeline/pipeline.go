@@ -25,6 +25,7 @@ import (
 	"github.com/remora-backup/remora/internal/objectstore"
 	"github.com/remora-backup/remora/internal/pgarchive"
 	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/remora"
 )
 
 // Source is the database to read.
@@ -56,9 +57,9 @@ type Options struct {
 	Admit   func(context.Context) error
 	Begun   func()                      // told once the archive's head has come: pg_dump has its snapshot and its locks; may be nil
 	Ended   func(context.Context) error // asked when pg_dump has ended, beside the end of reading and sending, whether to go on; may be nil
-	Confirm func(context.Context) error // asked right before the commit whether it may be; may be nil
+	Confirm func(context.Context) error // asked whether the commit may be, when the last of the body was sent; may be nil
 	Stage   func(name string)           // told of each of Stages as it begins; may be nil
-	// Report, asked after Ended and Confirm, is what the database was found to be, as JSON: it is stored with the contents, as their
+	// Report, asked after Ended, is what the database was found to be, as JSON: it is stored with the contents, as their
 	// member "report". May be nil.
 	Report func() any
 	// Origin, asked after Report, is what the manifest says of where the archive comes from (archivestore.Manifest.Origin). May
@@ -83,8 +84,8 @@ type Progress struct {
 // The stages of a run, each of which begins where the one before it ends.
 const (
 	StageDump   = "dump"   // from pg_dump's start until its end was seen; all but the end of reading and sending is beside it
-	StageRead   = "read"   // until stock pg_restore has read the rest, the store has it, and Ended has answered
-	StageCommit = "commit" // until the run was confirmed and the store has confirmed every object
+	StageRead   = "read"   // until stock pg_restore has read the rest, the store has it, Ended has answered and the run was confirmed
+	StageCommit = "commit" // until the store has confirmed every object
 )
 
 // Stages are their names, in order.
@@ -92,10 +93,12 @@ func Stages() []string { return []string{StageDump, StageRead, StageCommit} }
 
 // Made is what a run has made.
 type Made struct {
-	Manifest archivestore.Manifest
-	Contents *pgarchive.Contents // nil where the rows were not counted
-	Said     string              // pg_dump's standard error, scrubbed
-	Memory   int64               // what the run took at most, in bytes, besides the upload's parts and Overhead
+	Manifest   archivestore.Manifest
+	Contents   *pgarchive.Contents // nil where the rows were not counted
+	Said       string              // pg_dump's standard error, scrubbed
+	Lock       remora.ObjectLock   // see archivestore.Writer.Lock
+	LockUnsaid error               // why that could not be asked
+	Memory     int64               // what the run took at most, in bytes, besides the upload's parts and Overhead
 }
 
 // Run makes one archive. After an error nothing of it is listed, and no child runs on. Errors: *remora.Failure,
@@ -106,23 +109,21 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 		stage = func(string) {}
 	}
 	stage(StageDump)
+	forDump, forRead := first(o.Memory)
 	dump, err := pgdump.Start(ctx, pgdump.Config{
 		Client: from.Client, Credential: from.Credential, Addr: from.Addr, ServerMajor: from.ServerMajor,
-		Plain: pgarchive.WrittenBy(from.Client.Major), Snapshot: from.Snapshot, AppName: from.AppName, OpenRows: from.OpenRows,
+		Plain: pgarchive.WrittenBy(from.Client.Major), Snapshot: from.Snapshot, AppName: from.AppName, OpenRows: from.OpenRows, Memory: forDump,
 	})
 	if err != nil {
 		return made, err
 	}
 	defer closing(dump, &err)
-	reader, err := startReader(ctx, from.Client, o.Unread)
+	reader, err := startReader(ctx, from.Client, forRead, o.Unread)
 	if err != nil {
 		return made, err
 	}
 	defer closing(reader, &err)
 	space := room{all: o.Memory, dump: dump, read: reader}
-	if err := space.begin(); err != nil {
-		return made, err
-	}
 	if o.Admit != nil {
 		if err := o.Admit(ctx); err != nil {
 			return made, err
@@ -171,25 +172,25 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	stage(StageRead)
 	var sent, ended error
 	var beside sync.WaitGroup
-	beside.Go(func() { sent = out.Finish() })
 	asking, enough := context.WithCancel(ctx)
 	defer enough()
+	beside.Go(func() {
+		sent = out.Finish()
+		if sent == nil && o.Confirm != nil {
+			sent = o.Confirm(asking)
+		}
+	})
 	if o.Ended != nil {
 		beside.Go(func() { ended = o.Ended(asking) })
 	}
 	if err = reader.Finish(); err != nil {
-		enough() // whatever it says
+		enough() // whatever they say
 	}
 	beside.Wait()
 	if err = cmp.Or(err, sent, ended); err != nil {
 		return made, err
 	}
 	stage(StageCommit)
-	if o.Confirm != nil {
-		if err := o.Confirm(ctx); err != nil {
-			return made, err
-		}
-	}
 	made = Made{Contents: archive.Contents, Said: dump.Stderr(), Memory: space.peak(int64(len(archive.Raw)))}
 	var contents []byte
 	if archive.Contents != nil {
@@ -214,6 +215,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 		}
 	}
 	made.Manifest, err = out.Commit(archive.Raw, contents, facts, to.Keys, o.Now())
+	made.Lock, made.LockUnsaid = out.Lock()
 	return made, err
 }
 
@@ -226,11 +228,11 @@ type reader interface {
 	Memory() int64
 }
 
-func startReader(ctx context.Context, c pgdump.Client, unread bool) (reader, error) {
+func startReader(ctx context.Context, c pgdump.Client, memory int64, unread bool) (reader, error) {
 	if unread {
 		return nobody{}, nil
 	}
-	return pgdump.StartCheck(ctx, c)
+	return pgdump.StartCheck(ctx, c, memory)
 }
 
 type nobody struct{}

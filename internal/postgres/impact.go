@@ -12,17 +12,26 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// SaveImpact writes down what a run has cost the customer's database, however the run ended.
+// SaveImpact writes down what a run has cost the customer's database that made no backup; KeepBackup does so of one that did.
 func (s *Store) SaveImpact(ctx context.Context, c Claim, i remora.Impact) error {
 	if i.Held == 0 {
 		return nil
 	}
-	p := pgsql.SaveImpactParams{ID: string(c.Run), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Held: &i.Held} //nolint:gosec // one a run
-	if i.Watched {
-		blocked := int32(min(i.Blocked, 1<<30)) //nolint:gosec // bounded
-		p.Blocked, p.Waited = &blocked, &i.Waited
-	}
+	p := pgsql.SaveImpactParams{ID: string(c.Run), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch)} //nolint:gosec // one a run
+	p.Held, p.Blocked, p.Waited = columnsOf(i)
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error { return t.q.SaveImpact(ctx, p) })
+}
+
+// columnsOf is what runs have of an impact: null is what nobody knows.
+func columnsOf(i remora.Impact) (held *time.Duration, blocked *int32, waited *time.Duration) {
+	if i.Held > 0 {
+		held = &i.Held
+	}
+	if i.Watched {
+		n := int32(min(i.Blocked, 1<<30)) //nolint:gosec // bounded
+		blocked, waited = &n, &i.Waited
+	}
+	return held, blocked, waited
 }
 
 // impactOf is what the newest run of a backup that had a snapshot has cost, or nil.

@@ -179,7 +179,7 @@ func (t *tx) addObjects(ctx context.Context, id remora.ResourceID, b remora.Back
 func (s *Store) KeepBackup(ctx context.Context, c Claim, k remora.Kept) error {
 	state, reason := k.Outcome()
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
-		if err := t.endRun(ctx, c, remora.RunDone, reason); err != nil {
+		if err := t.endRun(ctx, c, remora.RunDone, reason, k.Impact); err != nil {
 			return err
 		}
 		if err := t.endAudit(ctx, c, k); err != nil {
@@ -226,7 +226,7 @@ func (s *Store) FailRun(ctx context.Context, c Claim, f *remora.Failure, fix str
 	}
 	retried = f.Reason.Heals() && c.Attempt <= len(pauses)
 	err = s.forResource(ctx, c.Resource.ID, func(t *tx) error {
-		if err := t.endRun(ctx, c, remora.RunFailed, f.Reason); err != nil {
+		if err := t.endRun(ctx, c, remora.RunFailed, f.Reason, remora.Impact{}); err != nil {
 			return err
 		}
 		if retried {
@@ -293,7 +293,7 @@ func (s *Store) ReleaseRun(ctx context.Context, c Claim) error {
 
 func (s *Store) giveBack(ctx context.Context, c Claim, why remora.Reason, wait time.Duration) error {
 	return s.forResource(ctx, c.Resource.ID, func(t *tx) error {
-		if err := t.endRun(ctx, c, remora.RunFailed, why); err != nil {
+		if err := t.endRun(ctx, c, remora.RunFailed, why, remora.Impact{}); err != nil {
 			return err
 		}
 		return t.again(ctx, c.again(wait, 1), &remora.Failure{Reason: why}, "")
@@ -326,7 +326,7 @@ func (t *tx) takeBack(ctx context.Context, l pgsql.LockLostRunsRow) error {
 		Run: remora.RunID(r.ID), Backup: remora.BackupID(r.BackupID), Epoch: int(r.Epoch), Attempt: int(l.Attempts),
 		Resource: remora.Resource{ID: remora.ResourceID(r.ResourceID), Region: l.Region},
 	}
-	if err := t.endRun(ctx, c, remora.RunLost, remora.ReasonWorkerLost); err != nil {
+	if err := t.endRun(ctx, c, remora.RunLost, remora.ReasonWorkerLost, remora.Impact{}); err != nil {
 		return err
 	}
 	if c.Attempt <= len(t.s.RetryAfter) {
@@ -356,15 +356,18 @@ func (t *tx) again(ctx context.Context, r retry, f *remora.Failure, fix string) 
 	return t.enqueue(ctx, jobargs.RunBackup{Backup: r.Backup, Attempt: r.Attempt + 1 - r.uncounted, Pool: remora.PoolOf(r.Resource.Region)}, at)
 }
 
-// endRun ends a run, if it is still live. The backup is locked first, as doc.go says.
-func (t *tx) endRun(ctx context.Context, c Claim, state remora.RunState, why remora.Reason) error {
+// endRun ends a run, if it is still live, and notes what it has cost where that was not noted before. The backup is locked first, as
+// doc.go says.
+func (t *tx) endRun(ctx context.Context, c Claim, state remora.RunState, why remora.Reason, i remora.Impact) error {
 	if _, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: string(c.Backup), ResourceID: string(c.Resource.ID)}); err != nil {
 		return fmt.Errorf("lock backup: %w", err)
 	}
-	return changed(t.q.EndRun(ctx, pgsql.EndRunParams{
+	p := pgsql.EndRunParams{
 		ID: string(c.Run), ResourceID: string(c.Resource.ID), Epoch: int32(c.Epoch), Now: &t.now, //nolint:gosec // one a run
 		State: string(state), Reason: string(why),
-	}))
+	}
+	p.Held, p.Blocked, p.Waited = columnsOf(i)
+	return changed(t.q.EndRun(ctx, p))
 }
 
 // History is what the last good backup of a database was like. Known is false where there was none.

@@ -210,6 +210,7 @@ type Kept struct {
 	LeftOut        string   // what pg_dump left out while it said that all is well; makes the backup incomplete
 	Witness        Witness
 	Inventory      Inventory // of the snapshot; nil where it could not be taken
+	Impact         Impact    // zero where the run had no snapshot
 }
 
 // Stored is how much lies in the store, in bytes.

@@ -32,6 +32,7 @@ type Limits struct {
 	Memory int64 // address space, in bytes
 	File   int64 // the largest file it may write, in bytes
 	Files  int   // open files
+	Data   int64 // memory of its own, in bytes, as LimitMemory counts it, which may set another later
 }
 
 // nobody exists on every Debian. It owns nothing, and initdb needs a user that can be looked up.
@@ -146,13 +147,17 @@ func (s Sandbox) limit(cmd *exec.Cmd, l Limits) {
 	for _, x := range []struct {
 		name  string
 		limit int64
-	}{{"as", l.Memory}, {"fsize", l.File}, {"nofile", int64(l.Files)}} {
+		after string
+	}{{"as", l.Memory, ""}, {"fsize", l.File, ""}, {"nofile", int64(l.Files), ""}, {"data", l.Data, ":"}} { // the colon: not for good
 		if x.limit > 0 {
-			limits = append(limits, "--"+x.name+"="+strconv.FormatInt(x.limit, 10))
+			limits = append(limits, "--"+x.name+"="+strconv.FormatInt(x.limit, 10)+x.after)
 		}
 	}
 	wrap(cmd, limits...)
 }
+
+// Limits tells whether Confine and Demote limit what a child takes. LimitMemory may do so where they do not.
+func (s Sandbox) Limits() bool { return s.prlimit }
 
 // LimitMemory bounds what a running child may take of memory of its own, in bytes; see RLIMIT_DATA, which counts private
 // writable mappings too (Linux 4.7). It may be called again, with more or less.

@@ -63,8 +63,10 @@ func (q *Queries) CountLiveRuns(ctx context.Context, resourceID string) (int64, 
 
 const endRun = `-- name: EndRun :execrows
 UPDATE runs
-   SET state = $1, reason = $2, ended_at = $3, tidy_at = CASE WHEN $1 <> 'done' THEN tidy_at END
- WHERE id = $4 AND resource_id = $5 AND epoch = $6
+   SET state = $1, reason = $2, ended_at = $3,
+       held = coalesce($4, held), blocked = coalesce($5, blocked), waited = coalesce($6, waited),
+       tidy_at = CASE WHEN $1 <> 'done' THEN tidy_at END
+ WHERE id = $7 AND resource_id = $8 AND epoch = $9
    AND state IN ('claimed', 'dumping', 'confirming')
 `
 
@@ -72,6 +74,9 @@ type EndRunParams struct {
 	State      string
 	Reason     string
 	Now        *time.Time
+	Held       *time.Duration
+	Blocked    *int32
+	Waited     *time.Duration
 	ID         string
 	ResourceID string
 	Epoch      int32
@@ -82,6 +87,9 @@ func (q *Queries) EndRun(ctx context.Context, arg EndRunParams) (int64, error) {
 		arg.State,
 		arg.Reason,
 		arg.Now,
+		arg.Held,
+		arg.Blocked,
+		arg.Waited,
 		arg.ID,
 		arg.ResourceID,
 		arg.Epoch,

@@ -35,7 +35,9 @@ SELECT held, blocked, waited FROM runs
 
 -- name: EndRun :execrows
 UPDATE runs
-   SET state = sqlc.arg(state), reason = sqlc.arg(reason), ended_at = sqlc.arg(now), tidy_at = CASE WHEN sqlc.arg(state) <> 'done' THEN tidy_at END
+   SET state = sqlc.arg(state), reason = sqlc.arg(reason), ended_at = sqlc.arg(now),
+       held = coalesce(sqlc.narg(held), held), blocked = coalesce(sqlc.narg(blocked), blocked), waited = coalesce(sqlc.narg(waited), waited),
+       tidy_at = CASE WHEN sqlc.arg(state) <> 'done' THEN tidy_at END
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id) AND epoch = sqlc.arg(epoch)
    AND state IN ('claimed', 'dumping', 'confirming');
 
