@@ -8,8 +8,8 @@ import (
 
 // buffers lends part buffers to all uploads of a bucket. Each upload may have two, one that is filled and one that
 // travels, as long as fewer than limit are lent, and one in any case, so that none waits for another. A third is lent
-// where the store is so slow that waiting for the second takes patience; from then on the upload has it without
-// waiting. Buffers that are given back are kept, so that a long upload, or the next one, allocates nothing.
+// where the store is so slow that waiting for the second takes patience again and again; from then on the upload has it
+// without waiting. Buffers that are given back are kept, so that a long upload, or the next one, allocates nothing.
 type buffers struct {
 	size, limit int
 
@@ -26,8 +26,13 @@ const patience = 50 * time.Millisecond
 // loan is what one upload has. The lender's lock guards it.
 type loan struct {
 	has  int
-	slow bool // it has waited in vain once
+	got  int  // in all
+	late int  // got, when it waited in vain last
+	slow bool // it has done so twice within soon
 }
+
+// soon is within how many buffers a store takes patience again whose way that is. One pause of its disk's is none.
+const soon = 8
 
 func newBuffers(size, limit int) *buffers {
 	return &buffers{size: size, limit: limit, back: make(chan struct{})}
@@ -46,7 +51,8 @@ func (p *buffers) get(ctx context.Context, to *loan) ([]byte, error) {
 		case <-back:
 		case <-slow.C:
 			p.mu.Lock()
-			to.slow = true
+			to.slow = to.slow || to.late > 0 && to.got-to.late <= soon
+			to.late = to.got
 			p.mu.Unlock()
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -62,6 +68,7 @@ func (p *buffers) try(to *loan) (buf []byte, back <-chan struct{}) {
 		return nil, p.back
 	}
 	to.has++
+	to.got++
 	p.lent++
 	if k := len(p.free) - 1; k >= 0 {
 		buf = p.free[k]

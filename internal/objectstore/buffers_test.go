@@ -59,14 +59,40 @@ func TestThirdBufferWhereTheStoreIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newBuffers(10, 8)
 		var u loan
-		for i, want := range []time.Duration{0, 0, patience, 0} {
+		var buf []byte
+		get := func(want time.Duration) {
+			t.Helper()
 			began := time.Now()
-			if _, err := p.get(t.Context(), &u); err != nil {
+			var err error
+			if buf, err = p.get(t.Context(), &u); err != nil {
 				t.Fatal(err)
 			}
 			if waited := time.Since(began); waited != want {
-				t.Errorf("buffer %d was waited for %v, want %v", i+1, waited, want)
+				t.Errorf("a buffer was waited for %v, want %v", waited, want)
 			}
 		}
+		back := func(after time.Duration) {
+			given := buf
+			time.AfterFunc(after, func() { p.put(given, &u) })
+		}
+		get(0)
+		get(0)
+		for range 3 { // now and then the store takes its time
+			back(patience + time.Millisecond)
+			get(patience + time.Millisecond)
+			for range soon {
+				back(patience - time.Millisecond)
+				get(patience - time.Millisecond)
+			}
+		}
+		back(patience + time.Millisecond)
+		get(patience + time.Millisecond)
+		back(0)
+		get(0) // the one that was sent together with it
+		if u.has != 2 || u.slow {
+			t.Errorf("it has %d", u.has)
+		}
+		get(patience) // and again
+		get(0)
 	})
 }

@@ -137,6 +137,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.objects[r.URL.Path] = o
 		delete(s.uploads, id)
 		answer(w, "CompleteMultipartUploadResult", inner)
+	case r.Method == http.MethodGet && q.Has("uploads"): // whether one that was just ended is still there
+		answer(w, "ListMultipartUploadsResult", "<IsTruncated>false</IsTruncated>")
 	case r.Method == http.MethodDelete:
 		delete(s.uploads, id)
 		w.WriteHeader(http.StatusNoContent)
