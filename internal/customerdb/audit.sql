@@ -41,8 +41,8 @@ SELECT current_setting('server_version_num')::int AS server_version_num, left(sp
 
 
 -- name: size
-SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size,
-       (SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = 'pg_catalog.pg_attribute'::regclass),
+SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS size;
+SELECT (SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = 'pg_catalog.pg_attribute'::regclass) AS columns,
        (SELECT greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = 'pg_catalog.pg_description'::regclass);
 
 

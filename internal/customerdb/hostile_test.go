@@ -111,14 +111,16 @@ func TestACutReportIsNone(t *testing.T) {
 		waits    bool // until nobody waits for the rest any more
 		want     remora.Reason
 		refused  bool
+		unsized  bool // the server was not asked how large the database is before, and the report does not say it
 	}{
-		"a closed catalog, refused":       {"fatal", []pgproto3.BackendMessage{denied, &pgproto3.ReadyForQuery{TxStatus: 'E'}}, false, remora.ReasonNone, true},
-		"a closed catalog, lost":          {"fatal", nil, false, remora.ReasonUnreachable, false},
-		"a closed catalog, no time left":  {"fatal", nil, true, remora.ReasonUnreachable, false},
-		"a closed catalog, another error": {"fatal", []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: "ERROR", Code: "XX000", Message: "x"}, &pgproto3.ReadyForQuery{TxStatus: 'E'}}, false, remora.ReasonDumpFailed, false},
-		"something good to know, refused": {"info", []pgproto3.BackendMessage{denied, &pgproto3.ReadyForQuery{TxStatus: 'E'}}, false, remora.ReasonPermission, false},
-		"something good to know, lost":    {"info", nil, false, remora.ReasonUnreachable, false},
-		"something good to know, whole":   {"info", []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.ReadyForQuery{TxStatus: 'T'}}, false, remora.ReasonNone, false},
+		"a closed catalog, refused":       {"fatal", []pgproto3.BackendMessage{denied, &pgproto3.ReadyForQuery{TxStatus: 'E'}}, false, remora.ReasonNone, true, false},
+		"a closed catalog, lost":          {"fatal", nil, false, remora.ReasonUnreachable, false, false},
+		"a closed catalog, no time left":  {"fatal", nil, true, remora.ReasonUnreachable, false, false},
+		"a closed catalog, another error": {"fatal", []pgproto3.BackendMessage{&pgproto3.ErrorResponse{Severity: "ERROR", Code: "XX000", Message: "x"}, &pgproto3.ReadyForQuery{TxStatus: 'E'}}, false, remora.ReasonDumpFailed, false, false},
+		"something good to know, refused": {"info", []pgproto3.BackendMessage{denied, &pgproto3.ReadyForQuery{TxStatus: 'E'}}, false, remora.ReasonPermission, false, false},
+		"something good to know, lost":    {"info", nil, false, remora.ReasonUnreachable, false, false},
+		"something good to know, whole":   {"info", []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.ReadyForQuery{TxStatus: 'T'}}, false, remora.ReasonNone, false, false},
+		"no size":                         {"info", []pgproto3.BackendMessage{&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.ReadyForQuery{TxStatus: 'T'}}, false, remora.ReasonDumpFailed, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -152,6 +154,11 @@ func TestACutReportIsNone(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
+			if !x.unsized {
+				if err := s.Measure(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
 			audit, err := s.Ask(ctx)
 			f := &remora.Failure{}
 			if errors.As(err, &f); f.Reason != x.want || (err == nil) != (x.want == remora.ReasonNone) {

@@ -36,7 +36,7 @@ type Server struct {
 }
 
 // Session is one connection of the credential's, and one read-only transaction on it whose snapshot pg_dump can read
-// too. Everything but Close is for one goroutine at a time.
+// too. Everything but Server and Close is for one goroutine at a time.
 type Session struct {
 	conn     *pgx.Conn
 	target   Target
@@ -137,6 +137,9 @@ func (s *Session) Ask(ctx context.Context) (remora.Audit, error) {
 	var f *remora.Failure
 	if errors.As(err, &f) && f.Reason == remora.ReasonPermission && s.closed() {
 		return s.audit, nil // that is why there is no more of the report; it can be asked for when this has been mended
+	}
+	if err == nil && !s.measured {
+		err = &remora.Failure{Reason: remora.ReasonDumpFailed, Cause: errors.New("the server did not say how large the database is")}
 	}
 	return s.audit, err
 }
@@ -337,13 +340,15 @@ const limit = 100
 // read takes one row of the audit's.
 func (s *Session) read(name string, row [][]byte) error {
 	switch {
-	case name == "server_version_num" && len(row) == 6:
+	case name == "server_version_num" && len(row) == 6 && s.server.Major == 0: // it does not take back what was checked
 		s.server.Major, s.server.Version, s.server.Standby = atoi(string(row[0]))/10000, string(row[1]), string(row[2]) == "t"
 		s.audit.Role, s.snapshot, s.audit.Witness.Before = string(row[3]), string(row[4]), int64(atoi(string(row[5])))
 		return nil
-	case name == "size" && len(row) == 3:
-		s.server.Size, s.server.Columns, s.server.Comments = int64(atoi(string(row[0]))), int64(atoi(string(row[1]))), int64(atoi(string(row[2])))
-		s.measured = true
+	case name == "size" && len(row) == 1:
+		s.server.Size, s.measured = int64(atoi(string(row[0]))), true
+		return nil
+	case name == "columns" && len(row) == 2:
+		s.server.Columns, s.server.Comments = int64(atoi(string(row[0]))), int64(atoi(string(row[1])))
 		return nil
 	case name == "code" && len(row) == 5:
 		f := remora.Finding{Code: string(row[0]), Severity: remora.Severity(row[1]), Object: string(row[2]), Detail: string(row[3]), Fix: string(row[4])}

@@ -20,7 +20,7 @@ import (
 // one holds three parts of 5 MiB; one whose archive is smaller than that holds no more than the archive. What the catalog
 // costs pg_dump, pg_restore and us grows with the tables, and pg_dump holds each row twice.
 const (
-	runBase     = 12 << 20 // of a database with nothing in it (measured 8), and rows of 2 MB
+	runBase     = 25 << 19 // of a database with nothing in it (measured 8), and rows of 2 MB
 	runParts    = 15 << 20
 	runTable    = 40 << 10
 	runColumn   = 750     // by the server's statistics, in which system columns and indexes count too

@@ -156,7 +156,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	defer func() {
 		look.stop()
 		if err != nil {
-			w.impact(ctx, c, look)
+			w.impact(ctx, c, look.impact())
 		}
 	}()
 	source := pipeline.Source{
@@ -182,7 +182,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 			defer context.AfterFunc(ctx, look.stop)()
 			return look.end(ctx)
 		},
-		Confirm: h.confirming, // fenced once more, right before the commit
+		Confirm: h.confirming, // fenced once more, before anything of it can be seen
 		Report:  func() any { return look.report() },
 		Origin: func(made pipeline.Made) (string, error) {
 			k := keptOf(made, client.Major)
@@ -226,11 +226,11 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	return kept, nil
 }
 
-// impact writes down what a run has cost the customer's database that made no backup.
-func (w *runBackup) impact(ctx context.Context, c postgres.Claim, look *lookout) {
+// impact writes down what a run has cost the customer's database of which no backup is kept.
+func (w *runBackup) impact(ctx context.Context, c postgres.Claim, i remora.Impact) {
 	done, cancel := cleanup(ctx)
 	defer cancel()
-	if err := w.Store.SaveImpact(done, c, look.impact()); err != nil {
+	if err := w.Store.SaveImpact(done, c, i); err != nil {
 		w.Log.WarnContext(ctx, "what the run cost the database could not be written down", "backup_id", c.Backup, "error", err)
 	}
 }
@@ -265,6 +265,9 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 	switch {
 	case err == nil:
 		err := w.Store.KeepBackup(done, c, kept)
+		if err != nil {
+			w.impact(ctx, c, kept.Impact)
+		}
 		if remora.KindOf(err) == remora.KindStale {
 			log.WarnContext(ctx, "run was overtaken or canceled when its archive was stored")
 			if c.Bucket != "" {

@@ -407,6 +407,36 @@ func TestFailingStore(t *testing.T) {
 	}
 }
 
+// A database that has outgrown its plan since its last backup is asked for its size beside pg_dump, and nothing of it is kept.
+func TestADatabaseOutgrowsItsPlan(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	first := b.attempt(t)
+	if first.State != remora.BackupVerified {
+		t.Fatalf("%+v", first)
+	}
+	pgtest.Exec(t, b.dbURL, "CREATE OR REPLACE FUNCTION pg_catalog.pg_database_size(name) RETURNS bigint LANGUAGE sql AS 'SELECT 1000000000000000'")
+	if _, err := b.Store.RequestBackup(t.Context(), b.id, first.Database, "p"); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.attempt(t); got.State != remora.BackupFailed || got.Reason != remora.ReasonTooLarge || got.ID == first.ID || !strings.Contains(got.Detail, "plan") {
+		t.Errorf("%+v", got)
+	} else if got, err := b.Store.Backup(t.Context(), b.id, got.ID); err != nil || got.Impact == nil || got.Impact.Held <= 0 {
+		t.Errorf("%+v %v", got.Impact, err)
+	}
+	err := b.Bucket.List(t.Context(), archivestore.Prefix, func(o objectstore.Object) error {
+		if !strings.Contains(o.Key, string(first.ID)) {
+			t.Errorf("%s was stored", o.Key)
+		}
+		return nil
+	})
+	if open, uerr := b.Bucket.OpenUploads(t.Context(), ""); err != nil || uerr != nil || len(open) != 0 {
+		t.Errorf("%v %v %v", err, open, uerr)
+	}
+	b.noSession(t)
+}
+
 // One value that takes next to nothing of the customer's disk takes twice its length in pg_dump. It costs that customer an
 // attempt, and others nothing; where the worker has the memory it is backed up, and the next time at once.
 func TestALargeRow(t *testing.T) {

@@ -18,7 +18,8 @@ type Check struct {
 	n     int64 // written since its memory was looked at
 }
 
-// StartCheck begins a check, which may take so much memory from its start on, in bytes, as Limit counts it; 0 is without a bound. Write the archive to it, then call Finish; Close it in any case.
+// StartCheck begins a check, which may take so much memory from its start on, in bytes, as Limit counts it; 0 is without a bound.
+// Write the archive to it, then call Finish; Close it in any case.
 func StartCheck(ctx context.Context, client Client, memory int64) (*Check, error) {
 	r, w, err := os.Pipe()
 	if err != nil {

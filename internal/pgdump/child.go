@@ -93,7 +93,7 @@ func launch(ctx context.Context, p program) (*child, error) {
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
-	if n := p.limits.Data; n > 0 && !c.sandbox.Limits() {
+	if n := p.limits.Data; n > 0 && !c.sandbox.LimitsFromStart() {
 		if err := c.limit(n); err != nil {
 			c.end()
 			return nil, err
@@ -131,16 +131,8 @@ func (c *child) reap() error {
 // others until the runtime's monitor, awake for it many times a millisecond on a core that pg_dump needs, took it back. So it is told
 // through the network poller, where there are pidfds (Linux 5.4).
 func (c *child) exited() {
-	if c.pidfd >= 0 && unix.SetNonblock(c.pidfd, true) == nil {
-		f := os.NewFile(uintptr(c.pidfd), "pidfd") //nolint:gosec // not negative
-		defer f.Close()                            //nolint:errcheck // nothing was written
-		if raw, err := f.SyscallConn(); err == nil && raw.Read(func(fd uintptr) bool {
-			var who unix.Siginfo
-			err := unix.Waitid(unix.P_PIDFD, int(fd), &who, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) //nolint:gosec // a descriptor
-			return err == nil && who.Signo != 0
-		}) == nil {
-			return
-		}
+	if c.pidfd >= 0 && polled(c.pidfd) {
+		return
 	}
 	for {
 		err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -148,6 +140,27 @@ func (c *child) exited() {
 			return
 		}
 	}
+}
+
+// polled waits for the process of a pidfd, which it closes. It is false where such a one cannot be waited for.
+func polled(pidfd int) bool {
+	err := unix.SetNonblock(pidfd, true)
+	f := os.NewFile(uintptr(pidfd), "pidfd") //nolint:gosec // not negative
+	defer f.Close()                          //nolint:errcheck // nothing was written
+	if err != nil {
+		return false
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var unknown error
+	err = raw.Read(func(fd uintptr) bool {
+		var who unix.Siginfo
+		unknown = unix.Waitid(unix.P_PIDFD, int(fd), &who, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) //nolint:gosec // a descriptor
+		return unknown != nil || who.Signo != 0
+	})
+	return err == nil && unknown == nil
 }
 
 // end stops the child's group and waits for it. It may be called at any time, also again.
@@ -168,8 +181,11 @@ func (c *child) end() {
 func (c *child) signal(s syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.reaped {
-		_ = syscall.Kill(-c.cmd.Process.Pid, s) // ESRCH: the group is gone, which is what was wanted
+	if c.reaped {
+		return
+	}
+	if err := syscall.Kill(-c.cmd.Process.Pid, s); err != nil || s == syscall.SIGKILL {
+		_ = syscall.Kill(c.cmd.Process.Pid, s) // it may have left its group
 	}
 }
 

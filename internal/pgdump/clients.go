@@ -38,9 +38,10 @@ func (c Client) Reach(read ...string) sandbox.Reach {
 	return sandbox.Reach{Read: append(read, c.Dir, base)}
 }
 
-// least are the limits of a program that writes no file and opens few, and takes so much memory of its own; 0 is without a bound.
+// least are the limits of a program that writes no file and opens few, starts none, by which it could outlive its end or hide it, and
+// takes so much memory of its own; 0 is without a bound.
 func least(memory int64) sandbox.Limits {
-	return sandbox.Limits{File: 1, Files: 64, Data: memory}
+	return sandbox.Limits{File: 1, Files: 64, Data: memory, Alone: true}
 }
 
 // fixed are the minor releases before which a hostile server can corrupt pg_dump's memory (CVE-2026-6477,

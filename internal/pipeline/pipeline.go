@@ -57,7 +57,7 @@ type Options struct {
 	Admit   func(context.Context) error
 	Begun   func()                      // told once the archive's head has come: pg_dump has its snapshot and its locks; may be nil
 	Ended   func(context.Context) error // asked when pg_dump has ended, beside the end of reading and sending, whether to go on; may be nil
-	Confirm func(context.Context) error // asked whether the commit may be, when the last of the body was sent; may be nil
+	Confirm func(context.Context) error // asked whether the commit may be, when the last of the body was sent and Ended has answered; may be nil
 	Stage   func(name string)           // told of each of Stages as it begins; may be nil
 	// Report, asked after Ended, is what the database was found to be, as JSON: it is stored with the contents, as their
 	// member "report". May be nil.
@@ -170,24 +170,24 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 		return made, err
 	}
 	stage(StageRead)
-	var sent, ended error
-	var beside sync.WaitGroup
+	var sent, ended, confirmed error
+	var first, last sync.WaitGroup
 	asking, enough := context.WithCancel(ctx)
 	defer enough()
-	beside.Go(func() {
-		sent = out.Finish()
-		if sent == nil && o.Confirm != nil {
-			sent = o.Confirm(asking)
+	first.Go(func() { sent = out.Finish() })
+	if o.Ended != nil {
+		first.Go(func() { ended = o.Ended(asking) })
+	}
+	last.Go(func() {
+		if first.Wait(); sent == nil && ended == nil && o.Confirm != nil {
+			confirmed = o.Confirm(asking)
 		}
 	})
-	if o.Ended != nil {
-		beside.Go(func() { ended = o.Ended(asking) })
-	}
 	if err = reader.Finish(); err != nil {
 		enough() // whatever they say
 	}
-	beside.Wait()
-	if err = cmp.Or(err, sent, ended); err != nil {
+	last.Wait()
+	if err = cmp.Or(err, sent, ended, confirmed); err != nil {
 		return made, err
 	}
 	stage(StageCommit)

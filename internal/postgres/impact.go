@@ -12,7 +12,7 @@ import (
 	"github.com/remora-backup/remora/internal/remora"
 )
 
-// SaveImpact writes down what a run has cost the customer's database that made no backup; KeepBackup does so of one that did.
+// SaveImpact writes down what a run has cost the customer's database of which no backup was kept; KeepBackup does so of one that was.
 func (s *Store) SaveImpact(ctx context.Context, c Claim, i remora.Impact) error {
 	if i.Held == 0 {
 		return nil

@@ -356,8 +356,8 @@ func (t *tx) again(ctx context.Context, r retry, f *remora.Failure, fix string) 
 	return t.enqueue(ctx, jobargs.RunBackup{Backup: r.Backup, Attempt: r.Attempt + 1 - r.uncounted, Pool: remora.PoolOf(r.Resource.Region)}, at)
 }
 
-// endRun ends a run, if it is still live, and notes what it has cost where that was not noted before. The backup is locked first, as
-// doc.go says.
+// endRun ends a run, if it is still live, with what it has cost; what was noted of that before stays where none is given. The backup
+// is locked first, as doc.go says.
 func (t *tx) endRun(ctx context.Context, c Claim, state remora.RunState, why remora.Reason, i remora.Impact) error {
 	if _, err := t.q.LockBackup(ctx, pgsql.LockBackupParams{ID: string(c.Backup), ResourceID: string(c.Resource.ID)}); err != nil {
 		return fmt.Errorf("lock backup: %w", err)

@@ -95,7 +95,7 @@ var verdicts = map[Reason]verdict{
 	ReasonLargeObject:        {"The credential may not read a large object. Run GRANT SELECT ON LARGE OBJECT for it as the database's owner.", ActorCustomer, false},
 	ReasonLockTimeout:        {"A table was locked by another session, usually a migration. We step back and try again by ourselves.", ActorNobody, true},
 	ReasonLockGaveWay:        {"A session of yours, usually a migration, waited for us, so we broke the backup off to let it through; nothing was kept of this attempt. We try again by ourselves, a good while later.", ActorNobody, true},
-	ReasonTooLarge:           {"The database is larger than the plan backs up, so it was not read. The backups made so far stay. Which plan takes it is said below.", ActorCustomer, false},
+	ReasonTooLarge:           {"The database is larger than the plan backs up, so it is not backed up. The backups made so far stay. Which plan takes it is said below.", ActorCustomer, false},
 	ReasonPlanFull:           {"Your backups have taken more room than the plan includes for two weeks, so no new one was made. The backups made so far stay. Keep them for shorter, or choose a larger plan; then back up again.", ActorCustomer, false},
 	ReasonServerBusy:         {"Other backups read from the same database server at this moment. This one waits for its turn, so that the server is not read too hard.", ActorNobody, true},
 	ReasonConnectionLost:     {"The connection to the database broke while it was being read. We try again by ourselves.", ActorNobody, true},

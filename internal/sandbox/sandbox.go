@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,6 +34,7 @@ type Limits struct {
 	File   int64 // the largest file it may write, in bytes
 	Files  int   // open files
 	Data   int64 // memory of its own, in bytes, as LimitMemory counts it, which may set another later
+	Alone  bool  // it starts no process and no thread; root does where it may pass limits
 }
 
 // nobody exists on every Debian. It owns nothing, and initdb needs a user that can be looked up.
@@ -153,15 +155,21 @@ func (s Sandbox) limit(cmd *exec.Cmd, l Limits) {
 			limits = append(limits, "--"+x.name+"="+strconv.FormatInt(x.limit, 10)+x.after)
 		}
 	}
+	if l.Alone {
+		limits = append(limits, "--nproc=0")
+	}
 	wrap(cmd, limits...)
 }
 
-// Limits tells whether Confine and Demote limit what a child takes. LimitMemory may do so where they do not.
-func (s Sandbox) Limits() bool { return s.prlimit }
+// LimitsFromStart tells whether Confine and Demote limit what a child takes. LimitMemory may do so where they do not.
+func (s Sandbox) LimitsFromStart() bool { return s.prlimit }
 
 // LimitMemory bounds what a running child may take of memory of its own, in bytes; see RLIMIT_DATA, which counts private
 // writable mappings too (Linux 4.7). It may be called again, with more or less.
 func (s Sandbox) LimitMemory(pid int, most uint64) error {
+	if s.prlimit {
+		passWrapper(pid)
+	}
 	err := unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}, nil)
 	if !s.demote || !errors.Is(err, unix.EPERM) {
 		return err
@@ -177,6 +185,18 @@ func (s Sandbox) LimitMemory(pid int, most uint64) error {
 		return fmt.Errorf("%w: %s", err, said)
 	}
 	return nil
+}
+
+// passWrapper returns when a child is no longer the program that sets its first limits, which would else be set after the caller's:
+// within a millisecond, or where a child calls itself that, after a second.
+func passWrapper(pid int) {
+	for range 1000 {
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil || strings.TrimSpace(string(comm)) != filepath.Base(prlimitPath) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // User is whom confined children run as, and demoted ones of a detected sandbox: nobody where we are root, else ourselves.

@@ -104,9 +104,6 @@ func (w *fakeDump) Work(ctx context.Context, job *river.Job[jobargs.RunBackup]) 
 	if err := w.store.Beat(ctx, c, remora.Progress{State: remora.RunConfirming, Bytes: 4 << 20, TablesDone: 20, TablesTotal: 20}); err != nil {
 		return err
 	}
-	if err := w.store.SaveImpact(ctx, c, remora.Impact{Held: time.Second, Watched: true}); err != nil {
-		return err
-	}
 	return w.store.KeepBackup(ctx, c, kept)
 }
 
@@ -119,6 +116,7 @@ var (
 	kept = remora.Kept{
 		ServerVersion: "15.19", ClientVersion: "15.19", ClientMajor: 15, ArchiveVersion: "1.14", Tables: 20, Rows: 1000, PlainSize: 4 << 20, PeakMemory: 12 << 20,
 		Objects: []remora.Object{object("body-000"), object("head"), object("contents")}, Witness: remora.Witness{Before: 1000, After: 1000}, Inventory: inventory(),
+		Impact: remora.Impact{Held: time.Second, Watched: true},
 	}
 )
 

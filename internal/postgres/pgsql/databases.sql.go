@@ -273,7 +273,7 @@ func (q *Queries) RememberAgain(ctx context.Context, arg RememberAgainParams) (i
 }
 
 const setServer = `-- name: SetServer :exec
-UPDATE databases SET server_version = $1, size_bytes = $2
+UPDATE databases SET server_version = $1, size_bytes = coalesce(nullif($2::bigint, 0), size_bytes)
  WHERE id = $3 AND resource_id = $4
 `
 

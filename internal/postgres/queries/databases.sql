@@ -25,7 +25,7 @@ SELECT * FROM databases WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resou
 SELECT count(*) FROM databases WHERE resource_id = sqlc.arg(resource_id) AND state = 'active';
 
 -- name: SetServer :exec
-UPDATE databases SET server_version = sqlc.arg(server_version), size_bytes = sqlc.arg(size_bytes)
+UPDATE databases SET server_version = sqlc.arg(server_version), size_bytes = coalesce(nullif(sqlc.arg(size_bytes)::bigint, 0), size_bytes)
  WHERE id = sqlc.arg(id) AND resource_id = sqlc.arg(resource_id);
 
 -- name: AskToForget :exec
