@@ -190,12 +190,14 @@ func (s Sandbox) LimitMemory(pid int, most uint64) error {
 // passWrapper returns when a child is no longer the program that sets its first limits, which would else be set after the caller's:
 // within a millisecond, or where a child calls itself that, after a second.
 func passWrapper(pid int) {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
 	for range 1000 {
 		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		if err != nil || strings.TrimSpace(string(comm)) != filepath.Base(prlimitPath) {
 			return
 		}
-		time.Sleep(time.Millisecond)
+		<-look.C
 	}
 }
 
