@@ -99,7 +99,7 @@ func TestAbortWhileAPartIsOnItsWay(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	u := b.Create(ctx, "k")
-	if _, err := u.Write(random(3, 11*mib)); err != nil {
+	if _, err := u.Write(random(3, 10*mib)); err != nil { // two parts
 		t.Fatal(err)
 	}
 	<-arrived

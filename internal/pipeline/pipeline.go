@@ -171,22 +171,22 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	}
 	stage(StageRead)
 	var sent, ended, confirmed error
-	var first, last sync.WaitGroup
+	var beside, fence sync.WaitGroup
 	asking, enough := context.WithCancel(ctx)
 	defer enough()
-	first.Go(func() { sent = out.Finish() })
+	beside.Go(func() { sent = out.Finish() })
 	if o.Ended != nil {
-		first.Go(func() { ended = o.Ended(asking) })
+		beside.Go(func() { ended = o.Ended(asking) })
 	}
-	last.Go(func() {
-		if first.Wait(); sent == nil && ended == nil && o.Confirm != nil {
+	fence.Go(func() {
+		if beside.Wait(); sent == nil && ended == nil && o.Confirm != nil {
 			confirmed = o.Confirm(asking)
 		}
 	})
 	if err = reader.Finish(); err != nil {
 		enough() // whatever they say
 	}
-	last.Wait()
+	fence.Wait()
 	if err = cmp.Or(err, sent, ended, confirmed); err != nil {
 		return made, err
 	}
