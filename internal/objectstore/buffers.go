@@ -8,7 +8,7 @@ import (
 
 // buffers lends part buffers to all uploads of a bucket. Each upload may have two, one that is filled and one that
 // travels, as long as fewer than limit are lent, and one in any case, so that none waits for another. A third is lent
-// where the store is so slow that waiting for the second takes patience again and again; from then on the upload has it
+// where the store is so slow that waiting for the second takes patience, soon or again and again; from then on the upload has it
 // without waiting. Buffers that are given back are kept, so that a long upload, or the next one, allocates nothing.
 type buffers struct {
 	size, limit int
@@ -27,11 +27,12 @@ const patience = 50 * time.Millisecond
 type loan struct {
 	has  int
 	got  int  // in all
-	late int  // got, when it waited in vain last
-	slow bool // it has done so twice within soon
+	late int  // got, when it waited in vain last, or when it began
+	slow bool // it has done so soon after
 }
 
-// soon is within how many buffers a store takes patience again whose way that is. One pause of its disk's is none.
+// soon is within how many buffers of an upload's beginning a store takes patience that is far away, and of its last such wait one
+// that has become slow. One pause of its disk's is neither.
 const soon = 8
 
 func newBuffers(size, limit int) *buffers {
@@ -51,7 +52,7 @@ func (p *buffers) get(ctx context.Context, to *loan) ([]byte, error) {
 		case <-back:
 		case <-slow.C:
 			p.mu.Lock()
-			to.slow = to.slow || to.late > 0 && to.got-to.late <= soon
+			to.slow = to.slow || to.got-to.late <= soon
 			to.late = to.got
 			p.mu.Unlock()
 		case <-ctx.Done():

@@ -58,7 +58,17 @@ func TestThirdBufferWhereTheStoreIsSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newBuffers(10, 8)
-		var u loan
+		var far loan
+		for i, want := range []time.Duration{0, 0, patience, 0} {
+			began := time.Now()
+			if _, err := p.get(t.Context(), &far); err != nil {
+				t.Fatal(err)
+			}
+			if waited := time.Since(began); waited != want {
+				t.Errorf("buffer %d was waited for %v, want %v", i+1, waited, want)
+			}
+		}
+		var u loan // of a store that is near
 		var buf []byte
 		get := func(want time.Duration) {
 			t.Helper()
@@ -77,13 +87,17 @@ func TestThirdBufferWhereTheStoreIsSlow(t *testing.T) {
 		}
 		get(0)
 		get(0)
-		for range 3 { // now and then the store takes its time
-			back(patience + time.Millisecond)
-			get(patience + time.Millisecond)
+		for range 3 { // now and then it takes its time
 			for range soon {
 				back(patience - time.Millisecond)
 				get(patience - time.Millisecond)
 			}
+			back(patience + time.Millisecond)
+			get(patience + time.Millisecond)
+		}
+		for range soon {
+			back(patience - time.Millisecond)
+			get(patience - time.Millisecond)
 		}
 		back(patience + time.Millisecond)
 		get(patience + time.Millisecond)
