@@ -95,6 +95,41 @@ func TestSessionsBeginReadOnly(t *testing.T) {
 	}
 }
 
+// What a server has said of itself, and was checked, it does not take back in answer to something else.
+func TestAServerDoesNotSayAnewWhoItIs(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "said_anew")
+	c, err := cluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := customerdb.Open(t.Context(), asked(t, func(client net.Conn, first *pgproto3.StartupMessage) {
+		hostilepg.Relay(client, first, password, c.URL(p.name, password, p.name), func(sql string, client net.Conn) bool {
+			if !strings.Contains(sql, "pg_database_size") {
+				return false
+			}
+			b := pgproto3.NewBackend(client, client)
+			b.Send(&pgproto3.RowDescription{Fields: slices.Repeat([]pgproto3.FieldDescription{{Name: []byte("server_version_num")}}, 6)})
+			b.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("0"), []byte("x"), []byte("t"), []byte("me"), nil, []byte("0")}})
+			b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
+			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'T'})
+			_ = b.Flush() // the client's error tells
+			return true
+		})
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	before, snapshot := s.Server(), s.Snapshot()
+	if err := s.Measure(t.Context()); err == nil {
+		t.Error("it may")
+	}
+	if now := s.Server(); now.Major != before.Major || now.Version != before.Version || s.Snapshot() != snapshot {
+		t.Errorf("%+v, then %+v", before, now)
+	}
+}
+
 // A report that was cut off is whole only where the server itself has refused the rest, and what came says why: a catalog that is
 // closed, which refuses the credential. Whatever else ends it is an error.
 func TestACutReportIsNone(t *testing.T) {

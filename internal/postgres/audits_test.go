@@ -73,6 +73,12 @@ func TestReportsAreKeptWithTheBackup(t *testing.T) {
 	if err != nil || view.Databases[0].SizeBytes != 4712 || view.Audits[c.Database.ID].Role != "remora_ro" {
 		t.Errorf("%+v %v", view, err)
 	}
+	if err := b.SaveCheck(ctx, id, c.Database.ID, remora.Audit{Role: "remora_ro"}, remora.Server{Version: "15.18"}); err != nil {
+		t.Fatal(err)
+	}
+	if view, err = b.Overview(ctx, id); err != nil || view.Databases[0].SizeBytes != 4712 {
+		t.Errorf("a size that nobody knows is written down: %+v %v", view, err)
+	}
 }
 
 // A finding to review asks until a person has answered; what nobody has found cannot be answered for.
