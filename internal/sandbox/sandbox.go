@@ -22,7 +22,6 @@ type Sandbox struct {
 
 	flags    uintptr
 	user     bool // by a user namespace
-	setpriv  bool
 	prlimit  bool
 	landlock int // the version of its interface; 0 where there is none
 	demote   bool
@@ -40,26 +39,20 @@ type Limits struct {
 // nobody exists on every Debian. It owns nothing, and initdb needs a user that can be looked up.
 const nobody = 65534
 
-// Where Debian's util-linux, which every system has, keeps them.
-const (
-	setprivPath = "/usr/bin/setpriv"
-	prlimitPath = "/usr/bin/prlimit"
-)
+// prlimitPath is where Debian's util-linux, which every system has, keeps it.
+const prlimitPath = "/usr/bin/prlimit"
 
 // apart are the namespaces of a child: what it has of its own.
 const apart = syscall.CLONE_NEWNET | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC
 
 // Detect finds out what the kernel allows, by trying it.
 func Detect(ctx context.Context) Sandbox {
-	s := Sandbox{setpriv: executable(setprivPath), prlimit: executable(prlimitPath), landlock: detectLandlock(), demote: os.Geteuid() == 0}
+	s := Sandbox{prlimit: executable(prlimitPath), landlock: detectLandlock(), demote: os.Geteuid() == 0}
 	switch {
 	case s.landlock == 0:
 		s.Missing = append(s.Missing, "files and other processes' memory (this kernel has no Landlock)")
 	case s.landlock < 4:
 		s.Missing = append(s.Missing, "other ports (this kernel's Landlock knows no network)")
-	}
-	if !s.setpriv {
-		s.Missing = append(s.Missing, "the gaining of privileges ("+setprivPath+" is missing)")
 	}
 	if !s.prlimit {
 		s.Missing = append(s.Missing, "all memory and files ("+prlimitPath+" is missing)")
@@ -101,7 +94,8 @@ func (s Sandbox) String() string {
 	return "not kept from " + strings.Join(s.Missing, ", nor from ")
 }
 
-// Confine changes a command that was not started yet: whom it runs as, what it sees, what it may take.
+// Confine changes a command that StartRestricted or StartWithin is to start, which keep it from more privileges: whom it runs as, what it
+// sees, what it may take.
 func (s Sandbox) Confine(cmd *exec.Cmd, l Limits) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -118,15 +112,6 @@ func (s Sandbox) Confine(cmd *exec.Cmd, l Limits) {
 		a.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: s.user} //nolint:gosec // 65534
 	}
 	s.limit(cmd, l)
-	if s.setpriv {
-		wrap(cmd, setprivPath, "--no-new-privs")
-	}
-}
-
-// wrap has a program run another one.
-func wrap(cmd *exec.Cmd, before ...string) {
-	cmd.Args = append(append(before, cmd.Path), cmd.Args[1:]...)
-	cmd.Path = before[0]
 }
 
 // Demote changes a command that was not started yet and that needs the network: whom it runs as, and what it may take. For
@@ -158,7 +143,8 @@ func (s Sandbox) limit(cmd *exec.Cmd, l Limits) {
 	if l.Alone {
 		limits = append(limits, "--nproc=0")
 	}
-	wrap(cmd, limits...)
+	cmd.Args = append(append(limits, cmd.Path), cmd.Args[1:]...)
+	cmd.Path = prlimitPath
 }
 
 // LimitsFromStart tells whether Confine and Demote limit what a child takes. LimitMemory may do so where they do not.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/remora-backup/remora/internal/sandbox"
@@ -185,5 +186,26 @@ func TestALimitedChildDoesNotLimitUs(t *testing.T) {
 	}
 	if err := child.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whichever way it is kept apart, a child gets no more privileges.
+func TestNoChildGetsMorePrivileges(t *testing.T) {
+	t.Parallel()
+	box := sandbox.Detect(t.Context())
+	for name, kind := range map[string]func(*exec.Cmd, sandbox.Limits){"confined": box.Confine, "demoted": box.Demote} {
+		cmd := exec.Command("/bin/sleep", "60") //nolint:noctx // it is ended below
+		kind(cmd, sandbox.Limits{})
+		p, err := box.StartWithin(cmd, syscall.SIGKILL, sandbox.Reach{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+		if err != nil || !strings.Contains(string(status), "\nNoNewPrivs:\t1\n") {
+			t.Errorf("%s: %v %s", name, err, status)
+		}
+		if err := p.End(syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
 	}
 }
