@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/remora-backup/remora/internal/credential"
 	"github.com/remora-backup/remora/internal/customerdb"
@@ -41,12 +42,13 @@ func (w *Workers) locate(ctx context.Context, db remora.Database, helperApp stri
 // credentialOf reads the config var of a database's named credential, now: it is found at each run and kept nowhere, so
 // that rotations and failovers need nobody.
 func (w *Workers) credentialOf(ctx context.Context, db remora.Database, helperApp string) (redact.Secret, error) {
+	var vars map[string]redact.Secret
+	var unread error
+	var beside sync.WaitGroup
+	beside.Go(func() { vars, unread = w.Heroku.ConfigVars(ctx, w.ServiceToken, helperApp) }) // neither answer is quick, nor waits for the other
 	list, err := w.Heroku.Attachments(ctx, w.ServiceToken, helperApp)
-	if err != nil {
-		return redact.Secret{}, herokuFailure(shared(err))
-	}
-	vars, err := w.Heroku.ConfigVars(ctx, w.ServiceToken, helperApp)
-	if err != nil {
+	beside.Wait()
+	if err := cmp.Or(err, unread); err != nil {
 		return redact.Secret{}, herokuFailure(shared(err))
 	}
 	return named(list, vars, db)
