@@ -9,17 +9,26 @@ import (
 	"testing"
 )
 
-// waysToLimit are those that this kernel has, of which the second is what others fall back on.
-func waysToLimit(t *testing.T) map[string]Sandbox {
+// way is one in which children get their limits.
+type way struct {
+	name  string
+	box   Sandbox
+	kinds map[string]func(*exec.Cmd)
+}
+
+func waysToLimit(t *testing.T) []way {
 	t.Helper()
 	box := Detect(t.Context())
-	by := box
+	traced, by := box, box
 	by.trace = false
-	all := map[string]Sandbox{"a program": by}
-	if box.trace {
-		all["trace"] = box
+	both := func(s Sandbox) map[string]func(*exec.Cmd) {
+		return map[string]func(*exec.Cmd){"confined": s.Confine, "demoted": s.Demote}
 	}
-	return all
+	if box.trace {
+		return []way{{"traced", traced, both(traced)}, {"by a program", by, both(by)}}
+	}
+	traced.trace, traced.demote = true, false // its own user's are limited by any process
+	return []way{{"traced", traced, map[string]func(*exec.Cmd){"ours": traced.Demote}}, {"by a program", by, both(by)}}
 }
 
 // startSleep starts a program within limits, and waits where it is not yet what it is to become.
@@ -66,13 +75,13 @@ func awaitSleep(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// A child has its limits, whichever way it gets them and whatever kind it is, and nothing but what is bounded later for less.
+// A child has its limits, whichever way it gets them and whatever kind it is.
 func TestAChildHasItsLimits(t *testing.T) {
 	t.Parallel()
-	for name, box := range waysToLimit(t) {
-		for kind, prepare := range map[string]func(*exec.Cmd){"confined": box.Confine, "demoted": box.Demote} {
-			cmd := startSleep(t, box, prepare, Limits{Memory: 1 << 30, File: 4096, Files: 32, Data: 16 << 20, Alone: true})
-			if !box.trace {
+	for _, w := range waysToLimit(t) {
+		for kind, prepare := range w.kinds {
+			cmd := startSleep(t, w.box, prepare, Limits{Memory: 1 << 30, File: 4096, Files: 32, Data: 16 << 20, Alone: true})
+			if !w.box.trace {
 				awaitSleep(t, cmd)
 			}
 			said := limitsOf(t, cmd)
@@ -81,7 +90,7 @@ func TestAChildHasItsLimits(t *testing.T) {
 				"Max data size|16777216|unlimited|", "Max processes|0|0|",
 			} {
 				if !strings.Contains(said, want) {
-					t.Errorf("%s, %s: no %q in\n%s", kind, name, want, said)
+					t.Errorf("%s, %s: no %q in\n%s", kind, w.name, want, said)
 				}
 			}
 		}
@@ -91,15 +100,15 @@ func TestAChildHasItsLimits(t *testing.T) {
 // A limit that is set as soon as a child has started is not overtaken by the one that it starts with.
 func TestALimitIsNotOvertaken(t *testing.T) {
 	t.Parallel()
-	for name, box := range waysToLimit(t) {
+	for _, w := range waysToLimit(t) {
 		for range 20 {
-			cmd := startSleep(t, box, box.Demote, Limits{Data: 16 << 20})
-			if err := box.LimitMemory(cmd.Process.Pid, 64<<20); err != nil {
+			cmd := startSleep(t, w.box, w.box.Demote, Limits{Data: 16 << 20})
+			if err := w.box.LimitMemory(cmd.Process.Pid, 64<<20); err != nil {
 				t.Fatal(err)
 			}
 			awaitSleep(t, cmd)
 			if said := limitsOf(t, cmd); !strings.Contains(said, "Max data size|67108864|unlimited|") {
-				t.Fatalf("%s: %s", name, said)
+				t.Fatalf("%s: %s", w.name, said)
 			}
 		}
 	}

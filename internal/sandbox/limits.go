@@ -88,37 +88,56 @@ func holdTerm() error {
 
 // limitStopped limits a child that stands still before its first instruction, and lets it go. (ptrace(2), PTRACE_TRACEME)
 func limitStopped(pid int, l Limits) error {
-	for {
-		var who unix.Siginfo
-		err := unix.Waitid(unix.P_PID, pid, &who, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
-		if err == nil && who.Code != trapped {
-			return nil // it was killed meanwhile, which whoever waits for it will hear
-		}
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
+	if stands, err := standsStill(pid); !stands {
+		return err
 	}
 	var err error
 	for _, r := range l.resources() {
-		var limit unix.Rlimit
-		if err = unix.Prlimit(pid, r.number, nil, &limit); err == nil {
-			limit.Cur = min(r.most, limit.Max)
-			if !r.soft {
-				limit.Max = limit.Cur
-			}
-			err = unix.Prlimit(pid, r.number, &limit, nil)
-		}
-		if err != nil {
-			err = fmt.Errorf("%s: %w", r.name, err)
+		if err = r.bound(pid); err != nil {
 			break
 		}
 	}
 	return errors.Join(err, unix.PtraceDetach(pid))
 }
 
-// trapped is CLD_TRAPPED of siginfo_t's si_code: a traced child has stopped.
-const trapped = 4
+// Of siginfo_t's si_code, CLD_EXITED and CLD_TRAPPED: a child has ended by itself, and a traced one has stopped.
+const (
+	exited  = 1
+	trapped = 4
+)
 
+// standsStill waits until a traced child does. It does not where it was killed meanwhile, which whoever waits for it will hear.
+func standsStill(pid int) (bool, error) {
+	for {
+		var who unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &who, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
+		switch {
+		case err == nil && who.Code == exited:
+			return false, errors.New("it did not stand still") // under a kernel that only claims to trace
+		case !errors.Is(err, unix.EINTR):
+			return err == nil && who.Code == trapped, err
+		}
+	}
+}
+
+// bound bounds what a process may have of the resource, which is never more than it might have before.
+func (r resource) bound(pid int) error {
+	var limit unix.Rlimit
+	err := unix.Prlimit(pid, r.number, nil, &limit)
+	if err == nil {
+		limit.Cur = min(r.most, limit.Max)
+		if !r.soft {
+			limit.Max = limit.Cur
+		}
+		err = unix.Prlimit(pid, r.number, &limit, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.name, err)
+	}
+	return nil
+}
+
+// byProgram has prlimit set the limits, and become the command.
 func byProgram(cmd *exec.Cmd, l Limits) {
 	args := []string{prlimitPath}
 	for _, r := range l.resources() {
