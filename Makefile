@@ -17,13 +17,13 @@ demo: setup/demo bin/s3dev bin/remora-demo ## the whole service on this machine,
 
 .PHONY: test
 test: setup/test bin/s3dev bin/remora-demo ## all tests, on a real Postgres, a real S3 server and the real Heroku CLI; with the race detector where goroutines share memory
-	go test -timeout 25m -p 3 -parallel 4 -skip '$(DRILLS)' $$(go list ./... | grep -vE '/internal/($(SHARING))$$')
-	go test -race -timeout 25m $$(go list ./internal/... | grep -E '/internal/($(SHARING))$$')
-	go test -race -timeout 25m -run '$(SHARED)' ./internal/jobworkers ./internal/pgarchive ./internal/wiring
+	go test -timeout 60m -p 3 -parallel 4 -skip '$(DRILLS)' $$(go list ./... | grep -vE '/internal/($(SHARING))$$')
+	go test -race -timeout 60m $$(go list ./internal/... | grep -E '/internal/($(SHARING))$$')
+	go test -race -timeout 60m -run '$(SHARED)' ./internal/jobworkers ./internal/pgarchive ./internal/wiring
 
 .PHONY: race
 race: setup/test bin/s3dev bin/remora-demo ## all tests with the race detector, which takes three times as long
-	go test -race -timeout 40m -skip '$(DRILLS)' ./...
+	go test -race -timeout 90m -skip '$(DRILLS)' ./...
 
 .PHONY: ops-test
 ops-test: setup/ops bin/s3dev bin/remora-demo bin/dockerfile ## what operators and customers are given: manifest, rules and runbooks, commands and links of the pages; the Dockerfile, checked, and its steps run in chroots (root, Debian); an alert that fires when workers are stopped; our database lost and rebuilt; webs and workers replaced under load; this release and the one before it on each other's schema (PREVIOUS=revision or folder); and from a clone to a restored copy by the pages alone (root)

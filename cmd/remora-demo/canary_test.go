@@ -151,7 +151,7 @@ func TestCanaryIsNowhere(t *testing.T) {
 	if denied.Reason != remora.ReasonPermission || !strings.Contains(denied.Fix, "GRANT SELECT ON public.customers TO remora_ro") {
 		t.Errorf("%+v", denied)
 	}
-	tried, cancel := context.WithTimeout(ctx, time.Minute)
+	tried, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for poll := time.NewTicker(50 * time.Millisecond); !strings.Contains(b.logs.String(), `"channel":"email"`); {
 		select {

@@ -21,7 +21,7 @@ import (
 // under every key.
 func (b *bundle) forgotten(t *testing.T, id remora.ResourceID, names ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute+b.longer)
+	ctx, cancel := context.WithTimeout(t.Context(), patience+b.longer)
 	defer cancel()
 	own := b.own(t)
 	if stored, rows := b.held(t, own, string(id)); stored == 0 || len(rows) < 10 {

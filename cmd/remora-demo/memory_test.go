@@ -224,7 +224,7 @@ func (c *crowd) post(t *testing.T, path, body string) {
 // all waits until as many of the backups meant are verified as there are databases.
 func (c *crowd) all(t *testing.T, meant func(remora.Backup) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()

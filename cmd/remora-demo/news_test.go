@@ -86,7 +86,7 @@ func (b *bundle) subscribe(t *testing.T, v *stack.Visitor, address string) {
 // mailed waits for the nth mail.
 func (b *bundle) mailed(t *testing.T, n int) inbox.Mail {
 	t.Helper()
-	patience, cancel := context.WithTimeout(t.Context(), time.Minute)
+	waited, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		came := b.Mail.Came()
@@ -95,7 +95,7 @@ func (b *bundle) mailed(t *testing.T, n int) inbox.Mail {
 		}
 		select {
 		case <-came:
-		case <-patience.Done():
+		case <-waited.Done():
 			t.Fatalf("%d mails: %+v", n, b.Mail.Mails())
 		}
 	}
@@ -106,13 +106,13 @@ func (b *bundle) logged(t *testing.T, word string) {
 	t.Helper()
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
-	for patience := time.After(time.Minute); ; {
+	for over := time.After(patience); ; {
 		if strings.Contains(strings.Join(b.Sim.LogLines(stack.HelperApp), "\n"), word) {
 			return
 		}
 		select {
 		case <-poll.C:
-		case <-patience:
+		case <-over:
 			t.Fatalf("no%sin the log: %q", word, b.Sim.LogLines(stack.HelperApp))
 		}
 	}

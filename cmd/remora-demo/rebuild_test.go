@@ -191,7 +191,7 @@ func (b *bundle) lies(t *testing.T, word string) (n int) {
 // until waits for something that a process is to do.
 func (b *bundle) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute+b.longer)
+	ctx, cancel := context.WithTimeout(t.Context(), patience+b.longer)
 	defer cancel()
 	poll := time.NewTicker(200 * time.Millisecond)
 	defer poll.Stop()
