@@ -55,8 +55,8 @@ type program struct {
 	files   []*os.File // the child's descriptors from 3 on
 	stdin   *os.File
 	stdout  *os.File
-	secrets []redact.Secret                  // removed from what it says
-	confine func(sandbox.Sandbox, *exec.Cmd) // takes from it what it need not have
+	secrets []redact.Secret                                  // removed from what it says
+	confine func(sandbox.Sandbox, *exec.Cmd, sandbox.Limits) // takes from it what it need not have
 	limits  sandbox.Limits
 	reach   sandbox.Reach
 }
@@ -74,12 +74,15 @@ func launch(ctx context.Context, p program) (*child, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, PidFD: &c.pidfd}
 	cmd.Stderr = c.stderr
 	cmd.WaitDelay = grace // for whoever inherited stderr
-	p.confine(c.sandbox, cmd)
+	p.confine(c.sandbox, cmd, p.limits)
 	started := make(chan error)
 	// Pdeathsig is sent when the thread that forked ends, not the process. So this thread waits for the child. It has lost what the
 	// child must not have, and ends after it.
 	sandbox.Thread(func() {
-		err := c.sandbox.StartRestricted(cmd, p.reach, p.limits)
+		err := holdTerm()
+		if err == nil {
+			err = p.client.Sandbox.StartRestricted(cmd, p.reach)
+		}
 		started <- err
 		if err == nil {
 			c.err = c.reap()
@@ -104,6 +107,13 @@ func launch(ctx context.Context, p program) (*child, error) {
 		}
 	})
 	return c, nil
+}
+
+// holdTerm blocks SIGTERM for the calling thread and what it starts. Heroku sends it to every process of a dyno at once, and it is
+// for us to say when a child ends. (https://devcenter.heroku.com/articles/dyno-shutdown-behavior)
+func holdTerm() error {
+	set := unix.Sigset_t{Val: [16]uint64{1 << (unix.SIGTERM - 1)}}
+	return unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil)
 }
 
 // reap waits for the child and for whatever it may have started. As long as the child is a zombie its number

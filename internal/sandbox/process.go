@@ -30,9 +30,9 @@ func Start(cmd *exec.Cmd, orphaned syscall.Signal) (*Process, error) {
 	})
 }
 
-// StartWithin is Start for a command that is kept from all but reach and within limits, as StartRestricted keeps it.
-func (s Sandbox) StartWithin(cmd *exec.Cmd, orphaned syscall.Signal, reach Reach, l Limits) (*Process, error) {
-	return begin(cmd, orphaned, func() error { return s.StartRestricted(cmd, reach, l) }, Thread)
+// StartWithin is Start for a command that is kept from all but reach, as StartRestricted keeps it.
+func (s Sandbox) StartWithin(cmd *exec.Cmd, orphaned syscall.Signal, reach Reach) (*Process, error) {
+	return begin(cmd, orphaned, func() error { return s.StartRestricted(cmd, reach) }, Thread)
 }
 
 func begin(cmd *exec.Cmd, orphaned syscall.Signal, start func() error, thread func(do func())) (*Process, error) {

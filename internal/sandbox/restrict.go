@@ -111,7 +111,7 @@ func Thread(do func()) {
 // where the kernel has Landlock, within reach alone: no file beyond it can be opened, no other process's memory or
 // environment be read, no other port be connected to. It takes all that from the calling thread, to which it never comes
 // back, and which must be one of Thread's.
-func (s Sandbox) StartRestricted(cmd *exec.Cmd, reach Reach, l Limits) error {
+func (s Sandbox) StartRestricted(cmd *exec.Cmd, reach Reach) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("give privileges up: %w", err)
 	}
@@ -123,7 +123,7 @@ func (s Sandbox) StartRestricted(cmd *exec.Cmd, reach Reach, l Limits) error {
 			return fmt.Errorf("restrict %s: %w", cmd.Path, err)
 		}
 	}
-	return s.startLimited(cmd, l)
+	return cmd.Start()
 }
 
 // Give makes an open file belong to demoted children.

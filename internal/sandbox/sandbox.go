@@ -2,12 +2,17 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Sandbox is what the kernel allows here. Its zero value confines by limits alone.
@@ -17,10 +22,18 @@ type Sandbox struct {
 
 	flags    uintptr
 	user     bool // by a user namespace
-	trace    bool // limits can be set while a child stands still, before its first instruction
-	prlimit  bool // where they cannot, a program sets them
-	landlock int  // the version of its interface; 0 where there is none
+	prlimit  bool
+	landlock int // the version of its interface; 0 where there is none
 	demote   bool
+}
+
+// Limits of a child and of each process that it starts. Zero means none.
+type Limits struct {
+	Memory int64 // address space, in bytes
+	File   int64 // the largest file it may write, in bytes
+	Files  int   // open files
+	Data   int64 // memory of its own, in bytes, as LimitMemory counts it, which may set another later
+	Alone  bool  // it starts no process and no thread; root does where it may pass limits
 }
 
 // nobody exists on every Debian. It owns nothing, and initdb needs a user that can be looked up.
@@ -41,21 +54,19 @@ func Detect(ctx context.Context) Sandbox {
 	case s.landlock < 4:
 		s.Missing = append(s.Missing, "other ports (this kernel's Landlock knows no network)")
 	}
+	if !s.prlimit {
+		s.Missing = append(s.Missing, "all memory and files ("+prlimitPath+" is missing)")
+	}
 	for _, try := range []Sandbox{{flags: apart}, {flags: apart | syscall.CLONE_NEWUSER, user: true}} {
 		if os.Geteuid() != 0 && !try.user {
 			continue // only root can do without, and whoever is not root is better kept apart by it
 		}
-		if s.flags == 0 && try.works(ctx) {
+		if try.works(ctx) {
 			s.flags, s.user = try.flags, try.user
+			return s
 		}
 	}
-	if s.flags == 0 {
-		s.Missing = append(s.Missing, "the network and other processes (this kernel allows us no namespaces)")
-	}
-	s.trace = s.canTrace()
-	if !s.trace && !s.prlimit {
-		s.Missing = append(s.Missing, "all memory and files (this kernel lets us trace no child, and "+prlimitPath+" is missing)")
-	}
+	s.Missing = append(s.Missing, "the network and other processes (this kernel allows us no namespaces)")
 	return s
 }
 
@@ -68,7 +79,7 @@ func (s Sandbox) works(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "/bin/true")
-	s.Confine(cmd)
+	s.Confine(cmd, Limits{})
 	return cmd.Run() == nil
 }
 
@@ -83,29 +94,9 @@ func (s Sandbox) String() string {
 	return "not kept from " + strings.Join(s.Missing, ", nor from ")
 }
 
-// canTrace tries whether children of both kinds can be limited while they stand still.
-func (s Sandbox) canTrace() bool {
-	s.trace = true
-	for _, kind := range []func(*exec.Cmd){s.Confine, s.Demote} {
-		cmd := exec.Command("/bin/true") //nolint:noctx // it ends by itself
-		kind(cmd)
-		done := make(chan error)
-		Thread(func() {
-			err := s.StartRestricted(cmd, Reach{}, Limits{Memory: 1 << 40, File: 1, Files: 64, Data: 1 << 40, Alone: true})
-			if err == nil {
-				err = cmd.Wait()
-			}
-			done <- err
-		})
-		if <-done != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// Confine changes a command that StartRestricted is to start: whom it runs as, and what it sees.
-func (s Sandbox) Confine(cmd *exec.Cmd) {
+// Confine changes a command that StartRestricted or StartWithin is to start, which keep it from more privileges: whom it runs as, what it
+// sees, what it may take.
+func (s Sandbox) Confine(cmd *exec.Cmd, l Limits) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -120,15 +111,79 @@ func (s Sandbox) Confine(cmd *exec.Cmd) {
 	if os.Geteuid() == 0 {
 		a.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid), NoSetGroups: s.user} //nolint:gosec // 65534
 	}
+	s.limit(cmd, l)
 }
 
-// Demote changes a command that StartRestricted is to start, and that needs the network: whom it runs as.
-func (s Sandbox) Demote(cmd *exec.Cmd) {
+// Demote changes a command that was not started yet and that needs the network: whom it runs as, and what it may take. For
+// what it sees there is StartRestricted.
+func (s Sandbox) Demote(cmd *exec.Cmd, l Limits) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	if uid, gid := User(); s.demote {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)} //nolint:gosec // 65534
+	}
+	s.limit(cmd, l)
+}
+
+func (s Sandbox) limit(cmd *exec.Cmd, l Limits) {
+	if !s.prlimit {
+		return
+	}
+	limits := []string{prlimitPath, "--core=0"}
+	for _, x := range []struct {
+		name  string
+		limit int64
+		after string
+	}{{"as", l.Memory, ""}, {"fsize", l.File, ""}, {"nofile", int64(l.Files), ""}, {"data", l.Data, ":"}} { // the colon: not for good
+		if x.limit > 0 {
+			limits = append(limits, "--"+x.name+"="+strconv.FormatInt(x.limit, 10)+x.after)
+		}
+	}
+	if l.Alone {
+		limits = append(limits, "--nproc=0")
+	}
+	cmd.Args = append(append(limits, cmd.Path), cmd.Args[1:]...)
+	cmd.Path = prlimitPath
+}
+
+// LimitsFromStart tells whether Confine and Demote limit what a child takes. LimitMemory may do so where they do not.
+func (s Sandbox) LimitsFromStart() bool { return s.prlimit }
+
+// LimitMemory bounds what a running child may take of memory of its own, in bytes; see RLIMIT_DATA, which counts private
+// writable mappings too (Linux 4.7). It may be called again, with more or less.
+func (s Sandbox) LimitMemory(pid int, most uint64) error {
+	if s.prlimit {
+		passWrapper(pid)
+	}
+	err := unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: most, Max: unix.RLIM_INFINITY}, nil)
+	if !s.demote || !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	if !s.prlimit { // Missing says so
+		return nil
+	}
+	// Even root may limit only its own user's processes where it has no CAP_SYS_RESOURCE, as in most containers. So a program does it, as the
+	// child's user. A thread of ours that became that user would be open to the child meanwhile, and by it the whole process.
+	limit := exec.Command(prlimitPath, "--pid", strconv.Itoa(pid), "--data="+strconv.FormatUint(most, 10)+":unlimited") //nolint:noctx // it takes a millisecond
+	limit.Env, limit.SysProcAttr = []string{}, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if said, err := limit.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	return nil
+}
+
+// passWrapper returns when a child is no longer the program that sets its first limits, which would else be set after the caller's:
+// within a millisecond, or where a child calls itself that, after a second.
+func passWrapper(pid int) {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for range 1000 {
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil || strings.TrimSpace(string(comm)) != filepath.Base(prlimitPath) {
+			return
+		}
+		<-look.C
 	}
 }
 

@@ -25,10 +25,10 @@ func say(t *testing.T, box sandbox.Sandbox, reach sandbox.Reach, script string) 
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	box.Demote(cmd)
+	box.Demote(cmd, sandbox.Limits{File: 1, Files: 32})
 	done := make(chan error)
 	sandbox.Thread(func() {
-		err := box.StartRestricted(cmd, reach, sandbox.Limits{File: 1, Files: 32})
+		err := box.StartRestricted(cmd, reach)
 		if err == nil {
 			_ = cmd.Wait() // what it said tells
 		}
@@ -138,7 +138,7 @@ func TestALimitedChildDoesNotLimitUs(t *testing.T) {
 	box := sandbox.Detect(t.Context())
 	demoted := func(name string, args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(t.Context(), name, args...)
-		box.Demote(cmd)
+		box.Demote(cmd, sandbox.Limits{})
 		return cmd
 	}
 	child := demoted("/bin/cat")
@@ -193,10 +193,10 @@ func TestALimitedChildDoesNotLimitUs(t *testing.T) {
 func TestNoChildGetsMorePrivileges(t *testing.T) {
 	t.Parallel()
 	box := sandbox.Detect(t.Context())
-	for name, kind := range map[string]func(*exec.Cmd){"confined": box.Confine, "demoted": box.Demote} {
+	for name, kind := range map[string]func(*exec.Cmd, sandbox.Limits){"confined": box.Confine, "demoted": box.Demote} {
 		cmd := exec.Command("/bin/sleep", "60") //nolint:noctx // it is ended below
-		kind(cmd)
-		p, err := box.StartWithin(cmd, syscall.SIGKILL, sandbox.Reach{}, sandbox.Limits{})
+		kind(cmd, sandbox.Limits{})
+		p, err := box.StartWithin(cmd, syscall.SIGKILL, sandbox.Reach{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -185,10 +185,10 @@ func (s *Server) start(name string, args ...string) (*sandbox.Process, error) {
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C", "HOME=/nonexistent", "TZ=UTC"}
 	cmd.Stdout, cmd.Stderr = s.output, s.output
 	cmd.WaitDelay = time.Second // for whoever inherited them
-	s.cfg.Sandbox.Confine(cmd)
+	s.cfg.Sandbox.Confine(cmd, s.Limits())
 	reach := s.cfg.Programs.Reach(s.cfg.Dictionaries)
 	reach.Write = []string{s.folder.path}
-	return s.cfg.Sandbox.StartWithin(cmd, syscall.SIGKILL, reach, s.Limits())
+	return s.cfg.Sandbox.StartWithin(cmd, syscall.SIGKILL, reach)
 }
 
 // Limits are those of each process that works on the archive.
