@@ -121,7 +121,8 @@ func TestManyAtOnce(t *testing.T) {
 					asked[backup] = true
 				}
 			}
-			for waiting := 0; waiting < c.databases; {
+			waiting := 0 // on a machine that cannot start so many before the first give way, as many as it can
+			for began := time.Now(); waiting < c.databases && time.Since(began) < 25*time.Second; {
 				if err := customer.QueryRow(t.Context(), "SELECT count(*), pg_sleep(0.05)::text FROM pg_locks WHERE NOT granted AND relation = 'held'::regclass").Scan(&waiting, new(string)); err != nil {
 					t.Fatal(err)
 				}
@@ -132,7 +133,7 @@ func TestManyAtOnce(t *testing.T) {
 			}
 			b.all(t, func(x remora.Backup) bool { return asked[x.ID] })
 			u := most()
-			t.Logf("%s at a time: %s", name, u)
+			t.Logf("%s at a time, %d of them held: %s", name, waiting, u)
 			if u.share > c.most*1024 {
 				t.Errorf("%s, of a share of at most %d MiB", u, c.most)
 			}
