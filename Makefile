@@ -17,9 +17,9 @@ demo: setup/demo bin/s3dev bin/remora-demo ## the whole service on this machine,
 
 .PHONY: test
 test: setup/test bin/s3dev bin/remora-demo ## all tests, on a real Postgres, a real S3 server and the real Heroku CLI; with the race detector where goroutines share memory
-	go test -timeout 60m -p 3 -parallel 4 -skip '$(DRILLS)' $$(go list ./... | grep -vE '/internal/($(SHARING))$$')
-	go test -race -timeout 60m $$(go list ./internal/... | grep -E '/internal/($(SHARING))$$')
-	go test -race -timeout 60m -run '$(SHARED)' ./internal/jobworkers ./internal/pgarchive ./internal/wiring
+	go test -timeout 40m -p 3 -parallel 4 -skip '$(DRILLS)' $$(go list ./... | grep -vE '/internal/($(SHARING))$$')
+	go test -race -timeout 40m $$(go list ./internal/... | grep -E '/internal/($(SHARING))$$')
+	go test -race -timeout 40m -run '$(SHARED)' ./internal/jobworkers ./internal/pgarchive ./internal/wiring
 
 .PHONY: race
 race: setup/test bin/s3dev bin/remora-demo ## all tests with the race detector, which takes three times as long
