@@ -467,7 +467,12 @@ func TestKilledWorkerLeavesNothing(t *testing.T) {
 	if err := b.worker.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for sessions("0.1") > 0 { // as long as the context allows
+	gone, cancelGone := context.WithTimeout(ctx, 30*time.Second)
+	defer cancelGone()
+	for sessions("0.1") > 0 {
+		if gone.Err() != nil {
+			t.Fatal("pg_dump's session is there 30 s after its worker was killed")
+		}
 	}
 	if _, err := b.Spawn("worker"); err != nil {
 		t.Fatal(err)

@@ -108,23 +108,35 @@ func TestManyAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer customer.Close(context.Background())
-			if _, err := customer.Exec(t.Context(), "BEGIN; LOCK TABLE held"); err != nil {
-				t.Fatal(err)
-			}
+			// A machine with much else to do may not start so many before the first give way; then all are asked for once more.
 			asked := map[remora.BackupID]bool{}
-			for id, databases := range b.databases(t) {
-				for _, d := range databases {
-					backup, err := b.Store.RequestBackup(t.Context(), id, d, "p")
-					if err != nil {
+			for waiting, try := 0, 1; waiting < c.databases; try++ {
+				if try > 1 {
+					if _, err := customer.Exec(t.Context(), "COMMIT"); err != nil {
 						t.Fatal(err)
 					}
-					asked[backup] = true
+					b.all(t, func(x remora.Backup) bool { return asked[x.ID] })
 				}
-			}
-			waiting := 0 // on a machine that cannot start so many before the first give way, as many as it can
-			for began := time.Now(); waiting < c.databases && time.Since(began) < 25*time.Second; {
-				if err := customer.QueryRow(t.Context(), "SELECT count(*), pg_sleep(0.05)::text FROM pg_locks WHERE NOT granted AND relation = 'held'::regclass").Scan(&waiting, new(string)); err != nil {
+				if try > 3 {
+					t.Fatalf("%d of %d wait at a time", waiting, c.databases)
+				}
+				if _, err := customer.Exec(t.Context(), "BEGIN; LOCK TABLE held"); err != nil {
 					t.Fatal(err)
+				}
+				clear(asked)
+				for id, databases := range b.databases(t) {
+					for _, d := range databases {
+						backup, err := b.Store.RequestBackup(t.Context(), id, d, "p")
+						if err != nil {
+							t.Fatal(err)
+						}
+						asked[backup] = true
+					}
+				}
+				for began := time.Now(); waiting < c.databases && time.Since(began) < time.Minute; {
+					if err := customer.QueryRow(t.Context(), "SELECT count(*), pg_sleep(0.05)::text FROM pg_locks WHERE NOT granted AND relation = 'held'::regclass").Scan(&waiting, new(string)); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			most := watch(t, b.worker)
@@ -133,7 +145,7 @@ func TestManyAtOnce(t *testing.T) {
 			}
 			b.all(t, func(x remora.Backup) bool { return asked[x.ID] })
 			u := most()
-			t.Logf("%s at a time, %d of them held: %s", name, waiting, u)
+			t.Logf("%s at a time: %s", name, u)
 			if u.share > c.most*1024 {
 				t.Errorf("%s, of a share of at most %d MiB", u, c.most)
 			}

@@ -115,7 +115,7 @@ func TestNewsReachesEveryChannelButTheDead(t *testing.T) {
 	}
 	await := func(is func() bool) {
 		t.Helper()
-		deadline, cancel := context.WithTimeout(ctx, 5*time.Minute)
+		deadline, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
 		for !is() {
 			select {

@@ -147,7 +147,7 @@ func (b *bundle) waits(t *testing.T, n int) {
 
 func (b *bundle) until(t *testing.T, sql string, least int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	conn := b.own(t)
 	for n := -1; n < least; {

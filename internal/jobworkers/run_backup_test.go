@@ -328,7 +328,7 @@ func TestDroppedConnection(t *testing.T) {
 
 func (b *bundle) noSession(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, b.dbURL)
 	if err != nil {

@@ -392,7 +392,7 @@ func TestLocksAreTakenInOneOrder(t *testing.T) {
 func TestTakingBackWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, func(c *postgres.Config) { c.Lease = time.Microsecond })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	id := b.resource(t, "db-1")
 	c, err := b.ClaimBackup(ctx, b.first(t, id).ID, "w")

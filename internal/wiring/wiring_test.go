@@ -96,7 +96,7 @@ func TestWhatIsWrongAtTheStartIsSaid(t *testing.T) { //nolint:paralleltest // th
 					return found
 				}
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var out, log logtest.Buffer
 			err := run(ctx, []string{"worker"}, &out, &log, dialer.Strict(), find)
