@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -407,6 +408,42 @@ func TestATalkativeRoleIsWatchedToTheEnd(t *testing.T) {
 		}
 	}
 	if err := p.dump(t, s); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whom pg_dump keeps waiting is seen in the snapshot's transaction too, although pg_dump has come after that had looked first.
+func TestWhoWaitsIsSeenBesideTheSnapshot(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "waiting")
+	s := p.open(t)
+	const app = pgdump.AppName + "/1"
+	if w, err := s.Waiting(t.Context(), app); err != nil || w != (customerdb.Waiting{}) {
+		t.Fatalf("%+v %v", w, err)
+	}
+	dump := p.connect(t)
+	for _, sql := range []string{"SET application_name = '" + app + "'", "BEGIN", "LOCK TABLE t IN ACCESS SHARE MODE"} {
+		if _, err := dump.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var altered sync.WaitGroup
+	altered.Go(func() { p.admin(t, "ALTER TABLE t ADD COLUMN more int") })
+	var seen customerdb.Waiting
+	for began := time.Now(); seen.Sessions == 0 && time.Since(began) < time.Minute; {
+		var err error
+		if seen, err = s.Waiting(t.Context(), app); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if seen.Sessions != 1 || seen.Mode != "AccessExclusiveLock" || seen.Object != "public.t" {
+		t.Errorf("saw %+v", seen)
+	}
+	if _, err := dump.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	altered.Wait()
+	if err := s.Release(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

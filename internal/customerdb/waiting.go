@@ -21,6 +21,11 @@ type Waiting struct {
 func (s *Session) Waiting(ctx context.Context, app string) (Waiting, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
+	if s.standing { // else the transaction would go on seeing the sessions that it saw first
+		if _, err := s.conn.Exec(ctx, "SELECT pg_catalog.pg_stat_clear_snapshot()"); err != nil {
+			return Waiting{}, s.failure(err)
+		}
+	}
 	var w Waiting
 	var seconds float64
 	err := s.conn.QueryRow(ctx, parts["waiting"], app).Scan(&w.Mode, &w.Object, &seconds, &w.Sessions)

@@ -19,37 +19,46 @@ type gentle struct {
 	most    time.Duration // how long anybody may wait
 	giveWay context.CancelCauseFunc
 
-	impact remora.Impact
+	impact  remora.Impact
+	last    time.Time     // when it looked
+	pause   time.Duration // until it looks again
+	waiting bool          // whether it saw anybody
 }
 
-// watch looks until over is closed, or until the dump has had to give way. Its error says that nobody can look any more.
+// watch looks, where it is time for that, until over is closed, or until the dump has had to give way. It may be called again, to go on.
+// Its error says that nobody can look any more.
 func (g *gentle) watch(ctx context.Context, over <-chan struct{}) error {
-	for last, waiting := time.Now(), false; ; {
+	if g.last.IsZero() {
+		g.last = time.Now()
+	}
+	for {
+		if wait := time.Until(g.last.Add(g.pause)); wait > 0 {
+			timer := time.NewTimer(wait)
+			select {
+			case <-timer.C:
+			case <-over:
+				timer.Stop()
+				return nil
+			case <-ctx.Done():
+				timer.Stop()
+				return ctx.Err()
+			}
+		}
 		w, err := g.session.Waiting(ctx, g.app)
 		if err != nil {
 			return err
 		}
 		now := time.Now()
 		g.impact.Watched = true
-		pause := g.every
+		g.pause = g.every
 		if w.Sessions > 0 {
-			g.count(w, now.Sub(last), waiting)
+			g.count(w, now.Sub(g.last), g.waiting)
 			if g.impact.Waited >= g.most {
 				return g.leave(ctx, w)
 			}
-			pause = min(pause, g.most-g.impact.Waited)
+			g.pause = min(g.pause, g.most-g.impact.Waited)
 		}
-		last, waiting = now, w.Sessions > 0
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-over:
-			timer.Stop()
-			return nil
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		}
+		g.last, g.waiting = now, w.Sessions > 0
 	}
 }
 

@@ -18,11 +18,23 @@ import (
 // on too; the backup comes back later and says what happened.
 func TestADumpGivesWay(t *testing.T) {
 	t.Parallel()
+	t.Run("while it reads rows", func(t *testing.T) {
+		t.Parallel()
+		givesWay(t, "PG_DUMP | { head -c 3000000; sleep 60; cat; }") // as behind a store that takes nothing more
+	})
+	t.Run("while it reads the catalog", func(t *testing.T) {
+		t.Parallel()
+		givesWay(t, "PG_DUMP | { sleep 60; cat; }") // as of many tables, which are all locked by then
+	})
+}
+
+func givesWay(t *testing.T, dump string) {
+	t.Helper()
 	const patience = 700 * time.Millisecond
 	b := newBundle(t)
 	b.connect(t)
 	b.LockPatience, b.WatchEvery = patience, 20*time.Millisecond
-	b.broken(t, "PG_DUMP | { head -c 3000000; sleep 60; cat; }") // as behind a store that takes nothing more
+	b.broken(t, dump)
 	id := b.newest(t).ID
 	ended := make(chan error, 1)
 	go func() { ended <- work(t, t.Context(), &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: id}) }()
@@ -133,7 +145,7 @@ func (b *bundle) own(t *testing.T) *pgx.Conn {
 	return conn
 }
 
-// dumping waits until pg_dump has its locks and the side session has let go of the snapshot.
+// dumping waits until pg_dump has its locks and asks on.
 func (b *bundle) dumping(t *testing.T) {
 	t.Helper()
 	b.until(t, `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE relation = 'large'::regclass AND application_name LIKE 'remora-backup/%' AND a.state <> 'idle in transaction'`, 1)

@@ -1,6 +1,7 @@
 package jobworkers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -12,7 +13,7 @@ import (
 
 // lookout is our own session on the customer's server beside pg_dump's: it asks what the credential may do, writes the
 // report down and takes the inventory of the snapshot, lets go of the snapshot when pg_dump has it, and looks at the end
-// whether anything was written. In between it watches whom the dump keeps waiting.
+// whether anything was written. From the inventory on it watches whom the dump keeps waiting.
 //
 // A backup does not fail because our session has: then nobody can tell, and the report says so. It fails where rows
 // that pg_dump was to see all of may have been hidden from it.
@@ -26,16 +27,24 @@ type lookout struct {
 	failed    error // what kept us from looking; nobody's fault
 
 	judged  chan struct{} // closed when the credential has been asked about
-	asking  error         // of that
+	asking  error         // of the credential
 	began   time.Time     // when the session had its snapshot
 	has     chan struct{} // closed when pg_dump has the snapshot
 	once    sync.Once
 	over    chan struct{} // closed when pg_dump has ended well
-	unseen  error         // what kept us from watching; nobody's fault
+	unseen  error         // what kept us from watching, at least for a time; nobody's fault
 	wg      sync.WaitGroup
 	cancel  context.CancelFunc
 	looking error // of what was asked beside pg_dump
 	saving  error
+}
+
+func newLookout(s *customerdb.Session, g gentle, save func(context.Context, remora.Audit) error) *lookout {
+	g.session = s
+	return &lookout{
+		session: s, began: time.Now(), gentle: g, save: save, witness: s.Before(),
+		judged: make(chan struct{}), has: make(chan struct{}), over: make(chan struct{}),
+	}
 }
 
 // start begins it, unless it has begun.
@@ -45,9 +54,6 @@ func (l *lookout) start(ctx context.Context) {
 	}
 	saving := ctx
 	ctx, l.cancel = context.WithCancel(ctx)
-	l.judged, l.has, l.over = make(chan struct{}), make(chan struct{}), make(chan struct{})
-	l.gentle.session = l.session
-	l.witness = l.session.Before()
 	l.wg.Go(func() {
 		l.audit, l.asking = l.session.Ask(ctx)
 		if l.asking == nil {
@@ -58,16 +64,18 @@ func (l *lookout) start(ctx context.Context) {
 			l.looking = l.look(ctx)
 		}
 		if l.looking == nil && l.asking == nil && l.audit.Refusal() == nil {
-			l.unseen = l.gentle.watch(ctx, l.over)
+			l.unseen = cmp.Or(l.gentle.watch(ctx, l.over), l.unseen)
 		}
 	})
 }
 
-// look takes the inventory and then lets go of the snapshot.
+// look takes the inventory, watches, and lets go of the snapshot when pg_dump has it.
 func (l *lookout) look(ctx context.Context) (err error) {
-	if l.inventory, err = l.session.Inventory(ctx, l.gentle.most*2/3); err != nil {
+	l.inventory, err = l.session.Inventory(ctx, l.gentle.most*2/3) // for longer nobody is kept waiting unseen
+	if err != nil {
 		return err
 	}
+	l.unseen = l.gentle.watch(ctx, l.has)
 	select {
 	case <-l.has:
 		return l.session.Release(ctx)

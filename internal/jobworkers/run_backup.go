@@ -138,12 +138,10 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		return kept, err
 	}
 	app := pgdump.AppName + "/" + string(c.Run)[:8]
-	look := &lookout{
-		session: session, began: time.Now(), gentle: gentle{app: app, every: w.WatchEvery, most: w.LockPatience, giveWay: stop},
-		save: func(ctx context.Context, a remora.Audit) error {
-			return w.Store.SaveAudit(ctx, c, a, remora.Server{Version: said.Version, Size: session.Server().Size, Key: said.Key})
-		},
-	}
+	watch := gentle{app: app, every: w.WatchEvery, most: w.LockPatience, giveWay: stop}
+	look := newLookout(session, watch, func(ctx context.Context, a remora.Audit) error {
+		return w.Store.SaveAudit(ctx, c, a, remora.Server{Version: said.Version, Size: session.Server().Size, Key: said.Key})
+	})
 	verdict := func(ctx context.Context) error {
 		if err := look.verdict(ctx); err != nil {
 			return err
