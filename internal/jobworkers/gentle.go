@@ -1,7 +1,9 @@
 package jobworkers
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,42 +27,49 @@ type gentle struct {
 	waiting bool          // whether it saw anybody
 }
 
-// watch looks, where it is time for that, until over is closed, or until the dump has had to give way. It may be called again, to go on.
-// Its error says that nobody can look any more.
+// watch looks every now and then, until over is closed or the dump has had to give way. Its error says that nobody looks any more.
 func (g *gentle) watch(ctx context.Context, over <-chan struct{}) error {
+	for {
+		timer := time.NewTimer(time.Until(g.last.Add(g.pause)))
+		select {
+		case <-timer.C:
+		case <-over:
+			timer.Stop()
+			return nil
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		if err := g.look(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// look looks once. Its error says that nobody can look again, or that the dump had to give way.
+func (g *gentle) look(ctx context.Context) error {
 	if g.last.IsZero() {
 		g.last = time.Now()
 	}
-	for {
-		if wait := time.Until(g.last.Add(g.pause)); wait > 0 {
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-over:
-				timer.Stop()
-				return nil
-			case <-ctx.Done():
-				timer.Stop()
-				return ctx.Err()
-			}
-		}
-		w, err := g.session.Waiting(ctx, g.app)
-		if err != nil {
-			return err
-		}
-		now := time.Now()
-		g.impact.Watched = true
-		g.pause = g.every
-		if w.Sessions > 0 {
-			g.count(w, now.Sub(g.last), g.waiting)
-			if g.impact.Waited >= g.most {
-				return g.leave(ctx, w)
-			}
-			g.pause = min(g.pause, g.most-g.impact.Waited)
-		}
-		g.last, g.waiting = now, w.Sessions > 0
+	w, err := g.session.Waiting(ctx, g.app)
+	if err != nil {
+		return err
 	}
+	now := time.Now()
+	g.impact.Watched = true
+	g.pause = g.every
+	if w.Sessions > 0 {
+		g.count(w, now.Sub(g.last), g.waiting)
+		if g.impact.Waited >= g.most {
+			return cmp.Or(g.leave(ctx, w), errGaveWay)
+		}
+		g.pause = min(g.pause, g.most-g.impact.Waited)
+	}
+	g.last, g.waiting = now, w.Sessions > 0
+	return nil
 }
+
+var errGaveWay = errors.New("the dump gave way")
 
 // count adds a wait that was seen: all of the time since the last look where somebody waited then too, or where the server
 // does not say since when.

@@ -27,6 +27,7 @@ type lookout struct {
 	failed    error // what kept us from looking; nobody's fault
 
 	judged  chan struct{} // closed when the credential has been asked about
+	idle    chan struct{} // closed when the server has answered all that is asked at once beside pg_dump; never where it could not
 	asking  error         // of the credential
 	began   time.Time     // when the session had its snapshot
 	has     chan struct{} // closed when pg_dump has the snapshot
@@ -43,7 +44,7 @@ func newLookout(s *customerdb.Session, g gentle, save func(context.Context, remo
 	g.session = s
 	return &lookout{
 		session: s, began: time.Now(), gentle: g, save: save, witness: s.Before(),
-		judged: make(chan struct{}), has: make(chan struct{}), over: make(chan struct{}),
+		judged: make(chan struct{}), idle: make(chan struct{}), has: make(chan struct{}), over: make(chan struct{}),
 	}
 }
 
@@ -75,7 +76,11 @@ func (l *lookout) look(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	l.unseen = l.gentle.watch(ctx, l.has)
+	l.unseen = l.gentle.look(ctx)
+	close(l.idle)
+	if l.unseen == nil {
+		l.unseen = l.gentle.watch(ctx, l.has)
+	}
 	select {
 	case <-l.has:
 		return l.session.Release(ctx)

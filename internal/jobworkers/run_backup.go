@@ -162,7 +162,7 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 		Snapshot: session.Snapshot(), AppName: app,
 	}
 	options := pipeline.Options{
-		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now, Begun: look.begun, Memory: m.run(),
+		Compress: w.Compress, Progress: h.progress, Stage: at.begin, Now: w.Now, Begun: look.begun, Idle: look.idle, Memory: m.run(),
 		Admit: func(ctx context.Context) error {
 			look.start(ctx)                           // pg_dump is on its way, and asks the server longer than we do
 			if !look.answers(ctx, w.LockPatience/3) { // pg_dump has its locks, and nobody watches whom they keep waiting

@@ -66,6 +66,9 @@ type Options struct {
 	// be nil.
 	Origin func(Made) (string, error)
 	Now    func() time.Time
+	// Idle has pg_restore started when it is closed, or when there is something to read: as long as the server answers somebody else
+	// beside pg_dump, its start would take the cores from both. nil is at once.
+	Idle <-chan struct{}
 	// Memory is what the run may take, in bytes, its children's included and the upload's parts not; 0 is without a bound,
 	// less than Overhead and 4 MiB makes no archive. What would take more ends with ReasonMoreMemory, or
 	// *pgarchive.LongHeadError.
@@ -118,10 +121,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 		return made, err
 	}
 	defer closing(dump, &err)
-	reader, err := startReader(ctx, from.Client, forRead, o.Unread)
-	if err != nil {
-		return made, err
-	}
+	reader := startSoon(o.Idle, func() (reader, error) { return startReader(ctx, from.Client, forRead, o.Unread) })
 	defer closing(reader, &err)
 	space := room{all: o.Memory, dump: dump, read: reader}
 	if o.Admit != nil {
@@ -218,30 +218,6 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 	made.Lock, made.LockUnsaid = out.Lock()
 	return made, err
 }
-
-// reader reads an archive while it passes.
-type reader interface {
-	Write(p []byte) (int, error)
-	Finish() error
-	Close() error
-	Limit(n int64) error
-	Memory() int64
-}
-
-func startReader(ctx context.Context, c pgdump.Client, memory int64, unread bool) (reader, error) {
-	if unread {
-		return nobody{}, nil
-	}
-	return pgdump.StartCheck(ctx, c, memory)
-}
-
-type nobody struct{}
-
-func (nobody) Write(p []byte) (int, error) { return len(p), nil }
-func (nobody) Finish() error               { return nil }
-func (nobody) Close() error                { return nil }
-func (nobody) Limit(int64) error           { return nil }
-func (nobody) Memory() int64               { return 0 }
 
 // closing ends a child and keeps its error where there is no earlier one.
 func closing(c interface{ Close() error }, err *error) {
