@@ -52,13 +52,14 @@ func (b *bench) measureWhole(ctx context.Context, file io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.proxy.Close(), w.Close()) }()
 	fmt.Printf("\nA whole run by a worker, of tiny: wall over that of pg_dump -Fc >/dev/null at the same round trip time, and ms by stage\n")
-	for _, ms := range []int{0, 20} {
+	for _, way := range []struct{ ms, rounds int }{{0, 8 * b.rounds}, {20, 2 * b.rounds}} { // they are short, and differ by a tenth and more
+		ms := way.ms
 		if err := w.move(ms); err != nil {
 			return err
 		}
 		var ratios, walls, dumps []float64
 		stages := map[string][]float64{}
-		for round := range 2*b.rounds + 1 { // they are short; the first warms up
+		for round := range warmUps + way.rounds {
 			start := time.Now()
 			if err := w.pgDump(ctx); err != nil {
 				return err
@@ -68,7 +69,7 @@ func (b *bench) measureWhole(ctx context.Context, file io.Writer) (err error) {
 			if err != nil {
 				return err
 			}
-			if round == 0 {
+			if round < warmUps {
 				continue
 			}
 			wall := 0.0
@@ -95,6 +96,10 @@ func (b *bench) measureWhole(ctx context.Context, file io.Writer) (err error) {
 	}
 	return nil
 }
+
+// warmUps is after how many runs of a statement PostgreSQL may keep its plan: a worker that has just started is not what is measured.
+// (https://www.postgresql.org/docs/current/sql-prepare.html)
+const warmUps = 5
 
 func middle(all []float64) float64 {
 	all = slices.Clone(all)
