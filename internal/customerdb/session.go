@@ -182,19 +182,35 @@ const queryCanceled = "57014"
 func (s *Session) Inventory(ctx context.Context, most time.Duration) (remora.Inventory, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	_, err := s.conn.Exec(ctx, fmt.Sprintf("SAVEPOINT inventory; SET LOCAL statement_timeout = %d", most.Milliseconds()))
 	var all remora.Inventory
-	if err == nil {
+	err := s.aside(ctx, most, func() (err error) {
 		all, err = inventory(ctx, s.conn)
-	}
+		return err
+	})
 	var pg *pgconn.PgError
-	if err == nil || errors.As(err, &pg) && pg.Code == queryCanceled { // with it go the settings
-		_, err = s.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT inventory")
-	}
-	if err != nil {
+	switch {
+	case errors.As(err, &pg) && pg.Code == queryCanceled:
+		return nil, nil
+	case err != nil:
 		return nil, s.failure(err)
 	}
 	return all, nil
+}
+
+// aside does what leaves no trace in the transaction, even where it fails, for so long a statement at most: pg_dump may not have the
+// snapshot yet.
+func (s *Session) aside(ctx context.Context, most time.Duration, do func() error) error {
+	_, err := s.conn.Exec(ctx, fmt.Sprintf("SAVEPOINT aside; SET LOCAL statement_timeout = %d", most.Milliseconds()))
+	if err == nil {
+		err = do()
+	}
+	var pg *pgconn.PgError
+	if err == nil || errors.As(err, &pg) { // with it go the settings
+		if _, back := s.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT aside; RELEASE SAVEPOINT aside"); err == nil {
+			err = back
+		}
+	}
+	return err
 }
 
 // Inventory lists what objects the database of a connection has: for a copy to be held against the original's. It works

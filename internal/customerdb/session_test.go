@@ -447,3 +447,28 @@ func TestWhoWaitsIsSeenBesideTheSnapshot(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Where nobody may look who waits, pg_dump still gets the snapshot.
+func TestALookThatFailsKeepsTheSnapshot(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "no_look")
+	p.admin(t, "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_stat_clear_snapshot() FROM PUBLIC")
+	s := p.open(t)
+	for range 2 {
+		if _, err := s.Waiting(t.Context(), pgdump.AppName+"/1"); err == nil {
+			t.Fatal("it could look")
+		}
+	}
+	if all, err := s.Inventory(t.Context(), time.Minute); err != nil || len(all) == 0 {
+		t.Error(all, err)
+	}
+	if err := p.dump(t, s); err != nil {
+		t.Error(err)
+	}
+	if err := s.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Waiting(t.Context(), pgdump.AppName+"/1"); err != nil { // outside of the transaction it can
+		t.Error(err)
+	}
+}

@@ -21,21 +21,31 @@ type Waiting struct {
 func (s *Session) Waiting(ctx context.Context, app string) (Waiting, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
-	if s.standing { // else the transaction would go on seeing the sessions that it saw first
-		if _, err := s.conn.Exec(ctx, "SELECT pg_catalog.pg_stat_clear_snapshot()"); err != nil {
-			return Waiting{}, s.failure(err)
-		}
-	}
 	var w Waiting
-	var seconds float64
-	err := s.conn.QueryRow(ctx, parts["waiting"], app).Scan(&w.Mode, &w.Object, &seconds, &w.Sessions)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Waiting{}, nil
+	look := func() error {
+		var seconds float64
+		err := s.conn.QueryRow(ctx, parts["waiting"], app).Scan(&w.Mode, &w.Object, &seconds, &w.Sessions)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		w.Longest = time.Duration(seconds * float64(time.Second))
+		return err
+	}
+	var err error
+	if s.standing {
+		err = s.aside(ctx, shortTimeout/2, func() error { // the server's bound comes before ours, which would cost the connection
+			// The transaction would go on seeing the sessions that it saw first.
+			if _, err := s.conn.Exec(ctx, "SELECT pg_catalog.pg_stat_clear_snapshot()"); err != nil {
+				return err
+			}
+			return look()
+		})
+	} else {
+		err = look()
 	}
 	if err != nil {
 		return Waiting{}, s.failure(err)
 	}
-	w.Longest = time.Duration(seconds * float64(time.Second))
 	return w, nil
 }
 
