@@ -168,6 +168,9 @@ func (s *Session) mended(ctx context.Context, err error) error {
 // Server is what the server said of itself.
 func (s *Session) Server() Server { return s.server }
 
+// Alive tells whether the session may be asked again; after an error it may not.
+func (s *Session) Alive() bool { return !s.conn.IsClosed() }
+
 // Snapshot is for pg_dump --snapshot, until Release.
 func (s *Session) Snapshot() string { return s.snapshot }
 

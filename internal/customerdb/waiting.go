@@ -49,12 +49,16 @@ func (s *Session) Waiting(ctx context.Context, app string) (Waiting, error) {
 	return w, nil
 }
 
-// Leave ends the sessions of the same role under another application's name, at the server itself: what they hold is free
-// when it returns, or a moment later, whatever their clients do. Errors are *remora.Failure.
+// Leave ends the sessions of the same role under another application's name, at the server itself, and this one's transaction: what
+// they hold is free when it returns, or a moment later, whatever their clients do. Errors are *remora.Failure.
 func (s *Session) Leave(ctx context.Context, app string) error {
 	ctx, cancel := context.WithTimeout(ctx, shortTimeout)
 	defer cancel()
-	if _, err := s.conn.Exec(ctx, parts["leave"], app); err != nil {
+	_, err := s.conn.Exec(ctx, parts["leave"], app)
+	if _, over := s.conn.Exec(ctx, "ROLLBACK"); err == nil { // a warning where there is none
+		err = over
+	}
+	if err != nil {
 		return s.failure(err)
 	}
 	return nil

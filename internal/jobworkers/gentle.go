@@ -1,9 +1,7 @@
 package jobworkers
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -22,67 +20,66 @@ type gentle struct {
 	giveWay context.CancelCauseFunc
 
 	impact  remora.Impact
+	unseen  error         // why it could not look, at least once; nobody's fault
 	last    time.Time     // when it looked
 	pause   time.Duration // until it looks again
 	waiting bool          // whether it saw anybody
 }
 
-// watch looks every now and then, until over is closed or the dump has had to give way. Its error says that nobody looks any more.
-func (g *gentle) watch(ctx context.Context, over <-chan struct{}) error {
+// watch looks every now and then, until over is closed or it cannot look again.
+func (g *gentle) watch(ctx context.Context, over <-chan struct{}) {
 	for {
 		timer := time.NewTimer(time.Until(g.last.Add(g.pause)))
 		select {
 		case <-timer.C:
 		case <-over:
 			timer.Stop()
-			return nil
+			return
 		case <-ctx.Done():
 			timer.Stop()
-			return ctx.Err()
+			return
 		}
-		if err := g.look(ctx); err != nil {
-			return err
+		if !g.look(ctx) {
+			return
 		}
 	}
 }
 
-// look looks once. Its error says that nobody can look again, or that the dump had to give way.
-func (g *gentle) look(ctx context.Context) error {
-	if g.last.IsZero() {
-		g.last = time.Now()
-	}
+// look looks once, and tells whether it can look again: not where the dump has had to give way, or the session is gone.
+func (g *gentle) look(ctx context.Context) bool {
 	w, err := g.session.Waiting(ctx, g.app)
-	if err != nil {
-		return err
-	}
 	now := time.Now()
-	g.impact.Watched = true
 	g.pause = g.every
-	if w.Sessions > 0 {
-		g.count(w, now.Sub(g.last), g.waiting)
+	switch {
+	case err != nil:
+		g.unseen = err
+	case w.Sessions > 0:
+		g.count(w, now)
 		if g.impact.Waited >= g.most {
-			return cmp.Or(g.leave(ctx, w), errGaveWay)
+			g.leave(ctx, w)
+			return false
 		}
 		g.pause = min(g.pause, g.most-g.impact.Waited)
 	}
+	g.impact.Watched = g.impact.Watched || err == nil
 	g.last, g.waiting = now, w.Sessions > 0
-	return nil
+	return err == nil || g.session.Alive()
 }
 
-var errGaveWay = errors.New("the dump gave way")
-
-// count adds a wait that was seen: all of the time since the last look where somebody waited then too, or where the server
-// does not say since when.
-func (g *gentle) count(w customerdb.Waiting, since time.Duration, before bool) {
-	if !before && w.Longest > 0 {
-		since = w.Longest
+// count adds a wait that was seen: all of the time since the last look where somebody waited then too, else what the server says, which
+// before PostgreSQL 14 is nothing.
+func (g *gentle) count(w customerdb.Waiting, now time.Time) {
+	since := w.Longest
+	if g.waiting {
+		since = now.Sub(g.last)
 	}
 	g.impact.Waited = max(g.impact.Waited+since, w.Longest)
 	g.impact.Blocked = max(g.impact.Blocked, w.Sessions)
 }
 
-// leave ends the run, and pg_dump's session at the server itself: a pg_dump that is held up elsewhere would keep its locks.
-func (g *gentle) leave(ctx context.Context, w customerdb.Waiting) error {
+// leave ends the run, and at the server itself pg_dump's session, which would keep its locks where pg_dump is held up elsewhere, and our
+// snapshot.
+func (g *gentle) leave(ctx context.Context, w customerdb.Waiting) {
 	what := "for the backup's snapshot to end"
 	if w.Object != "" {
 		what = "for a lock on " + w.Object
@@ -92,5 +89,5 @@ func (g *gentle) leave(ctx context.Context, w customerdb.Waiting) error {
 		what, w.Mode, remora.Count(w.Sessions, "session"), g.impact.Waited.Seconds())})
 	ctx, cancel := cleanup(ctx)
 	defer cancel()
-	return g.session.Leave(ctx, g.app)
+	_ = g.session.Leave(ctx, g.app) // else both end with their connections
 }

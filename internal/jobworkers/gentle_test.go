@@ -20,25 +20,44 @@ func TestADumpGivesWay(t *testing.T) {
 	t.Parallel()
 	t.Run("while it reads rows", func(t *testing.T) {
 		t.Parallel()
-		givesWay(t, "PG_DUMP | { head -c 3000000; sleep 60; cat; }") // as behind a store that takes nothing more
+		givesWay(t, "PG_DUMP | { head -c 3000000; sleep 60; cat; }", nil) // as behind a store that takes nothing more
 	})
 	t.Run("while it reads the catalog", func(t *testing.T) {
 		t.Parallel()
-		givesWay(t, "PG_DUMP | { sleep 60; cat; }") // as of many tables, which are all locked by then
+		givesWay(t, "PG_DUMP | { sleep 60; cat; }", nil) // as of many tables, which are all locked by then
+	})
+	t.Run("although it could not be looked for a time", func(t *testing.T) {
+		t.Parallel()
+		givesWay(t, "PG_DUMP | { sleep 60; cat; }", func(b *bundle, may bool) {
+			sql := "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_blocking_pids(int) FROM PUBLIC"
+			if may {
+				sql = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_blocking_pids(int) TO PUBLIC"
+			}
+			if _, err := b.own(t).Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		})
 	})
 }
 
-func givesWay(t *testing.T, dump string) {
+// givesWay has a customer's statements wait for a dump. look, where it is not nil, lets the credential see who waits, or not.
+func givesWay(t *testing.T, dump string, look func(b *bundle, may bool)) {
 	t.Helper()
 	const patience = 700 * time.Millisecond
 	b := newBundle(t)
 	b.connect(t)
 	b.LockPatience, b.WatchEvery = patience, 20*time.Millisecond
 	b.broken(t, dump)
+	if look != nil {
+		look(b, false)
+	}
 	id := b.newest(t).ID
 	ended := make(chan error, 1)
 	go func() { ended <- work(t, t.Context(), &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: id}) }()
 	b.dumping(t)
+	if look != nil {
+		look(b, true)
+	}
 
 	// The reader waits behind the ALTER, as a site's requests do.
 	waited := make(chan time.Duration, 2)

@@ -1,7 +1,6 @@
 package jobworkers
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -33,7 +32,6 @@ type lookout struct {
 	has     chan struct{} // closed when pg_dump has the snapshot
 	once    sync.Once
 	over    chan struct{} // closed when pg_dump has ended well
-	unseen  error         // what kept us from watching, at least for a time; nobody's fault
 	wg      sync.WaitGroup
 	cancel  context.CancelFunc
 	looking error // of what was asked beside pg_dump
@@ -65,25 +63,28 @@ func (l *lookout) start(ctx context.Context) {
 			l.looking = l.look(ctx)
 		}
 		if l.looking == nil && l.asking == nil && l.audit.Refusal() == nil {
-			l.unseen = cmp.Or(l.gentle.watch(ctx, l.over), l.unseen)
+			l.gentle.watch(ctx, l.over)
 		}
 	})
 }
 
 // look takes the inventory, watches, and lets go of the snapshot when pg_dump has it.
 func (l *lookout) look(ctx context.Context) (err error) {
-	l.inventory, err = l.session.Inventory(ctx, l.gentle.most*2/3) // for longer nobody is kept waiting unseen
+	l.inventory, err = l.session.Inventory(ctx, l.gentle.most*2/3) // with the third that the answer may take: for longer nobody is kept waiting unseen
 	if err != nil {
 		return err
 	}
-	l.unseen = l.gentle.look(ctx)
+	again := l.gentle.look(ctx)
 	close(l.idle)
-	if l.unseen == nil {
-		l.unseen = l.gentle.watch(ctx, l.has)
+	if again {
+		l.gentle.watch(ctx, l.has)
 	}
 	select {
 	case <-l.has:
-		return l.session.Release(ctx)
+		began := time.Now()
+		err := l.session.Release(ctx)
+		l.gentle.last = l.gentle.last.Add(time.Since(began)) // nobody could look meanwhile
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -215,8 +215,8 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	if made.LockUnsaid != nil {
 		w.Log.WarnContext(ctx, "the store could not be asked until when it keeps a backup", "backup_id", c.Backup, "error", made.LockUnsaid)
 	}
-	if look.unseen != nil {
-		w.Log.WarnContext(ctx, "whom the dump kept waiting could not be seen to its end", "backup_id", c.Backup, "error", look.unseen)
+	if look.gentle.unseen != nil {
+		w.Log.WarnContext(ctx, "whom the dump kept waiting could not be seen all the time", "backup_id", c.Backup, "error", look.gentle.unseen)
 	}
 	if look.failed != nil {
 		w.Log.WarnContext(ctx, "the database could not be asked once more", "backup_id", c.Backup, "error", look.failed)
