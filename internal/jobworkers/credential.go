@@ -44,9 +44,14 @@ func (w *Workers) locate(ctx context.Context, db remora.Database, helperApp stri
 func (w *Workers) credentialOf(ctx context.Context, db remora.Database, helperApp string) (redact.Secret, error) {
 	var vars map[string]redact.Secret
 	var unread error
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
 	var beside sync.WaitGroup
 	beside.Go(func() { vars, unread = w.Heroku.ConfigVars(ctx, w.ServiceToken, helperApp) }) // neither answer is quick, nor waits for the other
 	list, err := w.Heroku.Attachments(ctx, w.ServiceToken, helperApp)
+	if err != nil {
+		enough()
+	}
 	beside.Wait()
 	if err := cmp.Or(err, unread); err != nil {
 		return redact.Secret{}, herokuFailure(shared(err))

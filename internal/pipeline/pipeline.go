@@ -121,9 +121,9 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 		return made, err
 	}
 	defer closing(dump, &err)
-	reader := startSoon(o.Idle, func() (reader, error) { return startReader(ctx, from.Client, forRead, o.Unread) })
-	defer closing(reader, &err)
-	space := room{all: o.Memory, dump: dump, read: reader}
+	read := startSoon(o.Idle, func() (reader, error) { return startReader(ctx, from.Client, forRead, o.Unread) })
+	defer closing(read, &err)
+	space := room{all: o.Memory, dump: dump, read: read}
 	if o.Admit != nil {
 		if err := o.Admit(ctx); err != nil {
 			return made, err
@@ -150,11 +150,11 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 			if err := space.rows(int64(len(raw))); err != nil {
 				return err
 			}
-			_, err := reader.Write(raw)
+			_, err := read.Write(raw)
 			return err
 		},
 		Body: func(p []byte) error {
-			_, err := reader.Write(p)
+			_, err := read.Write(p)
 			if err == nil {
 				_, err = out.Write(p)
 			}
@@ -183,7 +183,7 @@ func Run(ctx context.Context, from Source, to Destination, o Options) (made Made
 			confirmed = o.Confirm(asking)
 		}
 	})
-	if err = reader.Finish(); err != nil {
+	if err = read.Finish(); err != nil {
 		enough() // whatever they say
 	}
 	fence.Wait()

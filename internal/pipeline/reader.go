@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/remora-backup/remora/internal/pgdump"
@@ -33,15 +34,15 @@ func (nobody) Memory() int64               { return 0 }
 
 // soon is a reader that starts when its time has come, or when it is needed.
 type soon struct {
-	reader        // nobody, where it was not started
-	err     error // why not
+	reader  reader // nobody, where it was not started
+	err     error  // why not
 	need    func()
 	quit    func()
 	settled chan struct{} // closed when reader and err are known
 }
 
-// startSoon starts a reader when idle is closed, where nil at once, or when the first of its methods is called; if that is Close, not
-// at all. The caller closes it.
+// startSoon starts a reader when idle is closed, where nil at once, or when the first of its methods is called; if that is Close, and
+// its time had not come by then, not at all. The caller closes it.
 func startSoon(idle <-chan struct{}, start func() (reader, error)) *soon {
 	need, quit := make(chan struct{}), make(chan struct{})
 	s := &soon{
@@ -55,6 +56,7 @@ func startSoon(idle <-chan struct{}, start func() (reader, error)) *soon {
 		defer close(s.settled)
 		select {
 		case <-quit:
+			s.err = errClosed
 			return
 		case <-idle:
 		case <-need:
@@ -67,6 +69,8 @@ func startSoon(idle <-chan struct{}, start func() (reader, error)) *soon {
 	}()
 	return s
 }
+
+var errClosed = errors.New("the archive was not read")
 
 func (s *soon) wait() error {
 	s.need()
