@@ -52,9 +52,9 @@ func (b *bench) measureWhole(ctx context.Context, file io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.proxy.Close(), w.Close()) }()
 	fmt.Printf("\nA whole run by a worker, of tiny: wall over that of pg_dump -Fc >/dev/null at the same round trip time, and ms by stage\n")
-	for _, way := range []struct{ ms, rounds int }{{0, 8 * b.rounds}, {20, 2 * b.rounds}} { // they are short, and differ by a tenth and more
-		ms := way.ms
-		if err := w.move(ms); err != nil {
+	// The short ones differ by a tenth and more.
+	for _, way := range []struct{ ms, rounds int }{{0, 8 * b.rounds}, {20, 2 * b.rounds}} {
+		if err := w.move(way.ms); err != nil {
 			return err
 		}
 		var ratios, walls, dumps []float64
@@ -81,7 +81,7 @@ func (b *bench) measureWhole(ctx context.Context, file io.Writer) (err error) {
 		}
 		slices.Sort(ratios)
 		l := wholeLine{
-			Set: "tiny", Variant: "worker", RoundTrip: ms, PgDump: middle(dumps), Wall: middle(walls), ToPgDump: middle(ratios),
+			Set: "tiny", Variant: "worker", RoundTrip: way.ms, PgDump: middle(dumps), Wall: middle(walls), ToPgDump: middle(ratios),
 			Lowest: ratios[0], Highest: ratios[len(ratios)-1], Stages: map[string]float64{},
 		}
 		parts := ""
@@ -89,7 +89,7 @@ func (b *bench) measureWhole(ctx context.Context, file io.Writer) (err error) {
 			l.Stages[stage] = middle(stages[stage])
 			parts += fmt.Sprintf("  %s %.1f", stage, 1000*l.Stages[stage])
 		}
-		fmt.Printf("  %2d ms round trip: %.2f [%.2f %.2f] of %.0f ms: %s\n", ms, l.ToPgDump, l.Lowest, l.Highest, 1000*l.PgDump, parts)
+		fmt.Printf("  %2d ms round trip: %.2f [%.2f %.2f] of %.0f ms: %s\n", way.ms, l.ToPgDump, l.Lowest, l.Highest, 1000*l.PgDump, parts)
 		if err := json.NewEncoder(file).Encode(l); err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func (p *Process) Stop() error { return p.End(syscall.SIGTERM) }
 
 // AwaitWeb waits until the web process answers.
 func (s *Stack) AwaitWeb(ctx context.Context, p *Process) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // of a machine that has much else to do
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // it took 15 s where a machine had much else to do
 	defer cancel()
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
