@@ -34,7 +34,7 @@ func table(ctx context.Context, s config.Table, stdout io.Writer) (err error) {
 	if err = errors.Join(err, to.Close()); err != nil {
 		return errors.Join(err, os.Remove(s.To))
 	}
-	_, err = fmt.Fprintf(stdout, "%s: %d of the archive's %d bytes. Restore it with\n  pg_restore --no-owner --no-acl --dbname=EMPTY %s\nwhich makes everything else too, without rows; where the table's schema is there already, add --table=NAME for the table alone.\n", s.To, n, size, s.To)
+	_, err = fmt.Fprintf(stdout, "%s: %d of the archive's %d bytes. Restore it with\n  pg_restore --no-owner --no-acl --dbname=EMPTY %s\nwhich makes everything else too, without rows, and reports a foreign key to rows that are not there as an error. Into a table that is there already, and empty, add --data-only --table=NAME.\n", s.To, n, size, s.To)
 	return err
 }
 
