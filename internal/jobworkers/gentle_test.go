@@ -40,6 +40,18 @@ func TestADumpGivesWay(t *testing.T) {
 	})
 }
 
+// Where the inventory fails, the backup is made and watched all the same.
+func TestADumpGivesWayWithoutAnInventory(t *testing.T) {
+	t.Parallel()
+	givesWay(t, "PG_DUMP | { sleep 60; cat; }", func(b *bundle, may bool) {
+		if !may {
+			if _, err := b.own(t).Exec(t.Context(), "REVOKE SELECT ON pg_catalog.pg_enum FROM PUBLIC"); err != nil { // pg_dump reads it where there is an enum
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // givesWay has a customer's statements wait for a dump. look, where it is not nil, lets the credential see who waits, or not.
 func givesWay(t *testing.T, dump string, look func(b *bundle, may bool)) {
 	t.Helper()

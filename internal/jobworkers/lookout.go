@@ -24,6 +24,7 @@ type lookout struct {
 	witness   remora.Witness
 	gentle    gentle
 	failed    error // what kept us from looking; nobody's fault
+	uncounted error // what kept us from taking the inventory; nobody's fault
 
 	judged  chan struct{} // closed when the credential has been asked about
 	idle    chan struct{} // closed when the server has answered all that is asked at once beside pg_dump; never where it could not
@@ -70,10 +71,11 @@ func (l *lookout) start(ctx context.Context) {
 
 // look takes the inventory, watches, and lets go of the snapshot when pg_dump has it.
 func (l *lookout) look(ctx context.Context) (err error) {
-	l.inventory, err = l.session.Inventory(ctx, l.gentle.most*2/3) // with the third that the answer may take: for longer nobody is kept waiting unseen
-	if err != nil {
+	// With the third that the answer may take: for longer nobody is kept waiting unseen.
+	if l.inventory, err = l.session.Inventory(ctx, l.gentle.most*2/3); err != nil && !l.session.Alive() {
 		return err
 	}
+	l.uncounted = err
 	again := l.gentle.look(ctx)
 	close(l.idle)
 	if again {

@@ -215,6 +215,9 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	if made.LockUnsaid != nil {
 		w.Log.WarnContext(ctx, "the store could not be asked until when it keeps a backup", "backup_id", c.Backup, "error", made.LockUnsaid)
 	}
+	if look.uncounted != nil {
+		w.Log.WarnContext(ctx, "what objects there are could not be listed", "backup_id", c.Backup, "error", look.uncounted)
+	}
 	if look.gentle.unseen != nil {
 		w.Log.WarnContext(ctx, "whom the dump kept waiting could not be seen all the time", "backup_id", c.Backup, "error", look.gentle.unseen)
 	}
