@@ -168,7 +168,7 @@ func (s *Session) mended(ctx context.Context, err error) error {
 // Server is what the server said of itself.
 func (s *Session) Server() Server { return s.server }
 
-// Alive tells whether the session may be asked again; after an error it may not.
+// Alive tells whether the session can be asked again: an error of a statement leaves it so, one of the connection does not.
 func (s *Session) Alive() bool { return !s.conn.IsClosed() }
 
 // Snapshot is for pg_dump --snapshot, until Release.

@@ -27,7 +27,7 @@ type lookout struct {
 	uncounted error // what kept us from taking the inventory; nobody's fault
 
 	judged  chan struct{} // closed when the credential has been asked about
-	idle    chan struct{} // closed when the server has answered all that is asked at once beside pg_dump; never where it could not
+	idle    chan struct{} // closed when all that is asked at once beside pg_dump has its answer; never where the session is gone before
 	asking  error         // of the credential
 	began   time.Time     // when the session had its snapshot
 	has     chan struct{} // closed when pg_dump has the snapshot
@@ -84,7 +84,7 @@ func (l *lookout) look(ctx context.Context) (err error) {
 	select {
 	case <-l.has:
 		began := time.Now()
-		err := l.session.Release(ctx)
+		err = l.session.Release(ctx)
 		l.gentle.last = l.gentle.last.Add(time.Since(began)) // nobody could look meanwhile
 		return err
 	case <-ctx.Done():
