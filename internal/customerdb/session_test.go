@@ -421,12 +421,7 @@ func TestWhoWaitsIsSeenBesideTheSnapshot(t *testing.T) {
 	if w, err := s.Waiting(t.Context(), app); err != nil || w != (customerdb.Waiting{}) {
 		t.Fatalf("%+v %v", w, err)
 	}
-	dump := p.connect(t)
-	for _, sql := range []string{"SET application_name = '" + app + "'", "BEGIN", "LOCK TABLE t IN ACCESS SHARE MODE"} {
-		if _, err := dump.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dump := p.holding(t, app)
 	c, _ := cluster()
 	url := c.SuperuserURL(p.name)
 	var altered sync.WaitGroup
@@ -449,6 +444,52 @@ func TestWhoWaitsIsSeenBesideTheSnapshot(t *testing.T) {
 	}
 	if err := s.Release(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// holding is a session of the credential's under an application's name, with the lock that pg_dump takes.
+func (p patient) holding(t *testing.T, app string) *pgx.Conn {
+	t.Helper()
+	conn := p.connect(t)
+	for _, sql := range []string{"SET application_name = '" + app + "'", "BEGIN", "LOCK TABLE t IN ACCESS SHARE MODE"} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return conn
+}
+
+// Whoever waits for the dump waits for our snapshot too, as CREATE INDEX CONCURRENTLY does: both end.
+func TestLeavingEndsBothTransactions(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "leaving")
+	s := p.open(t)
+	const app = pgdump.AppName + "/1"
+	p.holding(t, app)
+	c, _ := cluster()
+	other, err := pgx.Connect(t.Context(), c.SuperuserURL(p.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background()) //nolint:errcheck // it only looks
+	open := func() (n int) {
+		if err := other.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := open(); n != 2 {
+		t.Fatalf("%d transactions", n)
+	}
+	if err := s.Leave(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	left := open()
+	for began := time.Now(); left > 0 && time.Since(began) < time.Minute; { // the server ends a session a moment later
+		left = open()
+	}
+	if left > 0 {
+		t.Errorf("%d transactions are left", left)
 	}
 }
 
