@@ -102,7 +102,7 @@ func deleteAll(ctx context.Context, b *objectstore.Bucket, prefix string) (gone 
 }
 
 // RunsOf calls fn for what is stored of each run of a resource's backups, in the order of keys, until fn returns an error,
-// which RunsOf returns.
+// which RunsOf returns. Errors: List's.
 func RunsOf(ctx context.Context, b *objectstore.Bucket, id remora.ResourceID, fn func(Stored) error) error {
 	if parsed, err := remora.ParseResourceID(string(id)); err != nil || parsed != id {
 		return errRef

@@ -21,8 +21,12 @@ func (s Stored) Committed() bool {
 	return there
 }
 
+// mostObjects is how many objects one run may have: of bodies of 50 GB each, 250 TB. A store may list what it likes.
+const mostObjects = 5000
+
 // List calls fn for what is stored of each run, in the order of keys, from behind after on, or from the start where
-// that is zero, until fn returns an error, which List returns. What is no archive's is passed over.
+// that is zero, until fn returns an error, which List returns. What is no archive's is passed over. Errors: ErrEndless where more
+// is listed of one run than any has.
 func List(ctx context.Context, b *objectstore.Bucket, after Ref, fn func(Stored) error) error {
 	from := ""
 	if after != (Ref{}) {
@@ -47,7 +51,9 @@ func list(ctx context.Context, b *objectstore.Bucket, prefix, from string, fn fu
 		if at.Ref = ref; at.Sizes == nil {
 			at.Sizes = map[string]int64{}
 		}
-		at.Sizes[path.Base(o.Key)] = o.Size
+		if at.Sizes[path.Base(o.Key)] = o.Size; len(at.Sizes) > mostObjects {
+			return ErrEndless
+		}
 		if o.Modified.After(at.Newest) {
 			at.Newest = o.Modified
 		}

@@ -50,3 +50,14 @@ func TestList(t *testing.T) {
 		t.Error(n, err)
 	}
 }
+
+// A customer's own store may list what it likes below one run: no more of it is held than a run can have.
+func TestListOfARunEnds(t *testing.T) {
+	t.Parallel()
+	ref := newRef()
+	from := newEndless(t, archivestore.Prefix+string(ref.Resource)+"/b/"+string(ref.Backup)+"/1/x-%d")
+	err := archivestore.RunsOf(t.Context(), from.Bucket, ref.Resource, func(archivestore.Stored) error { return nil })
+	if !errors.Is(err, archivestore.ErrEndless) || from.pages > 60 {
+		t.Errorf("%d pages: %v", from.pages, err)
+	}
+}

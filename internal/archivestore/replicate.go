@@ -30,7 +30,7 @@ func ofSource(err error) error {
 // ErrDiffers says that an object lies where a copy is to lie, and is another one.
 var ErrDiffers = errors.New("archivestore: another object is there already")
 
-// ErrEndless says that a bucket lists more where a copy is to lie than anybody has written there.
+// ErrEndless says that a bucket lists more where an archive lies, or a copy is to lie, than anybody has written there.
 var ErrEndless = errors.New("archivestore: there is no end to what the bucket lists")
 
 // mostBeside is how many keys may be listed where a copy is to lie, beside its own. A store may list what it likes.

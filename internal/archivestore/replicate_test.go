@@ -235,6 +235,42 @@ func TestACopyTellsOfWhatDiffers(t *testing.T) {
 	}
 }
 
+// endless is a store that lists without an end, 100 keys a page, each with its number in the place of %d, and can do nothing else.
+type endless struct {
+	*objectstore.Bucket
+	pages, other int
+}
+
+func newEndless(t *testing.T, key string) *endless {
+	t.Helper()
+	cfg := s3test.Config(t)
+	proxy, err := faultproxy.NewHTTP(cfg.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	e := &endless{}
+	proxy.Add(faultproxy.Rule{Do: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		if r.URL.Query().Get("list-type") == "" {
+			e.other++
+			http.Error(w, "", http.StatusTeapot)
+			return
+		}
+		if e.pages++; e.pages > 99 {
+			panic(http.ErrAbortHandler)
+		}
+		var page strings.Builder
+		for i := range 100 {
+			said := strings.ReplaceAll(key, "%d", strconv.Itoa(100*e.pages+i))
+			page.WriteString("<Contents><Key>" + said + "</Key><Size>1</Size></Contents>")
+		}
+		_, _ = fmt.Fprintf(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken>%s</ListBucketResult>`, e.pages, page.String())
+	}})
+	cfg.Endpoint = proxy.URL
+	e.Bucket = s3test.Open(t, cfg)
+	return e
+}
+
 // A store that lists without an end, whatever it names, is left: nothing of it is held, and nothing is written.
 func TestACopyEndsWhereAListDoesNot(t *testing.T) {
 	t.Parallel()
@@ -243,34 +279,11 @@ func TestACopyEndsWhereAListDoesNot(t *testing.T) {
 	b.store(t, ref, noise(1000), noise(100_000))
 	at := archivestore.Prefix + string(ref.Resource) + "/b/" + string(ref.Backup) + "/1/"
 	for name, key := range map[string]string{"other names": at + "x-%d", "ours, over and over": at + "head"} {
-		cfg := s3test.Config(t)
-		proxy, err := faultproxy.NewHTTP(cfg.Endpoint)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(proxy.Close)
-		pages, other := 0, 0
-		proxy.Add(faultproxy.Rule{Do: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			if r.URL.Query().Get("list-type") == "" {
-				other++
-				http.Error(w, "", http.StatusTeapot)
-				return
-			}
-			if pages++; pages > 99 {
-				panic(http.ErrAbortHandler)
-			}
-			var page strings.Builder
-			for i := range 100 {
-				said := strings.ReplaceAll(key, "%d", strconv.Itoa(100*pages+i))
-				page.WriteString("<Contents><Key>" + said + "</Key><Size>1</Size></Contents>")
-			}
-			_, _ = fmt.Fprintf(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken>%s</ListBucketResult>`, pages, page.String())
-		}})
-		cfg.Endpoint = proxy.URL
-		_, err = archivestore.Replicate(t.Context(), b.bucket, s3test.Open(t, cfg), ref, b.keys, func(int) {})
+		to := newEndless(t, key)
+		_, err := archivestore.Replicate(t.Context(), b.bucket, to.Bucket, ref, b.keys, func(int) {})
 		var source *archivestore.SourceError
-		if !errors.Is(err, archivestore.ErrEndless) || errors.As(err, &source) || pages > 10 || other != 0 {
-			t.Errorf("%s: %d pages, %d other requests: %v", name, pages, other, err)
+		if !errors.Is(err, archivestore.ErrEndless) || errors.As(err, &source) || to.pages > 10 || to.other != 0 {
+			t.Errorf("%s: %d pages, %d other requests: %v", name, to.pages, to.other, err)
 		}
 	}
 }

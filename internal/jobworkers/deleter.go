@@ -359,15 +359,19 @@ func (w *Deleter) knownToThem(ctx context.Context, id remora.ResourceID) error {
 func (w *Deleter) lookInto(ctx context.Context, id remora.ResourceID, bucket remora.BucketID) (stored []remora.BackupID, err error) {
 	n := 0
 	err = w.Stores.Within(ctx, w.Look, id, bucket, func(ctx context.Context, in *objectstore.Bucket) error {
-		return archivestore.RunsOf(ctx, in, id, func(s archivestore.Stored) error {
+		err := archivestore.RunsOf(ctx, in, id, func(s archivestore.Stored) error {
 			if n++; n > mostSeen {
-				return &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "There is no end to what it lists."}
+				return archivestore.ErrEndless
 			}
 			if s.Committed() {
 				stored = append(stored, s.Backup)
 			}
 			return nil
 		})
+		if errors.Is(err, archivestore.ErrEndless) {
+			return &remora.Failure{Reason: remora.ReasonOwnBucketRefused, Detail: "There is no end to what it lists.", Cause: err}
+		}
+		return err
 	})
 	return stored, err
 }

@@ -7,13 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
 // WriteScript writes the script of Contents.Script for contents that are read as JSON, one table at a time, so that a list
-// of any length is not held. After an error what was written is no script. Errors: w's, those of reading and of JSON.
+// of any length is not held. After an error what was written is no script. Errors: w's, those of reading and of JSON, and where the
+// contents have what no counting writes: they may be anybody's who could replace an archive's files, and psql runs commands.
 func WriteScript(w io.Writer, contents io.Reader) error {
 	s := &script{w: bufio.NewWriterSize(w, 32<<10)}
 	s.begin()
@@ -21,15 +24,36 @@ func WriteScript(w io.Writer, contents io.Reader) error {
 	err := fields(in, func(name string) error {
 		switch name {
 		case "encoding":
-			return one(in, func(name string) { s.encoding = name })
+			return one(in, func(name string) error {
+				s.encoding = name
+				return sound([]string{name})
+			})
 		case "tables":
-			return each(in, s.table)
+			return each(in, func(t Table) error {
+				if err := sound(append([]string{t.Schema, t.Name, t.Via}, t.Columns...), t.RowSum, t.LongRowSum, t.SHA256); err != nil {
+					return err
+				}
+				s.table(t)
+				return nil
+			})
 		case "sequences":
-			return each(in, s.sequence)
+			return each(in, func(q Sequence) error {
+				if err := sound([]string{q.Schema, q.Name}); err != nil {
+					return err
+				}
+				s.sequence(q)
+				return nil
+			})
 		case "large_objects":
-			return one(in, s.end)
+			return one(in, func(l LargeObjects) error {
+				if err := sound(nil, l.Sum, l.OldSum); err != nil {
+					return err
+				}
+				s.end(l)
+				return nil
+			})
 		default: // of a newer release
-			return one(in, func(json.RawMessage) {})
+			return one(in, func(json.RawMessage) error { return nil })
 		}
 	})
 	if err == nil && !s.ended {
@@ -62,7 +86,7 @@ func fields(in *json.Decoder, do func(name string) error) error {
 var errNotContents = errors.New("it is no list of contents")
 
 // each reads an array, or null.
-func each[T any](in *json.Decoder, do func(T)) error {
+func each[T any](in *json.Decoder, do func(T) error) error {
 	switch t, err := in.Token(); {
 	case err != nil || t == nil:
 		return err
@@ -78,12 +102,28 @@ func each[T any](in *json.Decoder, do func(T)) error {
 	return err
 }
 
-func one[T any](in *json.Decoder, do func(T)) error {
+func one[T any](in *json.Decoder, do func(T) error) error {
 	var v T
 	if err := in.Decode(&v); err != nil {
 		return err
 	}
-	do(v)
+	return do(v)
+}
+
+// counted is what sums and digests look like, or nothing.
+var counted = regexp.MustCompile(`^(-?[0-9]*|[0-9a-f]{64})$`)
+
+// sound tells whether names and what was counted are what an archive's can be. A NUL ends what psql reads of a line, within quotes too, and what
+// was counted stands in a script as it is.
+func sound(names []string, sums ...string) error {
+	if slices.ContainsFunc(names, func(name string) bool { return strings.ContainsRune(name, 0) }) {
+		return fmt.Errorf("%w: a name holds a NUL", errNotContents)
+	}
+	for _, sum := range sums {
+		if !counted.MatchString(sum) {
+			return fmt.Errorf("%w: %.80q was never counted", errNotContents, sum)
+		}
+	}
 	return nil
 }
 

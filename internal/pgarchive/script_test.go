@@ -81,6 +81,29 @@ func TestScriptOfNoList(t *testing.T) {
 	}
 }
 
+// Whoever can replace an archive's files makes no command of the list of what was counted: psql runs a shell's.
+func TestScriptOfAPlantedList(t *testing.T) {
+	t.Parallel()
+	const command = "1\n\\! touch planted\n"
+	for name, c := range map[string]pgarchive.Contents{
+		"row sum":      {Tables: []pgarchive.Table{{Schema: "a", Name: "b", Columns: []string{"c"}, RowSum: command}}},
+		"long row sum": {Tables: []pgarchive.Table{{Schema: "a", Name: "b", Columns: []string{"c"}, LongRowSum: command}}},
+		"digest":       {Tables: []pgarchive.Table{{Schema: "a", Name: "b", SHA256: "$(touch planted)"}}},
+		"line":         {Tables: []pgarchive.Table{{Schema: "a", Name: "b", SHA256: strings.Repeat("0", 64) + "\n"}}},
+		"sum":          {LargeObjects: pgarchive.LargeObjects{Count: 1, Sum: command}},
+		"old sum":      {LargeObjects: pgarchive.LargeObjects{Count: 1, OldSum: command}},
+		"table":        {Tables: []pgarchive.Table{{Schema: "a\x00", Name: command}}},
+		"column":       {Tables: []pgarchive.Table{{Schema: "a", Name: "b", Columns: []string{"c\x00", command}, RowSum: "1"}}},
+		"way":          {Tables: []pgarchive.Table{{Schema: "a", Name: "b", Via: "c\x00"}}},
+		"sequence":     {Sequences: []pgarchive.Sequence{{Schema: "a", Name: "b\x00"}, {Schema: command, Name: "c"}}},
+		"encoding":     {Encoding: "UTF8\x00"},
+	} {
+		if err := pgarchive.WriteScript(io.Discard, bytes.NewReader(encoded(t, &c))); err == nil {
+			t.Errorf("%s: a script was made", name)
+		}
+	}
+}
+
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
