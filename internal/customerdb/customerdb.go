@@ -36,7 +36,8 @@ type Target struct {
 const (
 	connectTimeout = 10 * time.Second
 	auditTimeout   = 65 * time.Second // the server ends a statement after 60 s
-	shortTimeout   = 10 * time.Second
+	shortTimeout   = 12 * time.Second // the server ends a statement after shortStatement: if we did, the connection would be gone
+	shortStatement = 10 * time.Second
 )
 
 // config is made field by field. pgx only takes configurations that its parser has made, and the parser
@@ -61,7 +62,7 @@ func config(t Target, may *ration) (*pgx.ConnConfig, error) {
 		return dialer.Dial(ctx, network, net.JoinHostPort(t.Addr.String(), strconv.Itoa(int(c.Port))))
 	}
 	cfg.RuntimeParams = map[string]string{
-		"application_name": t.AppName, "default_transaction_read_only": "on", "statement_timeout": strconv.FormatInt(shortTimeout.Milliseconds(), 10),
+		"application_name": t.AppName, "default_transaction_read_only": "on", "statement_timeout": strconv.FormatInt(shortStatement.Milliseconds(), 10),
 		"search_path":         "pg_catalog",
 		"client_min_messages": "error", // a role may have set that it is told more, and what nobody has asked for is rationed
 	}
@@ -79,8 +80,12 @@ var reasons = map[string]remora.Reason{
 
 // failure names what went wrong. A server that asks for the password itself knows it and may say it again.
 func failure(err error, password redact.Secret) *remora.Failure {
+	var f *remora.Failure
+	if errors.As(err, &f) { // it has its name
+		return f
+	}
 	scrub := redact.NewScrubber(password).Scrub
-	f := &remora.Failure{Reason: remora.ReasonUnreachable}
+	f = &remora.Failure{Reason: remora.ReasonUnreachable}
 	var pg *pgconn.PgError
 	var cert *tls.CertificateVerificationError
 	var over *tooMuchError

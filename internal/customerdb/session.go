@@ -207,8 +207,7 @@ func (s *Session) aside(ctx context.Context, most time.Duration, do func() error
 	if err == nil {
 		err = do()
 	}
-	var pg *pgconn.PgError
-	if err == nil || errors.As(err, &pg) { // with it go the settings
+	if s.Alive() { // with it go the settings
 		if _, back := s.conn.Exec(ctx, "ROLLBACK TO SAVEPOINT aside; RELEASE SAVEPOINT aside"); err == nil {
 			err = back
 		}
@@ -239,8 +238,8 @@ func inventory(ctx context.Context, conn *pgx.Conn) (remora.Inventory, error) {
 //
 // Where pg_dump reads under row security, it also looks again, at what is now: pg_dump holds its locks, so whoever
 // wants to change a policy waits from here on, and what was changed between the audit and the locks is seen. Then the
-// error is a *remora.Failure with ReasonRowSecurity.
-func (s *Session) Release(ctx context.Context) error {
+// error is a *remora.Failure with ReasonRowSecurity. That takes so long at most: meanwhile nobody looks whom the dump keeps waiting.
+func (s *Session) Release(ctx context.Context, most time.Duration) error {
 	if !s.standing {
 		return nil
 	}
@@ -253,16 +252,22 @@ func (s *Session) Release(ctx context.Context) error {
 		}
 		return nil
 	}
-	return s.stillOpen(ctx)
+	return s.stillOpen(ctx, most)
 }
 
 // stillOpen asks for gaps anew, in a transaction of its own.
-func (s *Session) stillOpen(ctx context.Context) error {
+func (s *Session) stillOpen(ctx context.Context, most time.Duration) error {
 	if _, err := s.conn.Exec(ctx, "COMMIT"); err != nil {
 		return s.failure(err)
 	}
 	now := Session{conn: s.conn, target: s.target, may: s.may, alike: map[string]int{}}
-	err := now.ask(ctx, now.read, "begin", "read_gaps")
+	err := now.ask(ctx, now.read, "begin")
+	if err == nil {
+		_, err = s.conn.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", most.Milliseconds()))
+	}
+	if err == nil {
+		err = now.ask(ctx, now.read, "read_gaps")
+	}
 	if err == nil {
 		_, err = s.conn.Exec(ctx, "COMMIT")
 	}
@@ -278,7 +283,7 @@ func (s *Session) stillOpen(ctx context.Context) error {
 // Witness asks for the server's number once more, when pg_dump has ended.
 func (s *Session) Witness(ctx context.Context) (remora.Witness, error) {
 	w := s.audit.Witness
-	if err := s.Release(ctx); err != nil {
+	if err := s.Release(ctx, time.Minute); err != nil { // nobody waits for what has ended
 		return w, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, shortTimeout)

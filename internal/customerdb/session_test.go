@@ -95,7 +95,7 @@ func TestOneSnapshot(t *testing.T) {
 	}
 	defer compress.Close()
 	a, err := pgarchive.Recode(d, compress, pgarchive.Handlers{
-		Head: func(*pgarchive.Head, []byte) error { return s.Release(t.Context()) }, // from here on pg_dump needs it no more
+		Head: func(*pgarchive.Head, []byte) error { return s.Release(t.Context(), time.Minute) }, // from here on pg_dump needs it no more
 		Body: func([]byte) error { return nil },
 	})
 	if err != nil {
@@ -132,12 +132,41 @@ func TestOpenRowsAreLookedAtAgain(t *testing.T) {
 	}
 	p.admin(t, "ALTER POLICY remora_read ON t USING (id < 10)")
 	var f *remora.Failure
-	if err := s.Release(t.Context()); !errors.As(err, &f) || f.Reason != remora.ReasonRowSecurity || !strings.Contains(f.Fix, "CREATE POLICY") {
+	if err := s.Release(t.Context(), time.Minute); !errors.As(err, &f) || f.Reason != remora.ReasonRowSecurity || !strings.Contains(f.Fix, "CREATE POLICY") {
 		t.Errorf("%v", err)
 	}
 	s = p.open(t)
 	if s.audit.OpenRows() {
 		t.Error("it is still said to be open")
+	}
+}
+
+// Nobody looks whom the dump keeps waiting while policies are looked at again, so that has its time.
+func TestOpenRowsAreNotLookedAtForLong(t *testing.T) {
+	t.Parallel()
+	p := admit(t, "rows_held", "owner: ALTER TABLE t ENABLE ROW LEVEL SECURITY", "owner: CREATE POLICY remora_read ON t FOR SELECT TO $me USING (true)")
+	s := p.open(t)
+	c, _ := cluster()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var locked sync.WaitGroup
+	locked.Go(func() { // it gets the lock, which the audit has, with the snapshot's end
+		_ = run(ctx, c.SuperuserURL(p.name), "BEGIN; LOCK TABLE pg_catalog.pg_policy IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(60)")
+	})
+	defer locked.Wait()
+	defer cancel()
+	other, err := pgx.Connect(ctx, c.SuperuserURL(p.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background()) //nolint:errcheck // it only looks
+	for waits := false; !waits; {
+		if err := other.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'pg_policy'::regclass)").Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Release(ctx, 100*time.Millisecond); err == nil || !strings.Contains(err.Error(), "statement timeout") || !s.Alive() { // not a lock's, which is longer
+		t.Errorf("%v; the session is there: %v", err, s.Alive())
 	}
 }
 
@@ -390,7 +419,7 @@ func TestAnInventoryThatTakesTooLongIsLeftOut(t *testing.T) {
 	if all, err := s.Inventory(t.Context(), time.Minute); err != nil || len(all) == 0 {
 		t.Error("the session does not go on:", all, err)
 	}
-	if err := s.Release(t.Context()); err != nil {
+	if err := s.Release(t.Context(), time.Minute); err != nil {
 		t.Error(err)
 	}
 }
@@ -442,7 +471,7 @@ func TestWhoWaitsIsSeenBesideTheSnapshot(t *testing.T) {
 	if seen.Sessions != 1 || seen.Mode != "AccessExclusiveLock" || seen.Object != "public.t" {
 		t.Errorf("saw %+v", seen)
 	}
-	if err := s.Release(t.Context()); err != nil {
+	if err := s.Release(t.Context(), time.Minute); err != nil {
 		t.Error(err)
 	}
 }
@@ -457,6 +486,40 @@ func (p patient) holding(t *testing.T, app string) *pgx.Conn {
 		}
 	}
 	return conn
+}
+
+// A look that takes the server too long is an error of the server's, and not the last look: without a connection nobody would see for
+// the rest of the dump who waits.
+func TestALookThatTakesTooLongIsNotTheLast(t *testing.T) {
+	t.Parallel()
+	c, err := localpg.Start(t.Context(), localpg.Config{TLS: true}) // for all sessions wait for what is locked
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop()
+	run(t.Context(), c.SuperuserURL("postgres"), "CREATE ROLE reader LOGIN PASSWORD '"+password+"'")
+	s := patient{"postgres", admitTo(c, "reader", "postgres")}.open(t)
+	defer s.Close()
+	if err := s.Release(t.Context(), time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	other, err := pgx.Connect(t.Context(), c.SuperuserURL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background()) //nolint:errcheck // it only locks
+	if _, err := other.Exec(t.Context(), "BEGIN; LOCK TABLE pg_catalog.pg_authid IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	if w, err := s.Waiting(t.Context(), pgdump.AppName+"/1"); err == nil || !s.Alive() {
+		t.Errorf("%+v, %v; the session is there: %v", w, err, s.Alive())
+	}
+	if _, err := other.Exec(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Waiting(t.Context(), pgdump.AppName+"/1"); err != nil {
+		t.Error(err)
+	}
 }
 
 // Whoever waits for the dump waits for our snapshot too, as CREATE INDEX CONCURRENTLY does: both end.
@@ -510,7 +573,7 @@ func TestALookThatFailsKeepsTheSnapshot(t *testing.T) {
 	if err := p.dump(t, s); err != nil {
 		t.Error(err)
 	}
-	if err := s.Release(t.Context()); err != nil {
+	if err := s.Release(t.Context(), time.Minute); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.Waiting(t.Context(), pgdump.AppName+"/1"); err != nil { // outside of the transaction it can

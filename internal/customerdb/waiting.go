@@ -33,7 +33,7 @@ func (s *Session) Waiting(ctx context.Context, app string) (Waiting, error) {
 	}
 	var err error
 	if s.standing {
-		err = s.aside(ctx, shortTimeout/2, func() error { // the server's bound comes before ours, which would cost the connection
+		err = s.aside(ctx, shortStatement/2, func() error { // of which there are two
 			// The transaction would go on seeing the sessions that it saw first.
 			if _, err := s.conn.Exec(ctx, "SELECT pg_catalog.pg_stat_clear_snapshot()"); err != nil {
 				return err

@@ -42,19 +42,23 @@ func (w *Workers) locate(ctx context.Context, db remora.Database, helperApp stri
 // credentialOf reads the config var of a database's named credential, now: it is found at each run and kept nowhere, so
 // that rotations and failovers need nobody.
 func (w *Workers) credentialOf(ctx context.Context, db remora.Database, helperApp string) (redact.Secret, error) {
-	var vars map[string]redact.Secret
-	var unread error
-	ctx, enough := context.WithCancel(ctx)
-	defer enough()
+	asking, enough := context.WithCancelCause(ctx)
+	defer enough(nil)
 	var beside sync.WaitGroup
-	beside.Go(func() { vars, unread = w.Heroku.ConfigVars(ctx, w.ServiceToken, helperApp) }) // neither answer is quick, nor waits for the other
-	list, err := w.Heroku.Attachments(ctx, w.ServiceToken, helperApp)
+	var vars map[string]redact.Secret
+	beside.Go(func() { // neither answer is quick, nor waits for the other
+		var err error
+		if vars, err = w.Heroku.ConfigVars(asking, w.ServiceToken, helperApp); err != nil {
+			enough(err)
+		}
+	})
+	list, err := w.Heroku.Attachments(asking, w.ServiceToken, helperApp)
 	if err != nil {
-		enough()
+		enough(err)
 	}
 	beside.Wait()
-	if err := cmp.Or(err, unread); err != nil {
-		return redact.Secret{}, herokuFailure(shared(err))
+	if asking.Err() != nil { // its cause is the first refusal, which ended the other question
+		return redact.Secret{}, herokuFailure(shared(context.Cause(asking)))
 	}
 	return named(list, vars, db)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -581,56 +582,55 @@ func TestTheirSlowStoresHoldUpADeletionForALittle(t *testing.T) {
 		}
 	}
 	pgtest.Exec(t, a.pool.Config().ConnString(), "SET remora.service = 'on'; UPDATE backups SET state = 'expired', expired_at = now(), delete_at = now() - interval '2 hours'")
-	var mu sync.Mutex
-	asked, first := map[string]int{}, 0
+	var pages atomic.Int64
 	a.faults.Add(faultproxy.Rule{Match: func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/slow-") }, Do: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		mu.Lock()
-		defer mu.Unlock()
-		if len(asked) == 0 {
-			first = len(a.stored(t)[x])
-		}
-		asked[r.URL.Path]++
 		if r.URL.Query().Has("uploads") {
 			_, _ = w.Write([]byte(`<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>`))
 			return
 		}
-		_, _ = fmt.Fprintf(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken></ListBucketResult>`, asked[r.URL.Path])
+		_, _ = fmt.Fprintf(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>%d</NextContinuationToken></ListBucketResult>`, pages.Add(1))
 	}})
+	left := -1 // in ours, when the first of theirs was opened
+	opened := &openings{Buckets: a.Stores.Buckets, of: map[remora.BucketID]int{}, each: func() {
+		if left < 0 {
+			left = len(a.stored(t)[x])
+		}
+	}}
+	a.Stores.Buckets = opened
 	for range 3 {
-		mu.Lock()
-		clear(asked)
-		mu.Unlock()
+		clear(opened.of)
 		began := time.Now()
 		var later *river.JobSnoozeError
-		err := a.delete(t, x)
-		mu.Lock()
-		if !errors.As(err, &later) || len(asked) != buckets || first != 0 {
-			t.Errorf("%v; %v, when %d objects were in ours", err, asked, first)
+		if err := a.delete(t, x); !errors.As(err, &later) || len(opened.of) != buckets || left != 0 {
+			t.Errorf("%v; %v were opened, when %d objects were in ours", err, opened.of, left)
 		}
-		mu.Unlock()
 		if took := time.Since(began); took > 3*a.Look {
 			t.Errorf("it took %s", took)
 		}
 	}
-	opened := &openings{Buckets: a.Stores.Buckets} // what the third has asked may still be on its way
-	a.Stores.Buckets = opened
+	if pages.Load() == 0 {
+		t.Error("no store was asked")
+	}
+	clear(opened.of)
 	var later *river.JobSnoozeError
-	if err := a.delete(t, x); !errors.As(err, &later) || opened.n != 0 {
-		t.Errorf("%v; %d were opened", err, opened.n)
+	if err := a.delete(t, x); !errors.As(err, &later) || len(opened.of) != 0 {
+		t.Errorf("%v; %v were opened", err, opened.of)
 	}
 	if n := testutil.ToFloat64(a.deleted.WithLabelValues("failed")); n != 0 {
 		t.Errorf("the alarm counts %v", n)
 	}
 }
 
-// openings counts how often customers' buckets are opened, one after another.
+// openings counts which of customers' buckets are opened, one after another: what was asked of them may arrive later.
 type openings struct {
 	placement.Buckets
-	n int
+	each func()
+	of   map[remora.BucketID]int
 }
 
 func (o *openings) OpenBucket(ctx context.Context, id remora.ResourceID, bucket remora.BucketID) (remora.Bucket, remora.BucketKeys, error) {
-	o.n++
+	o.each()
+	o.of[bucket]++
 	return o.Buckets.OpenBucket(ctx, id, bucket)
 }
 

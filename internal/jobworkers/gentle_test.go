@@ -2,7 +2,10 @@ package jobworkers
 
 import (
 	"context"
+	"errors"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/remora-backup/remora/internal/devtools/faultproxy"
 	"github.com/remora-backup/remora/internal/jobargs"
+	"github.com/remora-backup/remora/internal/pgdump"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -20,17 +24,18 @@ func TestADumpGivesWay(t *testing.T) {
 	t.Parallel()
 	t.Run("while it reads rows", func(t *testing.T) {
 		t.Parallel()
-		givesWay(t, "PG_DUMP | { head -c 3000000; sleep 60; cat; }", nil) // as behind a store that takes nothing more
+		givesWay(t, "PG_DUMP | { head -c 3000000; sleep 60; cat; }", "", nil) // as behind a store that takes nothing more
 	})
 	t.Run("while it reads the catalog", func(t *testing.T) {
 		t.Parallel()
-		givesWay(t, "PG_DUMP | { sleep 60; cat; }", nil) // as of many tables, which are all locked by then
+		givesWay(t, "PG_DUMP | { sleep 60; cat; }", "", nil) // as of many tables, which are all locked by then
 	})
 	t.Run("although it could not be looked for a time", func(t *testing.T) {
 		t.Parallel()
-		givesWay(t, "PG_DUMP | { sleep 60; cat; }", func(b *bundle, may bool) {
+		givesWay(t, "PG_DUMP | { sleep 60; cat; }", "whom the dump kept waiting could not be seen all the time", func(b *bundle, may bool) {
 			sql := "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_blocking_pids(int) FROM PUBLIC"
 			if may {
+				b.looked(t, 3)
 				sql = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_blocking_pids(int) TO PUBLIC"
 			}
 			if _, err := b.own(t).Exec(t.Context(), sql); err != nil {
@@ -43,7 +48,7 @@ func TestADumpGivesWay(t *testing.T) {
 // Where the inventory fails, the backup is made and watched all the same.
 func TestADumpGivesWayWithoutAnInventory(t *testing.T) {
 	t.Parallel()
-	givesWay(t, "PG_DUMP | { sleep 60; cat; }", func(b *bundle, may bool) {
+	givesWay(t, "PG_DUMP | { sleep 60; cat; }", "what objects there are could not be listed", func(b *bundle, may bool) {
 		if !may {
 			if _, err := b.own(t).Exec(t.Context(), "REVOKE SELECT ON pg_catalog.pg_enum FROM PUBLIC"); err != nil { // pg_dump reads it where there is an enum
 				t.Fatal(err)
@@ -52,14 +57,21 @@ func TestADumpGivesWayWithoutAnInventory(t *testing.T) {
 	})
 }
 
-// givesWay has a customer's statements wait for a dump. look, where it is not nil, lets the credential see who waits, or not.
-func givesWay(t *testing.T, dump string, look func(b *bundle, may bool)) {
+// givesWay has a customer's statements wait for a dump. look, where it is not nil, lets the credential see who waits, or not, of which our
+// log says something.
+func givesWay(t *testing.T, dump, says string, look func(b *bundle, may bool)) {
 	t.Helper()
 	const patience = 700 * time.Millisecond
 	b := newBundle(t)
 	b.connect(t)
 	b.LockPatience, b.WatchEvery = patience, 20*time.Millisecond
+	log := b.logs()
+	restore := filepath.Join(b.Clients[0].Dir, "pg_restore")
 	b.broken(t, dump)
+	own, started := filepath.Join(b.Clients[0].Dir, "pg_restore"), filepath.Join(b.Clients[0].Dir, "started")
+	if err := errors.Join(os.Remove(own), os.WriteFile(own, []byte("#!/bin/sh\n: >"+started+"\nexec "+restore+` "$@"`+"\n"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
 	if look != nil {
 		look(b, false)
 	}
@@ -107,6 +119,12 @@ func givesWay(t *testing.T, dump string, look func(b *bundle, may bool)) {
 	events, err := b.Store.Events(t.Context(), b.id, remora.EventLook{Most: 10})
 	if err != nil || len(events) == 0 || events[0].Kind != remora.EventLockGaveWay || !strings.Contains(events[0].Detail, "We try again at") {
 		t.Errorf("%+v %v", events, err)
+	}
+	if !strings.Contains(log.String(), says) {
+		t.Errorf("the log does not say that %s:\n%s", says, log)
+	}
+	if _, err := os.Stat(started); err != nil { // before the archive's head comes, when our own questions are answered
+		t.Errorf("pg_restore: %v", err)
 	}
 	b.nothing(t, b.Bucket)
 	b.noSession(t)
@@ -180,6 +198,24 @@ func (b *bundle) own(t *testing.T) *pgx.Conn {
 func (b *bundle) dumping(t *testing.T) {
 	t.Helper()
 	b.until(t, `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE relation = 'large'::regclass AND application_name LIKE 'remora-backup/%' AND a.state <> 'idle in transaction'`, 1)
+}
+
+// looked waits until our session has done something beside the snapshot so many times: the inventory, and then a look each.
+func (b *bundle) looked(t *testing.T, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	conn := b.own(t)
+	for seen := map[time.Time]bool{}; len(seen) < n; {
+		rows, _ := conn.Query(ctx, "SELECT query_start FROM pg_stat_activity WHERE application_name = $1 AND query LIKE 'ROLLBACK TO SAVEPOINT%'", pgdump.AppName)
+		at, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, when := range at {
+			seen[when] = true
+		}
+	}
 }
 
 // waits waits until so many sessions wait for a lock.

@@ -27,7 +27,7 @@ type lookout struct {
 	uncounted error // what kept us from taking the inventory; nobody's fault
 
 	judged  chan struct{} // closed when the credential has been asked about
-	idle    chan struct{} // closed when all that is asked at once beside pg_dump has its answer; never where the session is gone before
+	idle    chan struct{} // closed when all that is asked at once beside pg_dump has its answer; never where there is none, or the credential is refused
 	asking  error         // of the credential
 	began   time.Time     // when the session had its snapshot
 	has     chan struct{} // closed when pg_dump has the snapshot
@@ -71,8 +71,8 @@ func (l *lookout) start(ctx context.Context) {
 
 // look takes the inventory, watches, and lets go of the snapshot when pg_dump has it.
 func (l *lookout) look(ctx context.Context) (err error) {
-	// With the third that the answer may take: for longer nobody is kept waiting unseen.
-	if l.inventory, err = l.session.Inventory(ctx, l.gentle.most*2/3); err != nil && !l.session.Alive() {
+	most := l.gentle.most * 2 / 3 // with the third that the answer may take: for longer nobody is kept waiting unseen
+	if l.inventory, err = l.session.Inventory(ctx, most); err != nil && !l.session.Alive() {
 		return err
 	}
 	l.uncounted = err
@@ -84,7 +84,7 @@ func (l *lookout) look(ctx context.Context) (err error) {
 	select {
 	case <-l.has:
 		began := time.Now()
-		err = l.session.Release(ctx)
+		err = l.session.Release(ctx, most)
 		l.gentle.last = l.gentle.last.Add(time.Since(began)) // nobody could look meanwhile
 		return err
 	case <-ctx.Done():

@@ -153,6 +153,12 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	}
 	defer func() {
 		look.stop()
+		if look.uncounted != nil {
+			w.Log.WarnContext(ctx, "what objects there are could not be listed", "backup_id", c.Backup, "error", look.uncounted)
+		}
+		if look.gentle.unseen != nil {
+			w.Log.WarnContext(ctx, "whom the dump kept waiting could not be seen all the time", "backup_id", c.Backup, "error", look.gentle.unseen)
+		}
 		if err != nil {
 			w.impact(ctx, c, look.impact())
 		}
@@ -214,12 +220,6 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	kept.LeftOut, kept.Witness, kept.Inventory = look.audit.LeftOut(), look.witness, look.inventory
 	if made.LockUnsaid != nil {
 		w.Log.WarnContext(ctx, "the store could not be asked until when it keeps a backup", "backup_id", c.Backup, "error", made.LockUnsaid)
-	}
-	if look.uncounted != nil {
-		w.Log.WarnContext(ctx, "what objects there are could not be listed", "backup_id", c.Backup, "error", look.uncounted)
-	}
-	if look.gentle.unseen != nil {
-		w.Log.WarnContext(ctx, "whom the dump kept waiting could not be seen all the time", "backup_id", c.Backup, "error", look.gentle.unseen)
 	}
 	if look.failed != nil {
 		w.Log.WarnContext(ctx, "the database could not be asked once more", "backup_id", c.Backup, "error", look.failed)
