@@ -21,6 +21,7 @@ var (
 	ErrDenied   = errors.New("objectstore: the key may not do that")
 	ErrTooLarge = errors.New("objectstore: the object has as many parts as it may have")
 	ErrMismatch = errors.New("objectstore: the store does not hold what was sent")
+	ErrRange    = errors.New("objectstore: the store sends an object from its start where a later part was asked for")
 )
 
 // mostKey is how many bytes of a key an error prints: a stranger's store lists what it likes.
@@ -111,7 +112,11 @@ func IsStore(err error) bool {
 }
 
 func fail(op, key string, err error) error {
-	e := &Error{Op: op, Key: key}
+	var e *Error
+	if errors.As(err, &e) { // it has its name
+		return e
+	}
+	e = &Error{Op: op, Key: key}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		if e.Code = api.ErrorCode(); e.Code != "" && !readable.MatchString(e.Code) {

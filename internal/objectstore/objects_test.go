@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +113,38 @@ func TestADownloadSurvivesBreaks(t *testing.T) {
 }
 
 func isGet(r *http.Request) bool { return r.Method == http.MethodGet }
+
+// A server may ignore a range. What it sends then is not taken for what was asked for, nor for damage or for silence.
+func TestAStoreWithoutRanges(t *testing.T) {
+	t.Parallel()
+	direct, b, proxy := behind(t, small(t))
+	want := random(15, mib)
+	if _, err := direct.PutIfAbsent(t.Context(), "k", want); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Add(faultproxy.Rule{Match: isGet, Do: func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(want)))
+		if r.Header.Get("Range") == fmt.Sprintf("bytes=0-%d", mib-2) {
+			_, _ = w.Write(want[:700_000])
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = w.Write(want)
+	}})
+	sameBytes(t, fetch(t, b, "k", 0, mib), want) // from the start on it is the same
+	_, err := b.OpenRange(t.Context(), "k", 10, 20)
+	var refused *objectstore.Error
+	if !errors.Is(err, objectstore.ErrRange) || errors.Is(err, objectstore.ErrMismatch) || !errors.As(err, &refused) || refused.Status == 0 {
+		t.Errorf("got %v", err)
+	}
+	broken, err := b.OpenRange(t.Context(), "k", 0, mib-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close() //nolint:errcheck // broken on purpose
+	if _, err := io.Copy(io.Discard, broken); !errors.Is(err, objectstore.ErrRange) {
+		t.Errorf("the rest of it: %v", err)
+	}
+}
 
 func TestADownloadNeverMixesTwoObjects(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,7 +15,7 @@ import (
 // OpenRange reads n bytes of an object from off on. Where the connection breaks, the reader asks for the
 // rest by itself, and fails if the object has changed in between. It ends with io.EOF after n bytes and with
 // io.ErrUnexpectedEOF where the object is shorter. The caller closes it; ctx must live until then.
-// Errors: ErrNotFound, *Error.
+// Errors: ErrNotFound, ErrRange, *Error.
 func (b *Bucket) OpenRange(ctx context.Context, key string, off, n int64) (io.ReadCloser, error) {
 	if off < 0 || n < 0 {
 		return nil, fmt.Errorf("objectstore: read %d bytes at %d", n, off)
@@ -79,6 +80,12 @@ func (d *download) open(attempt context.Context) error {
 	if err != nil {
 		stop()
 		return err
+	}
+	// A server may ignore the range and send all (RFC 9110, 14.2): its bytes would be taken for those from off on.
+	if d.off > 0 && !strings.HasPrefix(aws.ToString(out.ContentRange), fmt.Sprintf("bytes %d-", d.off)) {
+		_ = out.Body.Close()
+		stop()
+		return &Error{Op: "GetObject", Key: d.key, Status: 200, kind: ErrRange}
 	}
 	d.body, d.stop, d.etag = out.Body, stop, aws.ToString(out.ETag)
 	return nil
