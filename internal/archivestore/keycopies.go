@@ -123,7 +123,8 @@ type Removed struct {
 	UndoUntil time.Time         `json:"undo_until"`
 }
 
-// PutRemoved writes down that a resource was removed. One that is there already stays.
+// PutRemoved writes down that a resource was removed. One that is there already stays. Errors: ErrNotOurs, ErrUnknownKey where that is not
+// known to be ours; the store's.
 func PutRemoved(ctx context.Context, b *objectstore.Bucket, keys MACer, r Removed) error {
 	if id, err := remora.ParseResourceID(string(r.Resource)); err != nil || id != r.Resource {
 		return errRef
@@ -141,7 +142,7 @@ func PutRemoved(ctx context.Context, b *objectstore.Bucket, keys MACer, r Remove
 		return err
 	}
 	if _, err = b.PutErasable(ctx, removedOf(r.Resource), body); errors.Is(err, objectstore.ErrExists) {
-		return nil
+		_, err = readRemoved(ctx, b, keys, r.Resource)
 	}
 	return err
 }
@@ -154,14 +155,29 @@ func EraseRemoved(ctx context.Context, b *objectstore.Bucket, id remora.Resource
 	return b.Delete(ctx, removedOf(id))
 }
 
-// PutRetired copies what checks the signatures of a key that has left the ring, or may (keyring.Subkey).
+// PutRetired copies what checks the signatures of a key that has left the ring, or may (keyring.Subkey). One that is there already stays.
+// Errors: ErrNotOurs where that is not a copy of this one; the store's.
 func PutRetired(ctx context.Context, b *objectstore.Bucket, keys *keyring.Keyring, id, purpose string, sub redact.Secret) (by string, err error) {
 	by = keys.IDs()[0]
-	_, err = b.PutErasable(ctx, retiredPrefix+id+"/"+purpose+"/"+by, keys.Seal([]byte(sub.Reveal()), sealedRetired, id, purpose))
-	if errors.Is(err, objectstore.ErrExists) {
-		err = nil
+	key := retiredPrefix + id + "/" + purpose + "/" + by
+	_, err = b.PutErasable(ctx, key, keys.Seal([]byte(sub.Reveal()), sealedRetired, id, purpose))
+	if !errors.Is(err, objectstore.ErrExists) {
+		return by, err
+	}
+	there, err := openRetired(ctx, b, keys, key, id, purpose)
+	if err == nil && there.Reveal() != sub.Reveal() {
+		err = fmt.Errorf("%w: the copy of a retired key is of another one", ErrNotOurs)
 	}
 	return by, err
+}
+
+func openRetired(ctx context.Context, b *objectstore.Bucket, keys *keyring.Keyring, key, id, purpose string) (redact.Secret, error) {
+	raw, err := b.Get(ctx, key, keyMost)
+	if err != nil {
+		return redact.Secret{}, err
+	}
+	sub, err := keys.Open(raw, sealedRetired, id, purpose)
+	return redact.New(string(sub)), err
 }
 
 // Known is what the bucket says without our database.
@@ -225,13 +241,9 @@ func readRetired(ctx context.Context, b *objectstore.Bucket, keys *keyring.Keyri
 	if len(parts) != 3 {
 		return nil
 	}
-	raw, err := b.Get(ctx, key, keyMost)
-	if err != nil {
-		return err
-	}
-	sub, err := keys.Open(raw, sealedRetired, parts[0], parts[1])
+	sub, err := openRetired(ctx, b, keys, key, parts[0], parts[1])
 	if err == nil {
-		keys.Remember(parts[0], parts[1], redact.New(string(sub)))
+		keys.Remember(parts[0], parts[1], sub)
 	}
 	return err
 }

@@ -89,8 +89,10 @@ func TestWhatTheBucketKnows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := archivestore.PutRetired(ctx, b.bucket, both, "k1", purpose, sub); err != nil {
-			t.Fatal(err)
+		for range 2 { // the second time it is there
+			if _, err := archivestore.PutRetired(ctx, b.bucket, both, "k1", purpose, sub); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	all(ring(t, k2)) // which has never seen the old key
@@ -212,4 +214,28 @@ func (b bundle) flip(t *testing.T, key string) {
 	}
 	stored[len(stored)-2] ^= 1
 	b.replace(t, key, stored)
+}
+
+// Whoever may add objects may plant one where a copy is to lie. It is not taken for the copy, which nobody would make any more.
+func TestPlantedCopiesAreNoCopies(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	ctx, id := t.Context(), newRef().Resource
+	by := b.keys.IDs()[0]
+	purpose := archivestore.MACPurpose
+	sub, err := b.keys.Subkey(by, purpose)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{string(id) + "/removed", "retired/k0/" + purpose + "/" + by} {
+		if _, err := b.bucket.PutIfAbsent(ctx, archivestore.KeysPrefix+key, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := archivestore.PutRemoved(ctx, b.bucket, b.keys, archivestore.Removed{Resource: id, AskedAt: time.Now()}); !errors.Is(err, archivestore.ErrNotOurs) {
+		t.Errorf("a removal: %v", err)
+	}
+	if _, err := archivestore.PutRetired(ctx, b.bucket, b.keys, "k0", purpose, sub); err == nil {
+		t.Error("a retired key's copy was not made, and was said to be")
+	}
 }

@@ -11,7 +11,9 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 
+	"github.com/remora-backup/remora/internal/remora"
 	"github.com/remora-backup/remora/internal/seal"
 )
 
@@ -45,7 +47,12 @@ func OpenCopy(ctx context.Context, files Files, keys []seal.Key) (*Copy, error) 
 	if len(raw) > maxManifest || json.Unmarshal(raw, &e) != nil || json.Unmarshal(e.Manifest, &c.Manifest) != nil {
 		return nil, ErrNotOurs
 	}
-	if c.Manifest.Format != manifestFormat || !c.Manifest.adds() {
+	m := c.Manifest
+	_, rerr := remora.ParseResourceID(string(m.Resource))
+	_, berr := remora.ParseBackupID(string(m.Backup))
+	// Nothing vouches for it here, and people are shown it: no control character gets to a terminal.
+	shown := strings.Join(slices.Concat(m.SealedTo, []string{m.ClientVersion}), " ")
+	if m.Format != manifestFormat || !m.adds() || rerr != nil || berr != nil || strings.ContainsFunc(shown, unicode.IsControl) {
 		return nil, ErrNotOurs
 	}
 	return c, nil

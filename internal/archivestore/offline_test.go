@@ -147,6 +147,9 @@ func TestNoMutantOpensInACopy(t *testing.T) {
 		dies("cut", name, stored[:len(stored)-1])
 		if name == "manifest" {
 			dies("of no format", name, bytes.Replace(stored, []byte(`"format":1`), []byte(`"format":2`), 1))
+			dies("with a name that moves a cursor", name, bytes.Replace(stored, []byte(`"backup":"`), []byte(`"backup":"\u001b[2K`), 1))
+			dies("with a version that moves a cursor", name, bytes.Replace(stored, []byte(`"client_version":"`), []byte(`"client_version":"\u001b[2K`), 1))
+			dies("with a key that moves a cursor", name, bytes.Replace(stored, []byte(`"sealed_to":["`), []byte(`"sealed_to":["\u001b[2K`), 1))
 			dies("of other sizes", name, bytes.Replace(stored, []byte(`"plain_size":151000`), []byte(`"plain_size":151001`), 1))
 			continue
 		}

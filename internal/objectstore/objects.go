@@ -134,7 +134,8 @@ func (b *Bucket) List(ctx context.Context, prefix string, fn func(Object) error)
 	return b.ListAfter(ctx, prefix, "", fn)
 }
 
-// ListAfter is List from the first key on that comes after a given one, which need not be there.
+// ListAfter is List from the first key on that comes after a given one, which need not be there. Errors: ErrMismatch where there is
+// no saying where the next page begins, *Error, fn's.
 func (b *Bucket) ListAfter(ctx context.Context, prefix, after string, fn func(Object) error) error {
 	in := &s3.ListObjectsV2Input{Bucket: &b.cfg.Bucket, Prefix: b.at(prefix)}
 	if after != "" {
@@ -149,6 +150,9 @@ func (b *Bucket) ListAfter(ctx context.Context, prefix, after string, fn func(Ob
 		})
 		if err != nil {
 			return err
+		}
+		if len(aws.ToString(page.NextContinuationToken)) > mostToken {
+			return &Error{Op: "ListObjectsV2", Key: prefix, kind: ErrMismatch}
 		}
 		for _, o := range page.Contents {
 			err := fn(Object{Key: b.of(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})

@@ -17,8 +17,8 @@ type OpenUpload struct {
 	Started time.Time // by the store's clock
 }
 
-// mostListed bounds what is held of a list of open uploads, in bytes of their names: some hundred thousand.
-const mostListed = 64 << 20
+// mostListed bounds what is held of a list of open uploads, in bytes: a hundred thousand.
+const mostListed = 32 << 20
 
 // OpenUploads lists the open uploads whose keys begin with prefix. Errors: ErrMismatch where there is no end to them, *Error.
 func (b *Bucket) OpenUploads(ctx context.Context, prefix string) ([]OpenUpload, error) {
@@ -35,7 +35,8 @@ func (b *Bucket) OpenUploads(ctx context.Context, prefix string) ([]OpenUpload, 
 			return nil, err
 		}
 		for _, u := range out.Uploads {
-			if held += len(aws.ToString(u.Key)) + len(aws.ToString(u.UploadId)); held > mostListed {
+			held += len(aws.ToString(u.Key)) + len(aws.ToString(u.UploadId)) + 64 // for what there is besides
+			if held > mostListed || len(aws.ToString(u.UploadId)) > mostToken {
 				return nil, &Error{Op: "ListMultipartUploads", Key: prefix, kind: ErrMismatch}
 			}
 			all = append(all, OpenUpload{Key: b.of(u.Key), ID: aws.ToString(u.UploadId), Started: aws.ToTime(u.Initiated)})
@@ -44,6 +45,9 @@ func (b *Bucket) OpenUploads(ctx context.Context, prefix string) ([]OpenUpload, 
 			return all, nil
 		}
 		in.KeyMarker, in.UploadIdMarker = out.NextKeyMarker, out.NextUploadIdMarker
+		if len(aws.ToString(in.KeyMarker)) > mostToken || len(aws.ToString(in.UploadIdMarker)) > mostToken {
+			return nil, &Error{Op: "ListMultipartUploads", Key: prefix, kind: ErrMismatch}
+		}
 	}
 }
 

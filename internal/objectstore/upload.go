@@ -174,6 +174,9 @@ func (u *Upload) open() {
 		})
 		return err
 	})
+	if err == nil && len(aws.ToString(out.UploadId)) > mostToken {
+		err = &Error{Op: "CreateMultipartUpload", Key: u.want.Key, kind: ErrMismatch}
+	}
 	if err != nil {
 		_ = u.fail(err)
 		return
@@ -193,6 +196,9 @@ func (u *Upload) send(number int32, buf []byte) {
 		})
 		return err
 	})
+	if err == nil && len(aws.ToString(out.ETag)) > mostETag {
+		err = &Error{Op: "UploadPart", Key: u.want.Key, kind: ErrMismatch}
+	}
 	if err != nil {
 		_ = u.fail(err)
 		u.cancel() // the other parts travel for nothing

@@ -211,7 +211,7 @@ func list(ctx context.Context, at place, runs []string) string {
 		if c, err := archivestore.OpenCopy(ctx, within{at, run}, nil); err == nil {
 			made = c.Manifest.MadeAt.UTC().Format("2006-01-02 15:04:05 UTC")
 		}
-		fmt.Fprintf(&out, "  %s  %s\n", made, strings.TrimSuffix(run, "/"))
+		fmt.Fprintf(&out, "  %s  %q\n", made, strings.TrimSuffix(run, "/")) // anybody may have named it
 	}
 	return strings.TrimSuffix(out.String(), "\n")
 }
