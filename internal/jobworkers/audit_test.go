@@ -174,7 +174,7 @@ func TestTheReportIsKept(t *testing.T) {
 	}
 	// Without its report a backup is as good: our own session is ended while pg_dump reads.
 	real := b.Clients[0]
-	b.Clients = []pgdump.Client{b.ending(t, real)}
+	b.Clients = []pgdump.Client{b.ending(t, real, true)}
 	if _, err := b.Store.RequestBackup(t.Context(), b.id, got.Database, "p"); err != nil {
 		t.Fatal(err)
 	}
@@ -194,11 +194,16 @@ func TestRowsThatMayBeHiddenAreNotKept(t *testing.T) {
 	b := newBundle(t)
 	b.connect(t)
 	pgtest.Exec(t, b.dbURL, "ALTER TABLE large ENABLE ROW LEVEL SECURITY", "CREATE POLICY p ON large FOR SELECT TO "+b.role(t)+" USING (true)")
-	b.Clients = []pgdump.Client{b.ending(t, b.Clients[0])}
+	real := b.Clients[0]
+	b.Clients = []pgdump.Client{b.ending(t, real, false)}
 	if got := b.attempt(t); got.State != remora.BackupQueued || got.Reason != remora.ReasonConnectionLost {
 		t.Errorf("%+v", got)
 	}
 	b.nothing(t, b.Bucket)
+	b.Clients = []pgdump.Client{b.ending(t, real, true)} // it has seen that, and what comes after changes nothing
+	if got := b.attempt(t); got.State != remora.BackupVerified {
+		t.Errorf("%+v", got)
+	}
 }
 
 // sealed is the report that is stored with a backup's archive.
@@ -215,11 +220,17 @@ func (b *bundle) sealed(t *testing.T, x remora.Backup) sealedReport {
 	return listed.Report
 }
 
-// ending makes a client whose pg_dump, once it has the whole archive, ends every other session of the database before
-// it lets go of the last of it.
-func (b *bundle) ending(t *testing.T, real pgdump.Client) pgdump.Client {
+// ending makes a client whose pg_dump ends every other session of the database: before it lets anything of the archive go, or once our
+// session has let go of the snapshot.
+func (b *bundle) ending(t *testing.T, real pgdump.Client, released bool) pgdump.Client {
 	t.Helper()
-	b.broken(t, `PG_DUMP | { dd bs=1M iflag=fullblock count=1 2>/dev/null; `+real.Dir+`/psql -qXAt -d '`+b.dbURL+`' -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query NOT LIKE '%COPY%'" >/dev/null; cat; }; exit 0`)
+	head, when := "", "query LIKE 'COPY %'"
+	if released {
+		head, when = "dd bs=1M iflag=fullblock count=1 2>/dev/null; ", "application_name = '"+pgdump.AppName+"' AND state = 'idle' AND query LIKE '%pg_blocking_pids%'"
+	}
+	b.broken(t, `PG_DUMP | { `+head+real.Dir+`/psql -qXAt -d '`+b.dbURL+`' -c "DO \$\$BEGIN
+		WHILE NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND `+when+`) LOOP PERFORM pg_sleep(0.01), pg_stat_clear_snapshot(); END LOOP;
+		END\$\$" -c "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND query NOT LIKE 'COPY %'" >/dev/null; cat; }; exit 0`)
 	return b.Clients[0]
 }
 

@@ -22,6 +22,7 @@ type gentle struct {
 	impact  remora.Impact
 	unseen  error         // why it could not look, at least once; nobody's fault
 	last    time.Time     // when it looked
+	seen    time.Time     // when it could
 	pause   time.Duration // until it looks again
 	waiting bool          // whether it saw anybody
 }
@@ -51,7 +52,7 @@ func (g *gentle) look(ctx context.Context) bool {
 	now := time.Now()
 	g.pause = g.every
 	switch {
-	case err != nil:
+	case err != nil && ctx.Err() == nil: // else it was cut off
 		g.unseen = err
 	case w.Sessions > 0:
 		g.count(w, now)
@@ -63,15 +64,21 @@ func (g *gentle) look(ctx context.Context) bool {
 	}
 	g.impact.Watched = g.impact.Watched || err == nil
 	g.last, g.waiting = now, w.Sessions > 0
+	if err == nil {
+		g.seen = now
+	}
 	return err == nil || g.session.Alive()
 }
 
 // count adds a wait that was seen: all of the time since the last look where somebody waited then too, else what the server says, which
-// before PostgreSQL 14 is nothing.
+// before PostgreSQL 14 is nothing, but for what was counted before a look that failed.
 func (g *gentle) count(w customerdb.Waiting, now time.Time) {
 	since := w.Longest
-	if g.waiting {
+	switch {
+	case g.waiting:
 		since = now.Sub(g.last)
+	case !g.seen.IsZero():
+		since = min(since, now.Sub(g.seen))
 	}
 	g.impact.Waited = max(g.impact.Waited+since, w.Longest)
 	g.impact.Blocked = max(g.impact.Blocked, w.Sessions)

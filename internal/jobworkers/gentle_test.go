@@ -12,9 +12,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/remora-backup/remora/internal/customerdb"
 	"github.com/remora-backup/remora/internal/devtools/faultproxy"
 	"github.com/remora-backup/remora/internal/jobargs"
 	"github.com/remora-backup/remora/internal/pgdump"
+	"github.com/remora-backup/remora/internal/pgtest"
 	"github.com/remora-backup/remora/internal/remora"
 )
 
@@ -168,6 +170,49 @@ func TestASlowAnswerKeepsNobodyWaiting(t *testing.T) {
 	if got, err := b.Store.Backup(t.Context(), b.id, id); err != nil || got.State != remora.BackupVerified {
 		t.Errorf("%+v %v", got, err)
 	}
+}
+
+// A wait that was counted is not counted again where a look between has failed.
+func TestAWaitIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	at := time.Now()
+	g := gentle{}
+	g.count(customerdb.Waiting{Sessions: 1, Longest: 16 * time.Second}, at)
+	g.seen, g.last = at, at.Add(time.Second) // of the look that failed
+	g.count(customerdb.Waiting{Sessions: 1, Longest: 24 * time.Second}, at.Add(8*time.Second))
+	if g.impact.Waited != 24*time.Second {
+		t.Error(g.impact.Waited)
+	}
+}
+
+// Where it cannot be told any more whether every row is shown, pg_dump does not read on for hours what is thrown away then, with nobody
+// who looks whom it keeps waiting.
+func TestAHiddenRowEndsTheDumpAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.connect(t)
+	pgtest.Exec(t, b.dbURL, "ALTER TABLE large ENABLE ROW LEVEL SECURITY", "CREATE POLICY p ON large FOR SELECT TO "+b.role(t)+" USING (true)")
+	b.WatchEvery = 20 * time.Millisecond
+	held := filepath.Join(t.TempDir(), "go")
+	b.broken(t, "PG_DUMP | { while [ ! -e "+held+" ]; do sleep 0.05; done; head -c 3000000; sleep 600; cat; }")
+	id := b.newest(t).ID
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- work(t, ctx, &runBackup{Workers: b.Workers}, jobargs.RunBackup{Backup: id}) }()
+	b.until(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'remora-backup/%' AND query LIKE 'COPY %'", 1) // it has read the catalog
+	b.looked(t, 3)
+	pgtest.Exec(t, b.dbURL, "REVOKE SELECT ON pg_catalog.pg_policy FROM PUBLIC")
+	if err := os.WriteFile(held, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if got, err := b.Store.Backup(t.Context(), b.id, id); err != nil || ctx.Err() != nil || got.Reason != remora.ReasonPermission {
+		t.Errorf("%+v %v %v", got, err, ctx.Err())
+	}
+	b.noSession(t)
 }
 
 // Nobody waits: the run says so.

@@ -107,5 +107,23 @@ func (h *heart) confirming(ctx context.Context) error {
 	h.mu.Lock()
 	h.now.State = remora.RunConfirming
 	h.mu.Unlock()
-	return h.beat(ctx)
+	return again(ctx, time.Second, func() error { return h.beat(ctx) })
+}
+
+// again does what decides over hours of work, and what our own database may refuse for a moment, as when it fails over: three times at
+// most, with pauses. What another has overtaken is over.
+func again(ctx context.Context, pause time.Duration, do func() error) error {
+	for n := 1; ; n++ {
+		err := do()
+		if err == nil || n == 3 || remora.KindOf(err) == remora.KindStale {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
 }

@@ -86,6 +86,9 @@ func (l *lookout) look(ctx context.Context) (err error) {
 		began := time.Now()
 		err = l.session.Release(ctx, most)
 		l.gentle.last = l.gentle.last.Add(time.Since(began)) // nobody could look meanwhile
+		if err != nil && l.audit.OpenRows() && ctx.Err() == nil {
+			l.gentle.giveWay(l.hidden(err)) // at once: what is read on is thrown away, and nobody looks whom that keeps waiting
+		}
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
@@ -138,21 +141,24 @@ func (l *lookout) end(ctx context.Context) error {
 	if l.saving != nil {
 		return l.saving
 	}
-	if l.looking == nil {
-		l.witness, l.looking = l.session.Witness(ctx)
-	}
-	open := l.audit.OpenRows()
-	var f *remora.Failure
 	switch {
-	case l.looking == nil:
-		return nil
-	case open && errors.As(l.looking, &f) && f.Reason == remora.ReasonRowSecurity:
-		return f
-	case open: // it cannot be told whether every row was shown
-		return &remora.Failure{Reason: remora.ReasonConnectionLost, Cause: l.looking}
+	case l.looking == nil: // every row was shown, whatever became of the session since
+		l.witness, l.failed = l.session.Witness(ctx)
+	case l.audit.OpenRows():
+		return l.hidden(l.looking)
+	default:
+		l.failed = l.looking
 	}
-	l.failed = l.looking
 	return nil
+}
+
+// hidden is why an archive must not be kept of which it cannot be told whether every row was shown.
+func (l *lookout) hidden(err error) *remora.Failure {
+	var f *remora.Failure
+	if errors.As(err, &f) && (f.Reason == remora.ReasonRowSecurity || l.session.Alive()) {
+		return f
+	}
+	return &remora.Failure{Reason: remora.ReasonConnectionLost, Cause: err}
 }
 
 // stop ends what was started. It may come at any time.

@@ -22,8 +22,8 @@ type rereadBackup struct {
 	*Verifier
 }
 
-// Timeout implements river.Worker. 5 TB at 100 MB/s take less.
-func (*rereadBackup) Timeout(*river.Job[jobargs.RereadBackup]) time.Duration { return 15 * time.Hour }
+// Timeout implements river.Worker. 5 TB at 100 MB/s take less, and what an attempt at a customer's own bucket may take is the longest.
+func (*rereadBackup) Timeout(*river.Job[jobargs.RereadBackup]) time.Duration { return 17 * time.Hour }
 
 // Work implements river.Worker.
 func (w *rereadBackup) Work(ctx context.Context, job *river.Job[jobargs.RereadBackup]) error {

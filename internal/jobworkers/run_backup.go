@@ -140,7 +140,9 @@ func (w *runBackup) pipeline(ctx context.Context, c postgres.Claim, h *heart, at
 	app := pgdump.AppName + "/" + string(c.Run)[:8]
 	watch := gentle{app: app, every: w.WatchEvery, most: w.LockPatience, giveWay: stop}
 	look := newLookout(session, watch, func(ctx context.Context, a remora.Audit) error {
-		return w.Store.SaveAudit(ctx, c, a, remora.Server{Version: said.Version, Size: session.Server().Size, Key: said.Key})
+		return again(ctx, time.Second, func() error {
+			return w.Store.SaveAudit(ctx, c, a, remora.Server{Version: said.Version, Size: session.Server().Size, Key: said.Key})
+		})
 	})
 	verdict := func(ctx context.Context) error {
 		if err := look.verdict(ctx); err != nil {
@@ -265,7 +267,7 @@ func (w *runBackup) end(ctx context.Context, c postgres.Claim, kept remora.Kept,
 	defer cancel()
 	switch {
 	case err == nil:
-		err := w.Store.KeepBackup(done, c, kept)
+		err := again(done, time.Second, func() error { return w.Store.KeepBackup(done, c, kept) }) // written twice, the second is stale, and nothing that is kept is discarded
 		if err != nil {
 			w.impact(ctx, c, kept.Impact)
 		}

@@ -158,7 +158,7 @@ func (v *Verifier) end(ctx context.Context, c postgres.ProofClaim, o remora.Proo
 	case remora.KindOf(err) == remora.KindStale:
 		log.WarnContext(ctx, "proof was overtaken or canceled")
 		return nil
-	case ctx.Err() != nil: // this process stops
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded): // this process stops; else it took longer than River lets it
 		log.InfoContext(ctx, "proof was given back")
 		return ignoreStale(v.Store.ReleaseProof(done, c))
 	case damaged(err) && c.Attempt > 1:

@@ -108,32 +108,42 @@ func TestABackupIsProven(t *testing.T) {
 	}
 }
 
-// Stopped in the middle, it is given back, with nothing left, and the attempt is not counted.
+// Stopped in the middle, it is given back, with nothing left, and the attempt is not counted; one that took longer than it may is.
 func TestAStoppedProof(t *testing.T) {
 	t.Parallel()
+	for attempts, why := range []error{context.Canceled, context.DeadlineExceeded} {
+		t.Run(why.Error(), func(t *testing.T) {
+			t.Parallel()
+			stoppedProof(t, why, attempts)
+		})
+	}
+}
+
+func stoppedProof(t *testing.T, why error, attempts int) {
+	t.Helper()
 	b := newBundle(t)
 	v, dir := b.verifier(t)
 	got := b.backup(t)
 	if err := b.Store.RequestProof(t.Context(), b.id, got.ID, remora.ProofRestore, "p"); err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
+	ctx, stop := context.WithCancelCause(t.Context())
+	defer stop(nil)
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
 		for ctx.Err() == nil { // until the first beat of the restore
 			if all, err := b.Store.Proofs(ctx, b.id, got.ID); err == nil && all[0].Current == "restoring" {
-				stop()
+				stop(why)
 			}
 		}
 	}()
 	if err := work(t, ctx, &proveBackup{Verifier: v}, jobargs.ProveBackup{Proof: b.newestProof(t, got.ID).ID}); err != nil {
 		t.Fatal(err)
 	}
-	stop()
+	stop(nil)
 	<-watching
-	if p := b.newestProof(t, got.ID); p.State != remora.ProofQueued || p.Attempts != 0 {
+	if p := b.newestProof(t, got.ID); p.State != remora.ProofQueued || p.Attempts != attempts {
 		t.Errorf("%+v", p)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
