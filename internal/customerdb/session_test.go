@@ -155,11 +155,7 @@ func TestOpenRowsAreNotLookedAtForLong(t *testing.T) {
 	})
 	defer locked.Wait()
 	defer cancel()
-	other, err := pgx.Connect(ctx, c.SuperuserURL(p.name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close(context.Background()) //nolint:errcheck // it only looks
+	other := connected(t, c.SuperuserURL(p.name))
 	for waits := false; !waits; {
 		if err := other.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'pg_policy'::regclass)").Scan(&waits); err != nil {
 			t.Fatal(err)
@@ -476,6 +472,17 @@ func TestWhoWaitsIsSeenBesideTheSnapshot(t *testing.T) {
 	}
 }
 
+// connected is a connection that ends with the test.
+func connected(t *testing.T, url string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}
+
 // holding is a session of the credential's under an application's name, with the lock that pg_dump takes.
 func (p patient) holding(t *testing.T, app string) *pgx.Conn {
 	t.Helper()
@@ -503,11 +510,7 @@ func TestALookThatTakesTooLongIsNotTheLast(t *testing.T) {
 	if err := s.Release(t.Context(), time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	other, err := pgx.Connect(t.Context(), c.SuperuserURL("postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close(context.Background()) //nolint:errcheck // it only locks
+	other := connected(t, c.SuperuserURL("postgres"))
 	if _, err := other.Exec(t.Context(), "BEGIN; LOCK TABLE pg_catalog.pg_authid IN ACCESS EXCLUSIVE MODE"); err != nil {
 		t.Fatal(err)
 	}
@@ -530,11 +533,7 @@ func TestLeavingEndsBothTransactions(t *testing.T) {
 	const app = pgdump.AppName + "/1"
 	p.holding(t, app)
 	c, _ := cluster()
-	other, err := pgx.Connect(t.Context(), c.SuperuserURL(p.name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close(context.Background()) //nolint:errcheck // it only looks
+	other := connected(t, c.SuperuserURL(p.name))
 	open := func() (n int) {
 		if err := other.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'").Scan(&n); err != nil {
 			t.Fatal(err)

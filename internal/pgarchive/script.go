@@ -110,6 +110,8 @@ func one[T any](in *json.Decoder, do func(T) error) error {
 	return do(v)
 }
 
+var errChanged = errors.New("the list of what was counted is not as we write it: somebody else did, so do not trust what lies beside it")
+
 // counted is what sums and digests look like, or nothing.
 var counted = regexp.MustCompile(`^(-?[0-9]*|[0-9a-f]{64})$`)
 
@@ -117,11 +119,11 @@ var counted = regexp.MustCompile(`^(-?[0-9]*|[0-9a-f]{64})$`)
 // was counted stands in a script as it is.
 func sound(names []string, sums ...string) error {
 	if slices.ContainsFunc(names, func(name string) bool { return strings.ContainsRune(name, 0) }) {
-		return fmt.Errorf("%w: a name holds a NUL", errNotContents)
+		return fmt.Errorf("%w: a name holds a NUL", errChanged)
 	}
 	for _, sum := range sums {
 		if !counted.MatchString(sum) {
-			return fmt.Errorf("%w: %.80q was never counted", errNotContents, sum)
+			return fmt.Errorf("%w: %.80q is no sum", errChanged, sum)
 		}
 	}
 	return nil

@@ -86,7 +86,7 @@ func words(err error) string {
 	case errors.Is(err, objectstore.ErrMismatch):
 		return "The store does not hold what was sent to it."
 	case errors.Is(err, objectstore.ErrRange):
-		return "The store sends a whole object where a part of one is asked for (Range), so what lies in it can only be read from its start."
+		return "The store sends a whole object where a part of one is asked for (Range), so what lies in it can only be read from its start. Whatever stands in front of it must pass the Range header on."
 	case e.Status/100 == 3:
 		return "The endpoint sends us elsewhere, and we do not follow. The bucket is in another region, or belongs to another endpoint, than was given."
 	case e.Status == 0:

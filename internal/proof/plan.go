@@ -17,8 +17,7 @@ type plan struct {
 	encoding   string
 	locale     scratchpg.Locale
 	extensions []extension
-	roles      []string        // that policies name
-	known      map[string]bool // which those are
+	roles      map[string]bool // that policies name
 	entries    []pgarchive.Entry
 	leftOut    []string         // what only a superuser can make, for people
 	lost       []string         // of that, tables with their rows
@@ -44,7 +43,7 @@ var silent = map[string]bool{
 }
 
 func planOf(h *pgarchive.Head) *plan {
-	p := &plan{encoding: "UTF8", locale: scratchpg.Bytes(), uncounted: map[string]bool{}, columns: map[table]string{}, known: map[string]bool{}}
+	p := &plan{encoding: "UTF8", locale: scratchpg.Bytes(), uncounted: map[string]bool{}, columns: map[table]string{}, roles: map[string]bool{}}
 	left, made := map[int]bool{}, map[int]bool{}
 	objects := map[string][]string{}
 	for _, e := range h.Entries {
@@ -110,10 +109,7 @@ func (p *plan) read(e pgarchive.Entry, objects map[string][]string) {
 		p.objects = append(p.objects, objects[e.Tag]...)
 	case "POLICY":
 		for _, role := range policyRoles(e.Definition) {
-			if !p.known[role] {
-				p.known[role] = true
-				p.roles = append(p.roles, role)
-			}
+			p.roles[role] = true
 		}
 	}
 }

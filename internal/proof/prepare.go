@@ -3,6 +3,7 @@ package proof
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -36,7 +37,7 @@ func (r *restore) prepare(ctx context.Context) error {
 // roles makes those that policies name, but for what PostgreSQL has itself, such as pg_read_all_data.
 func (r *restore) roles(ctx context.Context, conn *pgx.Conn) error {
 	var made []string
-	for _, role := range r.plan.roles {
+	for _, role := range slices.Sorted(maps.Keys(r.plan.roles)) {
 		var here bool
 		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = "+scratchpg.Literal(role)+")").Scan(&here); err != nil {
 			return fmt.Errorf("look for a role: %w", err)
